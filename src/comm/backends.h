@@ -1,0 +1,23 @@
+/* comm's makers of ends. Each returns 0 and an owned end, or a MANTA_E_ code. */
+#ifndef COMM_BACKENDS_H
+#define COMM_BACKENDS_H
+
+#include "comm/comm.h"
+
+/* A world of one: rank 0 of 1, messages to itself only. */
+int comm_create_alone(const struct base_host *host, struct comm **ret_comm);
+
+/*
+ * The shared segment of a node: one control block per rank and one ring per ordered
+ * pair, all sparse, in a memfd that dies with its last user. The creator passes the
+ * descriptor to the others (boot does that); each maps it and makes its end.
+ */
+size_t comm_shm_segment_bytes(uint32_t ranks);
+int comm_shm_segment_create(uint32_t ranks, int *ret_fd); /* sealed memfd, close-on-exec */
+/* Maps the segment and makes rank's end; fd may be closed afterwards. Messages to itself go through self. */
+int comm_create_shm(const struct base_host *host, int fd, uint32_t rank, uint32_t ranks,
+                    struct comm **ret_comm);
+/* Called by the process's death watcher from any thread: makes the next progress mark the peer down, and wakes. */
+void comm_shm_report_death(struct comm *comm, uint32_t peer);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * comm: ordered messages between ranks.
+ *
+ * One `struct comm` is one rank's end. A message is written in place: prepare
+ * gives room for header and body (in the ring itself when it fits there), commit
+ * publishes it, flush makes sure the peer will look. None of them ever blocks:
+ * when the way to a peer is full the message goes to an overflow queue in this
+ * process and follows later, in order, from progress. That is what makes cycles of
+ * full rings harmless; the price is memory, so whoever creates work (not replies)
+ * asks comm_is_congested first and waits.
+ *
+ * Everything here except comm_wake is called under the rank's baton: one thread at
+ * a time. Messages from one peer arrive in the order they were committed there,
+ * each exactly once, or not at all once that peer is down.
+ *
+ * A thread about to sleep calls comm_arm (from then on senders will ring), looks
+ * once more (comm_arm does that and refuses when something is there), gives up the
+ * baton and calls comm_sleep. comm_rouse ends the armed state when somebody polls
+ * again, so that senders save the bell.
+ *
+ * Backends (self, shm, sim; ucx later) fill in `struct comm_ops`. What is common to
+ * all, overflow, fragments of long messages, reassembly, counters, is in comm.c.
+ */
+#ifndef COMM_COMM_H
+#define COMM_COMM_H
+
+#include "base/host.h"
+#include "wire/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct comm;
+
+/* Who receives. Called from comm_progress, under the baton. */
+struct comm_sink {
+    /* body is readable until the call returns; header->length bytes. */
+    void (*message)(void *owner, uint32_t from, const struct wire_header *header,
+                    const void *body);
+    /* The peer is dead: nothing of it will come any more. Once per peer. */
+    void (*peer_down)(void *owner, uint32_t peer);
+    void *owner;
+};
+
+struct comm_stats {
+    uint64_t messages_sent, messages_received;
+    uint64_t bytes_sent, bytes_received; /* header and body */
+    uint64_t overflowed;                 /* messages that found their way full */
+    uint64_t bells_rung, sleeps;
+};
+
+uint32_t comm_rank(const struct comm *comm);
+uint32_t comm_size(const struct comm *comm);
+void comm_set_sink(struct comm *comm, const struct comm_sink *sink);
+struct comm_stats comm_get_stats(const struct comm *comm);
+
+/*
+ * Room for one message to `peer` with a body of `body_bytes` (at most WIRE_BODY_MAX):
+ * the header, to be filled in whole but for `length` (comm sets it), the body right
+ * behind it. NULL when memory is out. To a dead peer it gives room that is thrown
+ * away. One prepare is open at a time; commit it before the next.
+ */
+struct wire_header *comm_prepare(struct comm *comm, uint32_t peer, size_t body_bytes);
+void comm_commit(struct comm *comm);
+
+static inline void *comm_body(struct wire_header *header)
+{
+    return header + 1;
+}
+
+/* Rings whom committed messages wait for. Call once per turn, before sleep or return to the user. */
+void comm_flush(struct comm *comm);
+
+/* True while messages to the peer wait in overflow. O(1). */
+bool comm_is_congested(const struct comm *comm, uint32_t peer);
+
+/*
+ * Delivers what has arrived, at most about `budget` messages, and moves overflow on.
+ * Returns how many things happened that somebody may wait for: messages, deaths told,
+ * ends of congestion. 0: as far as this turn could see, nothing changed.
+ */
+unsigned comm_progress(struct comm *comm, unsigned budget);
+
+/*
+ * See the essay. comm_arm: false when there is something to do. comm_sleep returns on
+ * a bell, a wake or the deadline, now and then for no reason; one thread at a time.
+ * comm_progress rouses by itself.
+ */
+bool comm_arm(struct comm *comm);
+void comm_rouse(struct comm *comm);
+bool comm_is_armed(const struct comm *comm);
+void comm_sleep(struct comm *comm, uint64_t deadline_ns);
+/* From any thread: ends a comm_sleep in course, or the next. */
+void comm_wake(struct comm *comm);
+
+/* Marks a peer dead (idempotent): drops what waits for it and calls the sink's peer_down from the next progress. */
+void comm_mark_down(struct comm *comm, uint32_t peer);
+bool comm_is_down(const struct comm *comm, uint32_t peer);
+
+/* Drops the end; the peers see nothing of it but silence. Accepts NULL. */
+void comm_destroy(struct comm *comm);
+
+#endif

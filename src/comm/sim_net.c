@@ -1,0 +1,290 @@
+/*
+ * The network between virtual ranks.
+ *
+ * A way is one rank's view of a peer: the messages it has committed and the other has
+ * not yet been given. A message is held until comm_flush, and only then flies: a
+ * forgotten flush is a hang here, not a slow message. It arrives after a drawn
+ * delay, never before an earlier one of the same way. Arriving, it enters the
+ * receiver's inbox and wakes it if it is armed. It counts against the way's window
+ * from commit to delivery.
+ *
+ * When a rank dies, a drawn prefix of what each of its ways holds and flies still
+ * arrives, flushed or not, and the rest never existed. What is sent to the dead is
+ * lost, and its ways stay full, as a ring would that nobody reads.
+ */
+#include "base/alloc.h"
+#include "comm/sim_world.h"
+#include "manta/error.h"
+
+#define FRAGMENT_BYTES 4064u
+
+static struct sim_rank *rank_of(struct comm *comm)
+{
+    return MT_CONTAINER(comm, struct sim_rank, comm);
+}
+
+static struct sim_way *way_of(struct comm_peer *peer)
+{
+    return MT_CONTAINER(peer, struct sim_way, common);
+}
+
+static void push_message(struct sim_queue *queue, struct sim_message *message)
+{
+    message->next = NULL;
+    *(queue->last ? &queue->last->next : &queue->first) = message;
+    queue->last = message;
+}
+
+static struct sim_message *pop_message(struct sim_queue *queue)
+{
+    struct sim_message *message = queue->first;
+    if (message) {
+        queue->first = message->next;
+        if (!queue->first) {
+            queue->last = NULL;
+        }
+    }
+    return message;
+}
+
+/* Frees all but the first `kept`; returns how many those are. */
+static uint32_t cut_queue(struct sim_queue *queue, uint32_t kept)
+{
+    struct sim_queue rest = *queue;
+    *queue = (struct sim_queue){0};
+    uint32_t count = 0;
+    for (struct sim_message *message; (message = pop_message(&rest));) {
+        if (count < kept) {
+            push_message(queue, message);
+            count++;
+        } else {
+            base_free(message);
+        }
+    }
+    return count;
+}
+
+static uint32_t queue_length(const struct sim_queue *queue)
+{
+    uint32_t count = 0;
+    for (const struct sim_message *message = queue->first; message; message = message->next) {
+        count++;
+    }
+    return count;
+}
+
+static int net_peer_init(struct comm *comm, struct comm_peer *peer)
+{
+    struct sim_way *way = way_of(peer);
+    way->from = rank_of(comm);
+    way->to = &way->from->sim->ranks[peer->rank];
+    way->next = way->from->ways;
+    way->from->ways = way;
+    return 0;
+}
+
+static struct wire_header *net_slot(struct comm *comm, struct comm_peer *peer, uint32_t bytes,
+                                    enum comm_frame frame)
+{
+    struct sim_way *way = way_of(peer);
+    if (way->in_flight == way->from->sim->options.window) {
+        return NULL;
+    }
+    struct sim_message *message = base_alloc(sizeof *message + bytes);
+    if (!message) {
+        return NULL;
+    }
+    message->way = way;
+    message->frame = frame;
+    message->bytes = bytes;
+    comm->open.peer = peer;
+    return &message->header;
+}
+
+static void launch(struct sim *sim, struct sim_way *way, struct sim_message *message)
+{
+    uint64_t delay_ns = sim_between(sim, sim->options.delay_min_ns, sim->options.delay_max_ns);
+    way->last_arrival_ns = MT_MAX(way->last_arrival_ns + 1, sim->now_ns + delay_ns);
+    push_message(&way->flying, message);
+    sim_push(sim, way->last_arrival_ns, SIM_ARRIVAL, message->bytes, message->header.kind, way);
+}
+
+static void launch_held(struct sim *sim, struct sim_way *way)
+{
+    for (struct sim_message *message; (message = pop_message(&way->held));) {
+        launch(sim, way, message);
+    }
+}
+
+/* comm.c has filled in the header that slot gave out. */
+static void net_publish(struct comm *comm)
+{
+    struct sim_way *way = way_of(comm->open.peer);
+    struct sim_message *message = MT_CONTAINER(comm->open.header, struct sim_message, header);
+    way->in_flight++;
+    push_message(&way->held, message);
+    if (!way->dirty) {
+        way->dirty = true;
+        way->next_dirty = way->from->dirty;
+        way->from->dirty = way;
+    }
+}
+
+static void net_flush(struct comm *comm)
+{
+    struct sim_rank *rank = rank_of(comm);
+    for (struct sim_way *way; (way = rank->dirty);) {
+        rank->dirty = way->next_dirty;
+        way->dirty = false;
+        launch_held(rank->sim, way);
+    }
+}
+
+static void rouse_rank(struct sim_rank *rank)
+{
+    if (rank->alive && rank->comm.armed) {
+        base_park_wake(&rank->host, &rank->comm.park);
+    }
+}
+
+void sim_arrive(struct sim *sim, struct sim_way *way)
+{
+    struct sim_message *message = pop_message(&way->flying);
+    if (!message) {
+        return;
+    }
+    sim_note(sim, message->header.parent);
+    sim_note(sim, (uint64_t)message->header.position << 32 | message->header.length);
+    if (!way->to->alive) {
+        base_free(message);
+        return;
+    }
+    push_message(&way->to->inbox, message);
+    rouse_rank(way->to);
+}
+
+void sim_room(struct sim *sim, struct sim_way *way)
+{
+    rouse_rank(way->from);
+}
+
+static void deliver(struct sim_rank *rank, struct sim_message *message)
+{
+    struct sim_way *way = message->way;
+    struct sim *sim = rank->sim;
+    struct comm_peer *peer = comm_peer_get(&rank->comm, way->from->index);
+    way->in_flight--;
+    if (way->waits) {
+        way->waits = false;
+        sim_push(sim, sim->now_ns + sim_between(sim, 0, sim->options.delay_max_ns), SIM_ROOM, 0, 0,
+                 way);
+    }
+    if (!peer) {
+        sim->out_of_memory = true;
+    } else if (!peer->down) {
+        comm_receive(&rank->comm, peer, &message->header, message->bytes, message->frame);
+    }
+    base_free(message);
+}
+
+static unsigned net_poll(struct comm *comm, unsigned budget)
+{
+    struct sim_rank *rank = rank_of(comm);
+    unsigned count = 0;
+    struct sim_message *message;
+    while (count < budget && (message = pop_message(&rank->inbox))) {
+        deliver(rank, message);
+        count++;
+    }
+    return count;
+}
+
+static bool net_arm(struct comm *comm)
+{
+    struct sim_rank *rank = rank_of(comm);
+    if (rank->inbox.first) {
+        return false;
+    }
+    BASE_LIST_EACH(&comm->congested, node)
+    {
+        struct sim_way *way = MT_CONTAINER(node, struct sim_way, common.congested);
+        if (way->in_flight < rank->sim->options.window) {
+            return false;
+        }
+        way->waits = true;
+    }
+    return true;
+}
+
+static void net_rouse(struct comm *comm)
+{
+}
+
+static const struct comm_ops net_ops = {
+    .peer_bytes = sizeof(struct sim_way),
+    .fragment_bytes = FRAGMENT_BYTES,
+    .peer_init = net_peer_init,
+    .slot = net_slot,
+    .publish = net_publish,
+    .flush = net_flush,
+    .poll = net_poll,
+    .arm = net_arm,
+    .rouse = net_rouse,
+    .sleep = comm_park_sleep,
+    .wake = comm_park_wake,
+};
+
+int sim_end_init(struct sim_rank *rank)
+{
+    return comm_init(&rank->comm, &net_ops, &rank->host, rank->index, rank->sim->options.ranks);
+}
+
+void sim_end_fini(struct sim_rank *rank)
+{
+    for (struct sim_way *way = rank->ways; way; way = way->next) {
+        cut_queue(&way->held, 0);
+        cut_queue(&way->flying, 0);
+    }
+    cut_queue(&rank->inbox, 0);
+    if (rank->comm.pages) {
+        comm_fini(&rank->comm);
+    }
+}
+
+static void cut_way(struct sim *sim, struct sim_way *way)
+{
+    uint32_t flying = queue_length(&way->flying), held = queue_length(&way->held);
+    uint32_t kept = (uint32_t)sim_draw(sim, flying + held + 1);
+    kept -= cut_queue(&way->flying, kept);
+    cut_queue(&way->held, kept);
+    launch_held(sim, way);
+}
+
+void sim_hear_death(struct sim *sim, struct sim_rank *survivor, uint32_t dead)
+{
+    if (survivor->alive) {
+        comm_mark_down(&survivor->comm, dead);
+        rouse_rank(survivor);
+    }
+}
+
+void sim_kill(struct sim *sim, uint32_t dead)
+{
+    struct sim_rank *rank = &sim->ranks[dead];
+    if (!rank->alive) {
+        return;
+    }
+    rank->alive = false;
+    sim->live_threads -= rank->live_threads;
+    for (struct sim_way *way = rank->ways; way; way = way->next) {
+        cut_way(sim, way);
+    }
+    cut_queue(&rank->inbox, 0);
+    for (uint32_t i = 0; i < sim->options.ranks; i++) {
+        if (sim->ranks[i].alive) {
+            uint64_t delay_ns =
+                sim_between(sim, sim->options.detect_min_ns, sim->options.detect_max_ns);
+            sim_push(sim, sim->now_ns + delay_ns, SIM_DEATH, i, dead, NULL);
+        }
+    }
+}

@@ -1,0 +1,743 @@
+/*
+ * The public calls: check what was given, find the context, take the baton, do it. A call
+ * from a thread the library has not seen gets a context of the process's rank.
+ */
+#include "core/cancel.h"
+#include "core/context.h"
+#include "core/dispatch.h"
+#include "core/exec.h"
+#include "core/idle.h"
+#include "core/map.h"
+#include "core/message.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "core/task.h"
+#include "core/value.h"
+#include "core/wait.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* ---- Contexts ------------------------------------------------------------------------------------------- */
+
+static MT_TLS void *context_slot;
+static _Atomic(struct rank *) process_rank; /* whose root scope threads without a context use */
+static pthread_key_t foreign_key;
+static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
+
+/* A context of a thread, driver's or foreign: with its own place to sleep. */
+struct thread_context {
+    struct context context;
+    struct sleeper sleeper;
+};
+
+struct context *context_get(void)
+{
+    return context_slot;
+}
+
+void context_set(struct context *context)
+{
+    context_slot = context;
+}
+
+void **core_context_slot(void)
+{
+    return &context_slot;
+}
+
+static struct context *make_thread_context(struct rank *rank)
+{
+    struct thread_context *own = base_alloc_aligned(16, sizeof *own);
+    if (!own) {
+        return NULL;
+    }
+    base_list_init(&own->sleeper.idle);
+    own->context.rank = rank;
+    own->context.sleeper = &own->sleeper;
+    return &own->context;
+}
+
+static void free_foreign(void *context)
+{
+    base_free(context);
+}
+
+static void make_foreign_key(void)
+{
+    (void)pthread_key_create(&foreign_key, free_foreign);
+}
+
+/* The slot may point to a context of a rank that has ended: the process's current one decides. */
+static struct context *enter_foreign(void)
+{
+    struct rank *rank = atomic_load_explicit(&process_rank, memory_order_acquire);
+    if (!rank) {
+        return NULL;
+    }
+    pthread_once(&foreign_once, make_foreign_key);
+    struct context *context = pthread_getspecific(foreign_key);
+    if (!context) {
+        context = make_thread_context(rank);
+        if (context && pthread_setspecific(foreign_key, context) != 0) {
+            base_free(context);
+            return NULL;
+        }
+    }
+    if (context) {
+        context->rank = rank;
+    }
+    return context;
+}
+
+struct context *context_enter(void)
+{
+    return MT_LIKELY(context_slot != NULL) ? context_slot : enter_foreign();
+}
+
+int core_attach(struct rank *rank)
+{
+    struct context *context = make_thread_context(rank);
+    if (!context) {
+        return MANTA_E_NOMEM;
+    }
+    context_set(context);
+    return MANTA_OK;
+}
+
+void core_detach(struct rank *rank)
+{
+    base_free(context_slot);
+    context_set(NULL);
+}
+
+void core_set_process_rank(struct rank *rank)
+{
+    atomic_store_explicit(&process_rank, rank, memory_order_release);
+}
+
+struct scope *context_scope(struct context *context)
+{
+    return context->run ? scope_of_run(context->rank, context->run) : &context->rank->root;
+}
+
+int context_fail(struct context *context, int code, const char *format, ...)
+{
+    manta_error *error = &context->last_error;
+    va_list args;
+    *error = (manta_error){.code = code, .rank = context->rank->number};
+    snprintf(error->host, sizeof error->host, "%s", context->rank->options.host_name);
+    if (context->run) {
+        function_describe(context->run->function, context->run->name, error);
+        error->task_id = context->run->id;
+        error->attempt = context->run->attempt;
+    }
+    va_start(args, format);
+    vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    return code;
+}
+
+const manta_error *manta_last_error(void)
+{
+    static const manta_error none;
+    struct context *context = context_enter();
+    return context ? &context->last_error : &none;
+}
+
+static void take(struct context *context)
+{
+    baton_take(&context->rank->baton, context->rank->host);
+}
+
+static void give(struct context *context)
+{
+    baton_give(&context->rank->baton);
+}
+
+/* ---- Submitting ---------------------------------------------------------------------------------------------- */
+
+/* With too much unfinished, the submitter waits until less is. Tasks that submit are not held up for longer than others need. */
+static void throttle(struct context *context)
+{
+    struct rank *rank = context->rank;
+    struct waiter waiter = {.missing = 1};
+    base_list_push_back(&rank->throttled, &waiter.link);
+    (void)wait_for(context, &waiter, base_deadline_after(base_now_ns(rank->host), UINT64_C(1000000000)));
+    base_list_remove(&waiter.link);
+}
+
+/* A way to submit without ever answering would let results pile up: every so often it also looks. */
+static void after_submit(struct rank *rank)
+{
+    if (MT_UNLIKELY(++rank->submits_since_turn >= 32)) {
+        rank->submits_since_turn = 0;
+        (void)rank_turn(rank);
+    } else {
+        dispatch_pump(rank);
+        dispatch_flush(rank);
+    }
+    idle_rouse(rank);
+}
+
+void manta_submit(manta_function *function, const manta_options *options, const manta_slot *args,
+                  manta_ref *ret_refs)
+{
+    struct context *context = context_enter();
+    if (!ret_refs || !function) {
+        if (context) {
+            context_fail(context, MANTA_E_INVALID, "%s is NULL", function ? "ret_refs" : "function");
+        }
+        return;
+    }
+    memset(ret_refs, 0, MT_MAX(function_info(function)->outputs, 1) * sizeof *ret_refs);
+    if (!context || !function_hash(function) || (!args && function->param_count)) {
+        if (context) {
+            context_fail(context, MANTA_E_INVALID, args ? "the task %s is not registered" : "args is NULL for %s",
+                         function->name ? function->name : "(unnamed)");
+        }
+        return;
+    }
+    take(context);
+    if (MT_UNLIKELY(dispatch_is_full(context->rank))) {
+        throttle(context);
+    }
+    struct scope *scope = context_scope(context);
+    if (scope) {
+        task_submit(context->rank, scope, function, options, args, ret_refs);
+        after_submit(context->rank);
+    }
+    give(context);
+}
+
+manta_ref manta_map(manta_function *function, const manta_options *options, const manta_slot *args,
+                    uint64_t count)
+{
+    struct context *context = context_enter();
+    manta_ref ref = {0};
+    if (!context || !function || !function_hash(function) || (!args && function->param_count)) {
+        if (context) {
+            context_fail(context, MANTA_E_INVALID, "%s", function ? "args is NULL, or the task is not registered"
+                                                                  : "function is NULL");
+        }
+        return ref;
+    }
+    take(context);
+    struct scope *scope = context_scope(context);
+    if (scope) {
+        ref = map_submit(context->rank, scope, function, options, args, count);
+        after_submit(context->rank);
+    }
+    give(context);
+    return ref;
+}
+
+/* ---- Results -------------------------------------------------------------------------------------------------- */
+
+static int not_held(struct context *context, manta_ref ref)
+{
+    if (!ref.parent) {
+        return context_fail(context, MANTA_E_INVALID, "the ref is all zero: its submission was refused, or it was never set");
+    }
+    return context_fail(context, MANTA_E_NOTFOUND,
+                        "the ref is not held here: it was dropped, its scope has ended, or it was never one");
+}
+
+/* Waits for a ref to be done and well. Baton held. */
+static int settle(struct context *context, manta_ref ref, struct target *ret_target)
+{
+    struct target target = target_find(context->rank, ref);
+    if (!target.object) {
+        return not_held(context, ref);
+    }
+    object_hold(target.object);
+    int code = wait_target(context, &target, BASE_FOREVER);
+    if (code != MANTA_OK) {
+        context_fail(context, code, "waiting for a ref");
+    } else if ((code = target_code(&target)) != MANTA_OK) {
+        target_error(context->rank, &target, &context->last_error);
+    }
+    *ret_target = target;
+    return code;
+}
+
+static int copy_value(struct context *context, const struct target *target, void *value, size_t size)
+{
+    const void *data;
+    uint32_t bytes;
+    bool is_refs;
+    target_value(target, &data, &bytes, &is_refs);
+    if (bytes != size) {
+        return context_fail(context, MANTA_E_TYPE, "the value has %u bytes, %zu were asked for", bytes, size);
+    }
+    if (size) {
+        memcpy(value, data, size);
+    }
+    return MANTA_OK;
+}
+
+int manta_get(manta_ref ref, void *value, size_t size)
+{
+    struct context *context = context_enter();
+    struct target target;
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (!value && size) {
+        return context_fail(context, MANTA_E_INVALID, "value is NULL, but %zu bytes were asked for", size);
+    }
+    take(context);
+    target.object = NULL;
+    int code = settle(context, ref, &target);
+    if (code == MANTA_OK) {
+        code = copy_value(context, &target, value, size);
+    }
+    if (target.object) {
+        object_drop(context->rank, target.object);
+    }
+    give(context);
+    return code;
+}
+
+/* The refs inside a value that a scope looks at are held by that scope from then on. */
+struct viewing {
+    struct context *context;
+    struct scope *scope;
+    struct object *container;
+};
+
+static void hold_viewed(struct rank *rank, manta_ref ref, void *arg)
+{
+    struct viewing *viewing = arg;
+    if (!viewing->scope || scope_holds(rank, viewing->scope, ref)) {
+        return;
+    }
+    struct object *object = object_get_held(rank, ref);
+    if (!object) {
+        return;
+    }
+    if (object->kind == OBJECT_BORROW) {
+        struct guard *guard = base_alloc(sizeof *guard);
+        if (guard) {
+            guard->object = viewing->container;
+            object_hold(viewing->container);
+        }
+        object_register(rank, object_borrow(object), guard);
+    }
+    if (scope_hold(viewing->scope, ref, object) != MANTA_OK) {
+        object_drop(rank, object);
+    }
+}
+
+static void hold_all_viewed(struct context *context, const struct target *target)
+{
+    struct viewing viewing = {context, context_scope(context), target->object};
+    const void *data;
+    uint32_t bytes;
+    bool is_refs;
+    target_value(target, &data, &bytes, &is_refs);
+    for (uint32_t at = 0; is_refs && at < bytes; at += sizeof(manta_ref)) {
+        manta_ref ref;
+        memcpy(&ref, (const char *)data + at, sizeof ref);
+        hold_viewed(context->rank, ref, &viewing);
+    }
+}
+
+int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes)
+{
+    struct context *context = context_enter();
+    struct target target;
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (!ret_data || !ret_bytes) {
+        return context_fail(context, MANTA_E_INVALID, "%s is NULL", ret_data ? "ret_bytes" : "ret_data");
+    }
+    take(context);
+    target.object = NULL;
+    int code = settle(context, ref, &target);
+    if (code == MANTA_OK) {
+        uint32_t bytes;
+        bool is_refs;
+        hold_all_viewed(context, &target);
+        target_value(&target, ret_data, &bytes, &is_refs);
+        *ret_bytes = bytes;
+        struct scope *scope = context_scope(context);
+        if (scope) {
+            scope->views++;
+        }
+    }
+    if (target.object) {
+        object_drop(context->rank, target.object);
+    }
+    give(context);
+    return code;
+}
+
+int manta_unview(manta_ref ref)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    take(context);
+    struct target target = target_find(context->rank, ref);
+    struct scope *scope = context_scope(context);
+    int code = MANTA_OK;
+    if (!target.object) {
+        code = not_held(context, ref);
+    } else if (!scope || !scope->views) {
+        code = context_fail(context, MANTA_E_STATE, "the ref is not viewed in this scope");
+    } else {
+        scope->views--;
+    }
+    give(context);
+    return code;
+}
+
+int manta_ref_error(manta_ref ref, manta_error *ret_error)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (!ret_error) {
+        return context_fail(context, MANTA_E_INVALID, "ret_error is NULL");
+    }
+    take(context);
+    struct target target = target_find(context->rank, ref);
+    int code = MANTA_OK;
+    if (!target.object) {
+        code = not_held(context, ref);
+    } else if (!target_is_done(&target)) {
+        code = context_fail(context, MANTA_E_AGAIN, "the ref is not ready yet");
+    } else if (target_code(&target) == MANTA_OK) {
+        code = context_fail(context, MANTA_E_STATE, "the ref has a value, not an error");
+    } else {
+        target_error(context->rank, &target, ret_error);
+    }
+    give(context);
+    return code;
+}
+
+/* ---- Waiting for several ------------------------------------------------------------------------------------------ */
+
+static int refuse_duplicates(struct context *context, const manta_ref *refs, size_t n)
+{
+    struct base_map seen = {0};
+    int code = MANTA_OK;
+    for (size_t i = 0; i < n && code == MANTA_OK; i++) {
+        struct base_key key = {refs[i].parent, refs[i].position};
+        uintptr_t before = (uintptr_t)base_map_find(&seen, key);
+        if (before) {
+            code = context_fail(context, MANTA_E_INVALID, "refs[%zu] and refs[%zu] are the same ref; each may be waited for once",
+                                (size_t)before - 1, i);
+        } else if (base_map_insert(&seen, key, (void *)(i + 1)) != 0) {
+            code = context_fail(context, MANTA_E_NOMEM, "no memory to wait for %zu refs", n);
+        }
+    }
+    base_map_fini(&seen);
+    return code;
+}
+
+static size_t count_ready(const struct target *targets, size_t n, uint8_t *ret_ready)
+{
+    size_t ready = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool is_done = target_is_done(&targets[i]);
+        ready += is_done;
+        if (ret_ready) {
+            ret_ready[i] = is_done;
+        }
+    }
+    return ready;
+}
+
+static void mark_exactly(uint8_t *ready, size_t n, size_t k)
+{
+    for (size_t i = 0; ready && i < n; i++) {
+        if (ready[i] && k) {
+            k--;
+        } else {
+            ready[i] = 0;
+        }
+    }
+}
+
+static int wait_some(struct context *context, const struct target *targets, struct watch *watches, size_t n,
+                     size_t k, uint64_t deadline_ns)
+{
+    struct waiter waiter = {.context = context};
+    size_t ready = count_ready(targets, n, NULL);
+    int code = MANTA_OK;
+    if (ready >= k) {
+        return MANTA_OK;
+    }
+    waiter.missing = (uint32_t)(k - ready);
+    for (size_t i = 0; i < n; i++) {
+        watches[i] = (struct watch){.kind = WATCH_WAITER, .target = &waiter};
+        if (!target_is_done(&targets[i]) && !target_watch(context->rank, &targets[i], &watches[i])) {
+            code = MANTA_E_NOMEM;
+        }
+    }
+    code = code == MANTA_OK ? wait_for(context, &waiter, deadline_ns) : code;
+    for (size_t i = 0; i < n; i++) {
+        if (!target_is_done(&targets[i])) {
+            target_unwatch(context->rank, &targets[i], &watches[i]);
+        }
+    }
+    return code;
+}
+
+static int wait_refs(struct context *context, const manta_ref *refs, size_t n, size_t k, uint64_t timeout_ns,
+                     uint8_t *ret_ready)
+{
+    struct rank *rank = context->rank;
+    struct target *targets = base_alloc((n + 1) * sizeof *targets);
+    struct watch *watches = base_alloc((n + 1) * sizeof *watches);
+    size_t found = 0;
+    int code = targets && watches ? MANTA_OK : context_fail(context, MANTA_E_NOMEM, "no memory to wait for %zu refs", n);
+    for (; code == MANTA_OK && found < n; found++) {
+        targets[found] = target_find(rank, refs[found]);
+        if (!targets[found].object) {
+            code = not_held(context, refs[found]);
+            break;
+        }
+        object_hold(targets[found].object);
+    }
+    if (code == MANTA_OK) {
+        uint64_t deadline_ns = timeout_ns == MANTA_FOREVER
+                                   ? BASE_FOREVER
+                                   : base_deadline_after(base_now_ns(rank->host), timeout_ns);
+        (void)rank_turn(rank);
+        code = wait_some(context, targets, watches, n, k, deadline_ns);
+        size_t ready = count_ready(targets, n, ret_ready);
+        if (ready > k) {
+            mark_exactly(ret_ready, n, k);
+        }
+        if (code != MANTA_OK) {
+            context_fail(context, code, "%zu of %zu refs were ready, %zu were asked for", ready, n, k);
+        }
+    }
+    for (size_t i = 0; i < found; i++) {
+        object_drop(rank, targets[i].object);
+    }
+    base_free(targets);
+    base_free(watches);
+    return code;
+}
+
+int manta_wait(const manta_ref *refs, size_t n, size_t k, uint64_t timeout_ns, uint8_t *ret_ready)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (n == 0 && k == 0) {
+        return MANTA_OK;
+    }
+    if (!refs || k > n || n > UINT32_MAX) {
+        return context_fail(context, MANTA_E_INVALID, refs ? "%zu of %zu refs cannot become ready" : "refs is NULL", k, n);
+    }
+    int code = refuse_duplicates(context, refs, n);
+    if (code != MANTA_OK) {
+        return code;
+    }
+    take(context);
+    code = wait_refs(context, refs, n, k, timeout_ns, ret_ready);
+    give(context);
+    return code;
+}
+
+/* ---- Maps ---------------------------------------------------------------------------------------------------------- */
+
+manta_ref manta_map_at(manta_ref map, uint64_t index)
+{
+    struct context *context = context_enter();
+    manta_ref ref = {0};
+    if (!context) {
+        return ref;
+    }
+    take(context);
+    struct target target = target_find(context->rank, map);
+    if (target.object && (target.object->kind == OBJECT_BORROW ||
+                          (target.object->kind == OBJECT_MAP && index < object_task(target.object)->map->count))) {
+        ref = map;
+        ref.position += (uint32_t)index + 1;
+    }
+    give(context);
+    return ref;
+}
+
+static int take_map(struct context *context, manta_ref ref, struct task **ret_task)
+{
+    struct target target = target_find(context->rank, ref);
+    if (!target.object) {
+        return not_held(context, ref);
+    }
+    if (target.object->kind != OBJECT_MAP || target.element >= 0) {
+        return context_fail(context, MANTA_E_TYPE, "the ref is not a map's, or the map was submitted on another rank");
+    }
+    *ret_task = object_task(target.object);
+    return MANTA_OK;
+}
+
+int manta_map_progress(manta_ref ref, uint64_t *ret_done)
+{
+    struct context *context = context_enter();
+    struct task *task;
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (!ret_done) {
+        return context_fail(context, MANTA_E_INVALID, "ret_done is NULL");
+    }
+    take(context);
+    (void)rank_turn(context->rank);
+    int code = take_map(context, ref, &task);
+    if (code == MANTA_OK) {
+        *ret_done = task->map->done;
+    }
+    give(context);
+    return code;
+}
+
+static int copy_map(struct context *context, const struct map *map, void *values, size_t size, uint64_t count,
+                    int32_t *codes)
+{
+    if (count != map->count || size != map->element_bytes) {
+        return context_fail(context, MANTA_E_TYPE, "the map has %llu values of %u bytes; %llu of %zu were asked for",
+                            (unsigned long long)map->count, map->element_bytes, (unsigned long long)count, size);
+    }
+    if (size && count) {
+        memcpy(values, map->values, count * size);
+    }
+    for (uint64_t i = 0; codes && i < count; i++) {
+        codes[i] = map_element_code(map, i);
+    }
+    return MANTA_OK;
+}
+
+int manta_map_get(manta_ref ref, void *values, size_t size, uint64_t count, int32_t *codes)
+{
+    struct context *context = context_enter();
+    struct target target = {0};
+    struct task *task;
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (!values && size && count) {
+        return context_fail(context, MANTA_E_INVALID, "values is NULL");
+    }
+    take(context);
+    int code = take_map(context, ref, &task);
+    if (code == MANTA_OK) {
+        code = settle(context, ref, &target);
+        if (target_is_done(&target)) {
+            int copied = copy_map(context, task->map, values, size, count, codes);
+            code = copied == MANTA_OK ? code : copied;
+        }
+        object_drop(context->rank, target.object);
+    }
+    give(context);
+    return code;
+}
+
+/* ---- Holding ----------------------------------------------------------------------------------------------------------- */
+
+int manta_drop(manta_ref ref)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    take(context);
+    struct scope *scope = context_scope(context);
+    int code = scope && scope_drop(context->rank, scope, ref) ? MANTA_OK : not_held(context, ref);
+    dispatch_flush(context->rank);
+    give(context);
+    return code;
+}
+
+int manta_keep(manta_ref ref)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    return context_fail(context, MANTA_E_STATE, "only an actor's method can keep a ref, in the actor's state");
+}
+
+int manta_scope_begin(void)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    take(context);
+    struct scope *scope = context_scope(context);
+    int code = scope ? scope_block_begin(scope) : MANTA_E_NOMEM;
+    give(context);
+    return code == MANTA_OK ? code : context_fail(context, code, "no memory for a scope block");
+}
+
+int manta_scope_end(void)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    take(context);
+    struct scope *scope = context_scope(context);
+    int code = scope ? scope_block_end(context->rank, scope) : MANTA_E_NOMEM;
+    dispatch_flush(context->rank);
+    give(context);
+    return code == MANTA_OK ? code : context_fail(context, code, "no scope block is open in this task or thread");
+}
+
+int manta_cancel(manta_ref ref)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    take(context);
+    struct target target = target_find(context->rank, ref);
+    int code = target.object ? MANTA_OK : not_held(context, ref);
+    if (code == MANTA_OK) {
+        cancel_target(context->rank, &target);
+        dispatch_pump(context->rank);
+        dispatch_flush(context->rank);
+    }
+    give(context);
+    return code;
+}
+
+/* ---- The world ------------------------------------------------------------------------------------------------------------ */
+
+int manta_world_get(manta_world *ret_world)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (!ret_world) {
+        return context_fail(context, MANTA_E_INVALID, "ret_world is NULL");
+    }
+    const struct rank *rank = context->rank;
+    *ret_world = (manta_world){.rank = rank->number,
+                               .size = rank->size,
+                               .workers = rank->worker_count,
+                               .cores = rank->options.cores,
+                               .node_ranks = rank->options.node_ranks,
+                               .host = rank->options.host_name};
+    return MANTA_OK;
+}
+
+void core_work(uint64_t duration_ns)
+{
+    struct context *context = context_get();
+    const struct base_host *host = context ? context->rank->host : &base_host_real;
+    host->work(host->self, duration_ns);
+}

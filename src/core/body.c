@@ -1,0 +1,358 @@
+/*
+ * Running a body: arguments from bytes to slots, the call, outputs to a value.
+ *
+ * Fixed outputs live on this stack (or beside it when large), the one of a function with
+ * a single small output directly in the run. Variable outputs are what the body
+ * allocated with manta_outv_alloc. The baton is given up around the call only.
+ */
+#include "core/cancel.h"
+#include "core/context.h"
+#include "core/exec.h"
+#include "core/idle.h"
+#include "core/map.h"
+#include "core/pack.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "core/task.h"
+#include "core/value.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { FIXED_ON_STACK = 512 };
+
+struct manta_outv {
+    uint32_t element_bytes;
+    uint32_t is_refs;
+    void *data;
+    size_t count;
+};
+
+struct body {
+    struct run *run;
+    manta_slot slots[MANTA_PARAM_MAX];
+    struct manta_outv outv[MANTA_PARAM_MAX];
+    uint8_t *fixed;                /* NULL: on_stack */
+    uint8_t MT_ALIGNED(16) on_stack[FIXED_ON_STACK];
+};
+
+static bool is_variable(const manta_param *param)
+{
+    return param->kind == MANTA_KIND_OUTV || param->kind == MANTA_KIND_OUTREFS;
+}
+
+static uint8_t *run_args(struct run *run)
+{
+    return run->args ? run->args : run->args_small;
+}
+
+/* ---- Before ------------------------------------------------------------------------------------------- */
+
+static int place_inputs(struct body *body)
+{
+    struct run *run = body->run;
+    struct pack_walk walk = pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        size_t unit = arg.is_refs && arg.param->kind >= MANTA_KIND_REF ? sizeof(manta_ref) : arg.param->size;
+        body->slots[arg.index].data = arg.is_null ? NULL : arg.data;
+        body->slots[arg.index].count = arg.bytes / unit;
+    }
+    return walk.is_broken ? MANTA_E_TYPE : MANTA_OK;
+}
+
+static int place_outputs(struct body *body)
+{
+    const manta_function *function = body->run->function;
+    size_t total = 0;
+    for (uint32_t i = 0; i < function->param_count; i++) {
+        const manta_param *param = &function->params[i];
+        total += param->kind == MANTA_KIND_OUT ? MT_ALIGN_UP((size_t)param->size, (size_t)16) : 0;
+    }
+    if (function_info(function)->single_bytes) {
+        memset(body->run->small, 0, sizeof body->run->small);
+        total = 0;
+    } else if (total > sizeof body->on_stack && !(body->fixed = base_alloc_aligned(16, total))) {
+        return MANTA_E_NOMEM;
+    } else {
+        memset(body->on_stack, 0, MT_MIN(total, sizeof body->on_stack));
+    }
+    uint8_t *at = function_info(function)->single_bytes ? body->run->small
+                  : body->fixed                         ? body->fixed
+                                                        : body->on_stack;
+    for (uint32_t i = 0; i < function->param_count; i++) {
+        const manta_param *param = &function->params[i];
+        if (param->kind == MANTA_KIND_OUT) {
+            body->slots[i] = (manta_slot){at, 1};
+            at += MT_ALIGN_UP((size_t)param->size, (size_t)16);
+        } else if (is_variable(param)) {
+            body->outv[i] = (struct manta_outv){.element_bytes = param->kind == MANTA_KIND_OUTREFS
+                                                                     ? (uint32_t)sizeof(manta_ref)
+                                                                     : param->size};
+            body->slots[i] = (manta_slot){&body->outv[i], 0};
+        }
+    }
+    return MANTA_OK;
+}
+
+/* The scope of the run holds every ref that came as an argument. */
+static int hold_arguments(struct rank *rank, struct run *run)
+{
+    struct pack_walk walk = pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
+            manta_ref ref;
+            memcpy(&ref, arg.data + i * sizeof ref, sizeof ref);
+            struct scope *scope = scope_of_run(rank, run);
+            struct object *object = scope ? object_get_held(rank, ref) : NULL;
+            if (object && scope_hold(scope, ref, object) != MANTA_OK) {
+                object_drop(rank, object);
+                object = NULL;
+            }
+            if (!object) {
+                return MANTA_E_NOMEM;
+            }
+        }
+    }
+    return MANTA_OK;
+}
+
+/* ---- After ---------------------------------------------------------------------------------------------- */
+
+static int collect(struct rank *rank, struct body *body, struct value **ret_value)
+{
+    const manta_function *function = body->run->function;
+    struct value_part parts[MANTA_PARAM_MAX];
+    uint32_t count = 0;
+    if (function_info(function)->single_bytes || !function_info(function)->value_outputs) {
+        return MANTA_OK;
+    }
+    for (uint32_t i = 0; i < function->param_count; i++) {
+        const manta_param *param = &function->params[i];
+        const manta_slot *slot = &body->slots[i];
+        const struct manta_outv *outv = &body->outv[i];
+        if (param->kind == MANTA_KIND_OUT) {
+            parts[count++] = (struct value_part){slot->data, param->size, false};
+        } else if (param->kind == MANTA_KIND_INOUT) {
+            parts[count++] = (struct value_part){slot->data, (uint32_t)(slot->count * param->size), false};
+        } else if (is_variable(param)) {
+            parts[count++] = (struct value_part){outv->data, (uint32_t)(outv->count * outv->element_bytes),
+                                                 param->kind == MANTA_KIND_OUTREFS};
+        }
+    }
+    *ret_value = value_create(rank, parts, count);
+    return *ret_value ? MANTA_OK : MANTA_E_NOMEM;
+}
+
+static void free_outputs(struct body *body)
+{
+    base_free(body->fixed);
+    for (uint32_t i = 0; i < body->run->function->param_count; i++) {
+        base_free(body->outv[i].data);
+    }
+}
+
+static manta_error *failure(struct rank *rank, struct run *run, int code, const char *text)
+{
+    manta_error *error = run->error ? run->error : base_alloc(sizeof *error);
+    run->error = NULL;
+    if (!error) {
+        return NULL;
+    }
+    if (error->code != code) {
+        error->code = code;
+        snprintf(error->text, sizeof error->text, "%s", text);
+    }
+    error->rank = rank->number;
+    error->attempt = run->attempt;
+    error->task_id = run->id;
+    snprintf(error->host, sizeof error->host, "%s", rank->options.host_name);
+    function_describe(run->function, run->name, error);
+    return error;
+}
+
+/* What a body's code means when it was asked to stop. */
+static int judge(struct rank *rank, const struct run *run, int code)
+{
+    if (code == MANTA_OK) {
+        return MANTA_OK;
+    }
+    if (run->cancelled) {
+        return MANTA_E_CANCELLED;
+    }
+    if (run->deadline_ns && base_now_ns(rank->host) >= run->deadline_ns) {
+        return MANTA_E_TIMEOUT;
+    }
+    return code;
+}
+
+static const char *reason(int code)
+{
+    switch (code) {
+    case MANTA_E_TIMEOUT:
+        return "its time limit passed";
+    case MANTA_E_CANCELLED:
+        return "it was cancelled";
+    case MANTA_E_NOMEM:
+        return "no memory for its arguments or results";
+    case MANTA_E_TYPE:
+        return "its arguments arrived damaged";
+    default:
+        return "it returned this code";
+    }
+}
+
+/* ---- The call --------------------------------------------------------------------------------------------- */
+
+static int call(struct rank *rank, struct body *body)
+{
+    struct run *run = body->run;
+    baton_give(&rank->baton);
+    int code = run->function->run(body->slots);
+    baton_take(&rank->baton, rank->host);
+    return code;
+}
+
+/* One index of a map, without the baton. True: results are to be sent. */
+static bool call_element(struct rank *rank, struct body *body, struct lease_results *results)
+{
+    struct run *run = body->run;
+    int code = run->cancelled ? MANTA_E_CANCELLED : place_outputs(body);
+    if (code == MANTA_OK) {
+        code = judge(rank, run, run->function->run(body->slots));
+    }
+    manta_error *error = code == MANTA_OK ? NULL : failure(rank, run, code, reason(code));
+    bool is_full = map_results_add(rank, run, results, code, body->slots, error);
+    base_free(error);
+    base_free(body->fixed);
+    body->fixed = NULL;
+    return is_full;
+}
+
+/* Indices of a map one after the other; every result goes to the lease as it comes. */
+static int call_lease(struct rank *rank, struct body *body)
+{
+    struct run *run = body->run;
+    struct lease_results *results = map_results_begin(rank, run);
+    if (!results) {
+        return MANTA_E_NOMEM;
+    }
+    baton_give(&rank->baton);
+    for (uint64_t i = 0; i < run->map_count; i++) {
+        run->map_index = run->map_begin + i;
+        if (call_element(rank, body, results)) {
+            baton_take(&rank->baton, rank->host);
+            map_results_send(rank, run, results);
+            (void)rank_turn(rank);
+            baton_give(&rank->baton);
+        }
+    }
+    baton_take(&rank->baton, rank->host);
+    map_results_end(rank, run, results);
+    return MANTA_OK;
+}
+
+static int execute(struct rank *rank, struct body *body, struct value **ret_value)
+{
+    struct run *run = body->run;
+    if (run->timeout_ns) {
+        run->deadline_ns = base_deadline_after(base_now_ns(rank->host), run->timeout_ns);
+    }
+    int code = place_inputs(body);
+    if (code == MANTA_OK && function_info(run->function)->ref_inputs) {
+        code = hold_arguments(rank, run);
+    }
+    if (code == MANTA_OK && run->map_count) {
+        return call_lease(rank, body);
+    }
+    if (code == MANTA_OK) {
+        code = place_outputs(body);
+    }
+    if (code == MANTA_OK) {
+        code = judge(rank, run, call(rank, body));
+    }
+    return code == MANTA_OK ? collect(rank, body, ret_value) : code;
+}
+
+void exec_run(struct worker *worker, struct run *run)
+{
+    struct rank *rank = worker->rank;
+    struct context context;
+    struct context *outer = context_get();
+    struct body body;
+    struct value *value = NULL;
+    struct fiber *fiber = fiber_current();
+    context.rank = rank;
+    context.worker = worker;
+    context.run = run;
+    context.sleeper = &worker->sleeper;
+    context.outer = outer;
+    context.last_error.code = MANTA_OK;
+    body.run = run;
+    body.fixed = NULL;
+    memset(body.outv, 0, run->function->param_count * sizeof body.outv[0]);
+    run->worker = worker;
+    run->context = &context;
+    run->state = RUN_RUNNING;
+    idle_rouse(rank);
+    context_set(&context);
+    fiber_set_name(fiber, run->function->name);
+    rank->stats.executed++;
+    int code = run->cancelled ? MANTA_E_CANCELLED : execute(rank, &body, &value);
+    fiber_set_name(fiber, outer && outer->run ? outer->run->function->name : NULL);
+    context_set(outer);
+    free_outputs(&body);
+    if (run->map_count) {
+        map_lease_done(rank, run, code);
+    } else {
+        exec_deliver(rank, run, code, value, code == MANTA_OK ? NULL : failure(rank, run, code, reason(code)));
+    }
+}
+
+void *manta_outv_alloc(manta_outv *out, size_t count)
+{
+    if (!out || out->data || count > MANTA_INLINE_MAX / out->element_bytes) {
+        return NULL;
+    }
+    out->data = base_alloc_aligned(16, MT_ALIGN_UP(MT_MAX(count, 1u) * out->element_bytes, (size_t)16));
+    out->count = out->data ? count : 0;
+    return out->data;
+}
+
+int manta_fail(int code, const char *format, ...)
+{
+    struct context *context = context_get();
+    manta_error *error;
+    if (!context || !context->run || code == MANTA_OK) {
+        return code;
+    }
+    error = context->run->error ? context->run->error : base_alloc(sizeof *error);
+    if (error) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(error->text, sizeof error->text, format, args);
+        va_end(args);
+        error->code = code;
+        context->run->error = error;
+    }
+    return code;
+}
+
+bool manta_cancelled(void)
+{
+    struct context *context = context_get();
+    struct run *run = context ? context->run : NULL;
+    if (!run) {
+        return false;
+    }
+    return atomic_load_explicit(&run->cancelled, memory_order_relaxed) ||
+           atomic_load_explicit(&context->rank->is_aborted, memory_order_relaxed) ||
+           (run->deadline_ns && base_now_ns(context->rank->host) >= run->deadline_ns);
+}
+
+uint64_t manta_map_index(void)
+{
+    struct context *context = context_get();
+    return context && context->run ? context->run->map_index : 0;
+}

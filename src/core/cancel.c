@@ -1,0 +1,117 @@
+#include "core/cancel.h"
+
+#include "core/dispatch.h"
+#include "core/exec.h"
+#include "core/map.h"
+#include "core/message.h"
+#include "core/scope.h"
+#include "core/task.h"
+
+void cancel_run(struct rank *rank, struct run *run)
+{
+    if (run->cancelled) {
+        return;
+    }
+    atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
+    if (run->state == RUN_RUNNING || run->state == RUN_PARKED) {
+        if (run->scope) {
+            cancel_children(rank, run->scope);
+        }
+    } else if (run->state == RUN_QUEUED) {
+        exec_unqueue(rank, run);
+        exec_deliver(rank, run, MANTA_E_CANCELLED, NULL, NULL);
+    }
+}
+
+void cancel_children(struct rank *rank, struct scope *scope)
+{
+    for (uint32_t i = 0; i < scope->next_position; i++) {
+        struct task *task = scope_child(rank, scope, i);
+        if (task && !task->object.is_done && task->object.holds <= 2 + (int)task->inputs_missing) {
+            cancel_task(rank, task);
+        }
+    }
+    BASE_LIST_EACH(&scope->maps, link)
+    {
+        struct task *task = MT_CONTAINER(link, struct map, link)->task;
+        if (!task->object.is_done && task->object.holds <= 2) {
+            cancel_task(rank, task);
+        }
+    }
+}
+
+static void stop_runner(struct rank *rank, struct task *task)
+{
+    if (task->run) {
+        cancel_run(rank, task->run);
+    } else if (!comm_is_down(rank->comm, task->exec_rank)) {
+        struct wire_header about = {.parent = task->parent, .position = task->position};
+        message_send(rank, task->exec_rank, MESSAGE_CANCEL, about, NULL, 0);
+    }
+}
+
+void cancel_task(struct rank *rank, struct task *task)
+{
+    if (task->object.is_done || task->flags & TASK_CANCELLED) {
+        return;
+    }
+    enum task_state state = task->state;
+    task->flags |= TASK_CANCELLED;
+    object_hold(&task->object);
+    if (task->flags & TASK_IS_MAP) {
+        map_cancel(rank, task);
+    } else {
+        if (state == TASK_PENDING) {
+            task->flags &TASK_PINNED ? (void)rank->pinned_count-- : (void)rank->pending_count--;
+            base_list_remove(&task->link);
+        }
+        struct run *run = task->run;
+        task_fail(rank, task, MANTA_E_CANCELLED, "cancelled while %s",
+                  state == TASK_WAITING   ? "it waited for its arguments"
+                  : state == TASK_PENDING ? "it waited for a place to run"
+                                          : "it ran or was about to");
+        task->run = run;
+        if (state == TASK_SENT) {
+            stop_runner(rank, task);
+        }
+        task->run = NULL;
+    }
+    object_drop(rank, &task->object);
+}
+
+void cancel_target(struct rank *rank, const struct target *target)
+{
+    if (target->object->kind != OBJECT_BORROW) {
+        cancel_task(rank, object_task(target->object));
+        return;
+    }
+    manta_ref ref = object_borrow(target->object)->ref;
+    struct wire_header about = {.parent = ref.parent, .position = ref.position};
+    if (!comm_is_down(rank->comm, ref.owner)) {
+        message_send(rank, ref.owner, MESSAGE_STOP, about, NULL, 0);
+    }
+}
+
+void cancel_on_stop(struct rank *rank, uint32_t from, const struct wire_header *header,
+                    struct wire_reader *body)
+{
+    struct target target = target_find(rank, (manta_ref){header->parent, header->position, rank->number});
+    if (target.object && target.object->kind != OBJECT_BORROW) {
+        cancel_task(rank, object_task(target.object));
+    }
+    dispatch_pump(rank);
+}
+
+void cancel_on_cancel(struct rank *rank, uint32_t from, const struct wire_header *header,
+                      struct wire_reader *body)
+{
+    struct peer *peer = rank->peers[from];
+    for (struct base_list *link = peer ? peer->runs.next : NULL; link && link != &peer->runs;) {
+        struct run *run = MT_CONTAINER(link, struct run, owned);
+        link = link->next;
+        if (run->parent == header->parent && run->position == header->position) {
+            cancel_run(rank, run);
+            break;
+        }
+    }
+}

@@ -1,0 +1,16 @@
+/* Cancelling: the owner decides, the runner is asked. */
+#ifndef CORE_CANCEL_H
+#define CORE_CANCEL_H
+
+#include "core/object.h"
+
+/* Fails a task of ours with E_CANCELLED now and stops its run; done ones are left alone. */
+void cancel_task(struct rank *rank, struct task *task);
+/* From a holder: cancels whatever the target is. */
+void cancel_target(struct rank *rank, const struct target *target);
+/* The unfinished children of a cancelled run that are held by nobody but its scope. */
+void cancel_children(struct rank *rank, struct scope *scope);
+/* Asks a run on this rank to stop; one that has not started never will. */
+void cancel_run(struct rank *rank, struct run *run);
+
+#endif

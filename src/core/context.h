@@ -1,0 +1,19 @@
+/* The calling thread's context: set while a thread is attached or a body runs, NULL elsewhere. */
+#ifndef CORE_CONTEXT_H
+#define CORE_CONTEXT_H
+
+#include "core/rank.h"
+
+struct context *context_get(void);
+void context_set(struct context *context);
+
+/* The context to work with: the thread's own, or, for a thread the library has never seen, one made for it in the running rank. NULL: none runs. */
+struct context *context_enter(void);
+
+/* The scope that the context submits into. NULL: memory is out. */
+struct scope *context_scope(struct context *context);
+
+/* Fills last_error and returns the code. */
+int context_fail(struct context *context, int code, const char *format, ...) MT_PRINTF(3, 4);
+
+#endif

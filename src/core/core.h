@@ -1,0 +1,71 @@
+/*
+ * core: one rank of a running program. The room's face for whoever starts ranks: the
+ * launcher (core/run.c) on real processes, tests on simulated ones.
+ */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include "base/host.h"
+#include "base/log.h"
+#include "comm/comm.h"
+
+#include <manta/manta.h>
+
+struct rank;
+
+struct core_options {
+    const struct base_host *host;
+    struct comm *comm;          /* borrowed; rank and size come from it */
+    uint32_t workers;           /* at least 1 */
+    uint32_t cores;             /* of this rank's share */
+    uint32_t node_ranks;
+    uint8_t is_crowded;         /* more threads than cores on the node: waiters sleep soon */
+    const char *host_name;      /* borrowed */
+    struct topo *topo;          /* for pinning; NULL: none */
+    size_t stack_bytes;         /* of a parked task; 0: 256 KiB */
+    uint32_t parked_max;        /* stacks parked at once; 0: 4096 */
+    uint32_t window_max;        /* tasks in flight to one rank; 0: 1024 */
+    struct base_log log;
+};
+
+/* Makes the rank and starts its workers. On failure the reason is in ret_error. */
+int core_rank_create(const struct core_options *options, struct rank **ret_rank, manta_error *ret_error);
+
+/* Makes the calling thread a submitter of this rank until detached; the root scope is its scope. */
+int core_attach(struct rank *rank);
+void core_detach(struct rank *rank);
+
+/* The rank whose root scope threads of the application get that were not attached. NULL: none. */
+void core_set_process_rank(struct rank *rank);
+
+/* Rank 0, attached: drops the root scope, waits until nothing is left anywhere, tells every rank to stop. Other ranks: waits for that.
+ * Returns the code that rank 0 gave. */
+int core_finish(struct rank *rank, int code);
+
+/*
+ * From any thread, at any time before core_rank_destroy: ends this rank without asking the others. Waits return
+ * MANTA_E_SHUTDOWN, running bodies see manta_cancelled, core_finish returns `code` at once. The first call counts.
+ */
+void core_stop(struct rank *rank, int code);
+
+/* Joins the workers and frees everything. core_finish or core_stop first. Accepts NULL. */
+void core_rank_destroy(struct rank *rank);
+
+/* What is left; all zero when every count has come to its end. */
+struct core_counts {
+    uint64_t tasks, runs, borrows, scopes, values, maps, homes;
+};
+struct core_counts core_count(struct rank *rank);
+
+struct core_stats {
+    uint64_t submitted, completed, executed, retried, adopted, parked, inlined;
+};
+struct core_stats core_get_stats(struct rank *rank);
+
+/* Inside a task: computes for a modelled time (virtual in the simulator). */
+void core_work(uint64_t duration_ns);
+
+/* The slot that holds the calling thread's context; the simulator switches it. */
+void **core_context_slot(void);
+
+#endif

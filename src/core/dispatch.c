@@ -1,0 +1,450 @@
+/*
+ * Which rank executes a pending task.
+ *
+ * Every rank, this one included, is a peer with a window of tasks in flight (sched/
+ * policy.h). Peers with room are in a ring; the next task goes to the next of them, so
+ * work spreads evenly; ranks never contacted join the ring one by one when those in it
+ * are full. A submitting task prefers its own rank while that has room, because a local
+ * run costs no message. Pinned tasks wait at their peer. Everything is O(1) per task.
+ */
+#include "core/dispatch.h"
+
+#include "core/exec.h"
+#include "core/map.h"
+#include "core/message.h"
+#include "core/pack.h"
+#include "core/recover.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "core/task.h"
+#include "core/wait.h"
+
+enum { WINDOW_DEFAULT = 1024, UNFINISHED_MAX = 4 << 20 };
+
+/* ---- Peers ---------------------------------------------------------------------------------------- */
+
+static void note_room(struct rank *rank, struct peer *peer)
+{
+    if (base_list_is_empty(&peer->hungry) && sched_window_has_room(&peer->window) &&
+        !comm_is_down(rank->comm, peer->number)) {
+        base_list_push_back(&rank->hungry, &peer->hungry);
+    }
+}
+
+static struct peer *make_peer(struct rank *rank, uint32_t number)
+{
+    struct peer *peer = base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(sizeof *peer, (size_t)MT_CACHE_LINE));
+    if (!peer) {
+        return NULL;
+    }
+    uint32_t max = rank->options.window_max ? rank->options.window_max : WINDOW_DEFAULT;
+    uint32_t floor = number == rank->number ? rank->worker_count + 1 : 2;
+    peer->number = number;
+    sched_window_init(&peer->window, floor, max);
+    base_list_init(&peer->sent);
+    base_list_init(&peer->lineage);
+    base_list_init(&peer->runs);
+    base_list_init(&peer->pinned);
+    base_list_init(&peer->hungry);
+    base_list_init(&peer->releasing);
+    base_list_push_back(&rank->peer_list, &peer->link);
+    rank->peers[number] = peer;
+    note_room(rank, peer);
+    return peer;
+}
+
+struct peer *peer_get(struct rank *rank, uint32_t number)
+{
+    struct peer *peer = rank->peers[number];
+    return MT_LIKELY(peer != NULL) ? peer : make_peer(rank, number);
+}
+
+void peer_flush_releases(struct rank *rank, struct peer *peer)
+{
+    message_send(rank, peer->number, MESSAGE_RELEASE, (struct wire_header){0}, peer->release,
+                 peer->release_count * sizeof peer->release[0]);
+    peer->release_count = 0;
+    base_list_remove(&peer->releasing);
+}
+
+void dispatch_flush(struct rank *rank)
+{
+    while (MT_UNLIKELY(!base_list_is_empty(&rank->releasing))) {
+        peer_flush_releases(rank, MT_CONTAINER(rank->releasing.next, struct peer, releasing));
+    }
+    comm_flush(rank->comm);
+}
+
+void dispatch_tick(struct rank *rank)
+{
+    BASE_LIST_EACH(&rank->peer_list, link)
+    {
+        struct peer *peer = MT_CONTAINER(link, struct peer, link);
+        sched_window_tick(&peer->window);
+    }
+}
+
+/* A ring member with room; ranks never considered before join when it is empty. */
+static struct peer *next_hungry(struct rank *rank)
+{
+    while (base_list_is_empty(&rank->hungry) && rank->next_unknown < rank->size) {
+        uint32_t number = (rank->number + rank->next_unknown++) % rank->size;
+        if (!comm_is_down(rank->comm, number)) {
+            (void)peer_get(rank, number);
+        }
+    }
+    return base_list_is_empty(&rank->hungry)
+               ? NULL
+               : MT_CONTAINER(rank->hungry.next, struct peer, hungry);
+}
+
+static struct peer *choose_peer(struct rank *rank, const struct task *task)
+{
+    struct peer *self = rank->peers[rank->number];
+    if (!core_is_root_id(task->parent) && sched_window_has_room(&self->window)) {
+        return self;
+    }
+    return next_hungry(rank);
+}
+
+static void take_place(struct rank *rank, struct peer *peer)
+{
+    peer->window.in_flight++;
+    base_list_remove(&peer->hungry);
+    note_room(rank, peer);
+}
+
+/* ---- Sending ----------------------------------------------------------------------------------------- */
+
+size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out)
+{
+    if (!function_info(task->function)->inputs_awaited) {
+        if (out) {
+            memcpy(out, task_args(task), task->args_bytes);
+        }
+        return task->args_bytes;
+    }
+    struct pack_writer writer = {.out = out};
+    struct pack_walk walk = pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        if (arg.param->kind != MANTA_KIND_IN && arg.param->kind != MANTA_KIND_INOUT) {
+            pack_put_arg(&writer, &arg);
+            continue;
+        }
+        manta_ref ref;
+        const void *data;
+        uint32_t bytes;
+        bool is_refs;
+        memcpy(&ref, arg.data, sizeof ref);
+        struct target target = target_find(rank, ref);
+        target_value(&target, &data, &bytes, &is_refs);
+        pack_put_value(&writer, arg.param, data, bytes, is_refs);
+    }
+    return writer.at;
+}
+
+/* The values of in arguments must fit the parameter's type and, together, a message. */
+static bool check_resolved(struct rank *rank, struct task *task, size_t bytes)
+{
+    struct pack_walk walk = pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    struct pack_arg arg;
+    if (bytes > MANTA_INLINE_MAX + 64u * MANTA_PARAM_MAX) {
+        task_fail(rank, task, MANTA_E_TOOBIG, "the arguments take %zu bytes with their values; at most %d travel inside a task",
+                  bytes, MANTA_INLINE_MAX);
+        return false;
+    }
+    while (pack_next(&walk, &arg)) {
+        const void *data;
+        uint32_t size;
+        bool is_refs;
+        manta_ref ref;
+        if (arg.param->kind != MANTA_KIND_IN && arg.param->kind != MANTA_KIND_INOUT) {
+            continue;
+        }
+        memcpy(&ref, arg.data, sizeof ref);
+        struct target target = target_find(rank, ref);
+        target_value(&target, &data, &size, &is_refs);
+        if (size % arg.param->size) {
+            task_fail(rank, task, MANTA_E_TYPE, "argument %s has %u bytes, which is no whole number of %s (%u bytes each)",
+                      arg.param->name, size, arg.param->type, arg.param->size);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void note_sent(struct rank *rank, struct peer *peer, struct task *task)
+{
+    task->state = TASK_SENT;
+    task->exec_rank = peer->number;
+    base_list_push_back(&peer->sent, &task->link);
+    take_place(rank, peer);
+}
+
+/* An earlier run of it may have left children: the new one has to meet them first. */
+static bool may_have_run(const struct task *task)
+{
+    return task->attempt > 1 || task->scope->is_taken_over;
+}
+
+void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *ret_lost_on, uint32_t *ret_deaths)
+{
+    *ret_lost_on = task->attempt > 1 ? task->lost_on : task->scope->lost_on;
+    *ret_deaths = rank->deaths;
+}
+
+static uint16_t message_flags(const struct task *task, const struct message_lease *lease)
+{
+    uint16_t flags = core_is_root_id(task->parent) ? TASK_MESSAGE_ROOT : 0;
+    flags |= task->extra && (task->extra->timeout_ns || task->extra->name[0]) ? TASK_MESSAGE_OPTIONS : 0;
+    flags |= lease ? TASK_MESSAGE_LEASE : 0;
+    flags |= may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
+    return flags;
+}
+
+static void send_task(struct rank *rank, struct peer *peer, struct task *task, size_t args_bytes,
+                      const struct message_lease *lease)
+{
+    struct message_task message = {function_hash(task->function), message_flags(task, lease), task->priority};
+    struct wire_header about = {.parent = task->parent, .position = task->position, .token = task->index,
+                                .attempt = task->attempt};
+    size_t size = sizeof message + args_bytes;
+    size += message.flags & TASK_MESSAGE_OPTIONS ? sizeof(struct message_options) : 0;
+    size += lease ? sizeof *lease : 0;
+    size += message.flags & TASK_MESSAGE_AGAIN ? sizeof(struct message_again) : 0;
+    size += message.flags & TASK_MESSAGE_ROOT ? 0 : sizeof(struct message_digest);
+    uint8_t *out = message_begin(rank, peer->number, MESSAGE_TASK, &about, size);
+    if (!out) {
+        return;
+    }
+    wire_put_bytes(&out, &message, sizeof message);
+    if (!(message.flags & TASK_MESSAGE_ROOT)) {
+        wire_put_u64(&out, task_digest(task));
+    }
+    if (message.flags & TASK_MESSAGE_AGAIN) {
+        struct message_again again;
+        dispatch_why_again(rank, task, &again.lost_on, &again.deaths);
+        wire_put_bytes(&out, &again, sizeof again);
+    }
+    if (message.flags & TASK_MESSAGE_OPTIONS) {
+        struct message_options options = {.timeout_ns = task->extra->timeout_ns};
+        memcpy(options.name, task->extra->name, sizeof options.name);
+        wire_put_bytes(&out, &options, sizeof options);
+    }
+    if (lease) {
+        wire_put_bytes(&out, lease, sizeof *lease);
+    }
+    if (args_bytes) {
+        dispatch_resolve(rank, task, out);
+    }
+    message_end(rank);
+}
+
+/* Sends one task or makes its run here; false when it ended instead. */
+static void launch(struct rank *rank, struct peer *peer, struct task *task)
+{
+    size_t bytes = task->args_bytes;
+    if (function_info(task->function)->inputs_awaited) {
+        bytes = dispatch_resolve(rank, task, NULL);
+        if (!check_resolved(rank, task, bytes)) {
+            return;
+        }
+    }
+    note_sent(rank, peer, task);
+    if (peer->number == rank->number) {
+        struct run *run = exec_make_local(rank, task);
+        if (run && (!may_have_run(task) || !recover_takes_over(rank, run))) {
+            exec_queue(rank, run);
+        }
+    } else {
+        send_task(rank, peer, task, bytes, NULL);
+    }
+}
+
+void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task, const struct message_lease *lease)
+{
+    send_task(rank, peer, task, dispatch_resolve(rank, task, NULL), lease);
+}
+
+void dispatch_stop_lease(struct rank *rank, struct task *task, uint32_t where)
+{
+    struct wire_header about = {.parent = task->parent, .position = task->position};
+    if (!comm_is_down(rank->comm, where)) {
+        message_send(rank, where, MESSAGE_CANCEL, about, NULL, 0);
+    }
+}
+
+bool dispatch_adopted(struct rank *rank, struct task *task, uint32_t runner)
+{
+    struct peer *peer = peer_get(rank, runner);
+    if (peer) {
+        note_sent(rank, peer, task);
+    }
+    return peer != NULL;
+}
+
+/* ---- The queue ------------------------------------------------------------------------------------------ */
+
+static uint32_t level_of(const struct task *task)
+{
+    return (uint32_t)(7 - task->priority); /* 0 first */
+}
+
+void dispatch_add(struct rank *rank, struct task *task)
+{
+    manta_error error;
+    task->state = TASK_PENDING;
+    if (task->flags & TASK_IS_MAP) {
+        task->map->is_queued = 0;
+    }
+    if (MT_UNLIKELY(function_info(task->function)->inputs_awaited) &&
+        task_failed_input(rank, task, &error)) {
+        base_list_push_back(&rank->doomed, &task->link);
+        return;
+    }
+    if (task->flags & TASK_PINNED) {
+        struct peer *peer = peer_get(rank, task->exec_rank);
+        if (!peer || comm_is_down(rank->comm, task->exec_rank)) {
+            task_run_lost(rank, task, task->exec_rank);
+            return;
+        }
+        base_list_push_back(&peer->pinned, &task->link);
+        rank->pinned_count++;
+        note_room(rank, peer);
+        dispatch_pinned(rank, peer);
+        return;
+    }
+    if (task->flags & TASK_IS_MAP) {
+        task->map->is_queued = 1;
+    }
+    base_list_push_back(&rank->pending[level_of(task)], &task->link);
+    rank->pending_mask |= 1u << level_of(task);
+    rank->pending_count++;
+}
+
+static struct task *front(struct rank *rank)
+{
+    while (rank->pending_mask) {
+        uint32_t level = (uint32_t)__builtin_ctz(rank->pending_mask);
+        if (!base_list_is_empty(&rank->pending[level])) {
+            return MT_CONTAINER(rank->pending[level].next, struct task, link);
+        }
+        rank->pending_mask &= ~(1u << level);
+    }
+    return NULL;
+}
+
+void dispatch_pinned(struct rank *rank, struct peer *peer)
+{
+    while (!base_list_is_empty(&peer->pinned) && sched_window_has_room(&peer->window)) {
+        struct task *task = MT_CONTAINER(base_list_pop_front(&peer->pinned), struct task, link);
+        rank->pinned_count--;
+        launch(rank, peer, task);
+    }
+}
+
+/* Tasks with a failed input, one after the other: failing one may doom the next, along any length of chain. */
+static void fail_doomed(struct rank *rank)
+{
+    struct base_list *link;
+    while ((link = base_list_pop_front(&rank->doomed))) {
+        struct task *task = MT_CONTAINER(link, struct task, link);
+        manta_error *error = base_alloc(sizeof *error);
+        if (error) {
+            (void)task_failed_input(rank, task, error);
+        }
+        task_complete(rank, task, MANTA_E_DEPENDENCY, NULL, error);
+    }
+}
+
+void dispatch_pump(struct rank *rank)
+{
+    struct task *task;
+    struct peer *peer;
+    if (MT_UNLIKELY(!base_list_is_empty(&rank->doomed))) {
+        fail_doomed(rank);
+    }
+    while (rank->pending_count && (task = front(rank))) {
+        peer = choose_peer(rank, task);
+        if (!peer) {
+            return;
+        }
+        if (task->flags & TASK_IS_MAP) {
+            map_lease(rank, peer, task);
+            continue;
+        }
+        base_list_remove(&task->link);
+        rank->pending_count--;
+        launch(rank, peer, task);
+    }
+}
+
+/* A map has leased all it has: it leaves the queue. Its sent leases bring it back when they are lost. */
+void dispatch_remove(struct rank *rank, struct task *task)
+{
+    base_list_remove(&task->link);
+    rank->pending_count--;
+}
+
+void dispatch_place(struct rank *rank, struct peer *peer)
+{
+    take_place(rank, peer);
+}
+
+void dispatch_credit(struct rank *rank, uint32_t number, bool dry)
+{
+    struct peer *peer = peer_get(rank, number);
+    if (peer) {
+        sched_window_result(&peer->window, dry, rank->pending_count + rank->pinned_count > 0);
+        note_room(rank, peer);
+        if (MT_UNLIKELY(rank->pinned_count)) {
+            dispatch_pinned(rank, peer);
+        }
+    }
+}
+
+void dispatch_on_credit(struct rank *rank, uint32_t from, const struct wire_header *header,
+                        struct wire_reader *body)
+{
+    dispatch_credit(rank, from, true);
+    dispatch_pump(rank);
+}
+
+struct run *dispatch_take(struct rank *rank, struct task *task)
+{
+    if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) || may_have_run(task)) {
+        return NULL;
+    }
+    size_t bytes = function_info(task->function)->inputs_awaited ? dispatch_resolve(rank, task, NULL) : 0;
+    dispatch_remove(rank, task);
+    if (bytes && !check_resolved(rank, task, bytes)) {
+        return NULL;
+    }
+    note_sent(rank, rank->peers[rank->number], task);
+    return exec_make_local(rank, task);
+}
+
+void dispatch_note_lineage(struct rank *rank, struct task *task)
+{
+    struct peer *peer = peer_get(rank, task->exec_rank);
+    if (peer) {
+        base_list_push_back(&peer->lineage, &task->link);
+    }
+}
+
+bool dispatch_is_full(const struct rank *rank)
+{
+    return rank->unfinished >= UNFINISHED_MAX;
+}
+
+void dispatch_unthrottle(struct rank *rank)
+{
+    if (MT_LIKELY(base_list_is_empty(&rank->throttled)) || rank->unfinished > UNFINISHED_MAX / 8 * 7) {
+        return;
+    }
+    struct base_list *link;
+    while ((link = base_list_pop_front(&rank->throttled))) {
+        waiter_notify(rank, MT_CONTAINER(link, struct waiter, link), 0);
+    }
+}

@@ -1,0 +1,648 @@
+/*
+ * The executor's side.
+ *
+ * A worker is a thread with a loop: resume what is ready to go on, else start the next
+ * run, else wait. A run's body is a plain call on the current stack. When it waits
+ * (exec_park) the worker goes on with its loop on another stack, a spare one or a new
+ * one; when what it waited for is there, the loop switches back and its own stack
+ * becomes a spare. So a stack always holds one loop and at most one parked body under
+ * it, stacks are only made when bodies wait, and a parked body resumes on its thread.
+ *
+ * The baton is held across switches: it belongs to the thread, and the stack that goes
+ * on gives it back.
+ */
+#include "core/exec.h"
+
+#include "core/cancel.h"
+#include "core/context.h"
+#include "core/dispatch.h"
+#include "core/idle.h"
+#include "core/map.h"
+#include "core/message.h"
+#include "core/recover.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "core/task.h"
+#include "core/value.h"
+#include "core/wait.h"
+
+#include <stdio.h>
+
+enum { PARKED_MAX_DEFAULT = 4096 };
+
+/* ---- Runs ------------------------------------------------------------------------------------------- */
+
+struct run *exec_run_alloc(struct rank *rank, manta_function *function)
+{
+    uint32_t index = base_slab_take(&rank->runs);
+    if (!index) {
+        return NULL;
+    }
+    struct run *run = base_slab_at(&rank->runs, index);
+    memset(run, 0, offsetof(struct run, name));
+    run->name[0] = 0;
+    run->index = index;
+    run->function = function;
+    base_list_init(&run->link);
+    base_list_init(&run->owned);
+    return run;
+}
+
+void exec_run_free(struct rank *rank, struct run *run)
+{
+    if (run->scope) { /* it never started */
+        scope_end(rank, run->scope);
+    }
+    base_list_remove(&run->link);
+    base_list_remove(&run->owned);
+    if (!run->args_borrowed) {
+        base_free(run->args);
+    }
+    value_unshare(rank, run->result);
+    base_free(run->error);
+    run->is_retained = run->is_orphan = 0; /* late messages must not take it for one */
+    run->id = 0;
+    base_slab_give(&rank->runs, run->index);
+}
+
+/* A copy of `size` resolved bytes, small ones inside the run. NULL: memory is out. */
+static uint8_t *make_args(struct run *run, size_t size)
+{
+    run->args_bytes = (uint32_t)size;
+    if (size <= sizeof run->args_small) {
+        return run->args_small;
+    }
+    run->args = base_alloc_aligned(16, MT_ALIGN_UP(size, (size_t)16));
+    return run->args;
+}
+
+struct run *exec_make_local(struct rank *rank, struct task *task)
+{
+    struct run *run = exec_run_alloc(rank, task->function);
+    if (!run) {
+        task_fail(rank, task, MANTA_E_NOMEM, "no memory to run the task");
+        return NULL;
+    }
+    run->id = task_id(task);
+    run->parent = task->parent;
+    run->position = task->position;
+    run->owner = rank->number;
+    run->token = task->index;
+    run->task = task;
+    run->attempt = task->attempt;
+    run->priority = task->priority;
+    run->parent_is_root = core_is_root_id(task->parent);
+    dispatch_why_again(rank, task, &run->lost_on, &run->deaths);
+    if (task->extra) {
+        run->timeout_ns = task->extra->timeout_ns;
+        memcpy(run->name, task->extra->name, sizeof run->name);
+    }
+    task->run = run;
+    if (function_info(task->function)->inputs_awaited) {
+        uint8_t *args = make_args(run, dispatch_resolve(rank, task, NULL));
+        if (!args) {
+            exec_run_free(rank, run);
+            task_fail(rank, task, MANTA_E_NOMEM, "no memory for the arguments' values");
+            return NULL;
+        }
+        dispatch_resolve(rank, task, args);
+    } else {
+        run->args = task_args(task);
+        run->args_bytes = task->args_bytes;
+        run->args_borrowed = 1;
+    }
+    return run;
+}
+
+static uint32_t level_of(const struct run *run)
+{
+    return (uint32_t)(7 - run->priority);
+}
+
+void exec_queue(struct rank *rank, struct run *run)
+{
+    run->state = RUN_QUEUED;
+    base_list_push_back(&rank->ready[level_of(run)], &run->link);
+    rank->ready_mask |= 1u << level_of(run);
+    rank->ready_count++;
+    idle_wake_worker(rank);
+}
+
+void exec_unqueue(struct rank *rank, struct run *run)
+{
+    base_list_remove(&run->link);
+    rank->ready_count--;
+}
+
+static struct run *next_ready(struct rank *rank)
+{
+    while (rank->ready_mask) {
+        uint32_t level = (uint32_t)__builtin_ctz(rank->ready_mask);
+        struct base_list *link = base_list_pop_front(&rank->ready[level]);
+        if (link) {
+            rank->ready_count--;
+            return MT_CONTAINER(link, struct run, link);
+        }
+        rank->ready_mask &= ~(1u << level);
+    }
+    return NULL;
+}
+
+struct run *exec_find_run(struct rank *rank, uint32_t owner, uint64_t parent, uint32_t position)
+{
+    struct peer *peer = rank->peers[owner];
+    for (struct base_list *link = peer ? peer->runs.next : NULL; link && link != &peer->runs; link = link->next) {
+        struct run *run = MT_CONTAINER(link, struct run, owned);
+        if (run->parent == parent && run->position == position) {
+            return run;
+        }
+    }
+    return NULL;
+}
+
+/* ---- TASK messages ----------------------------------------------------------------------------------- */
+
+static void refuse_task(struct rank *rank, uint32_t from, const struct wire_header *header, int code,
+                        const char *text)
+{
+    manta_error error = {.code = code, .rank = rank->number, .attempt = header->attempt};
+    snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
+    snprintf(error.text, sizeof error.text, "%s", text);
+    struct message_result result = {.code = code};
+    size_t size = sizeof result + wire_error_bytes(&error);
+    uint8_t *out = message_begin(rank, from, MESSAGE_RESULT, header, size);
+    if (out) {
+        wire_put_bytes(&out, &result, sizeof result);
+        wire_error_write(&error, out);
+        message_end(rank);
+    }
+}
+
+static void read_options(struct run *run, uint16_t flags, struct wire_reader *body)
+{
+    const void *bytes;
+    if (!(flags & TASK_MESSAGE_ROOT)) {
+        run->digest = wire_get_u64(body);
+    }
+    if (flags & TASK_MESSAGE_AGAIN) {
+        run->lost_on = wire_get_u32(body);
+        run->deaths = wire_get_u32(body);
+    }
+    if (flags & TASK_MESSAGE_OPTIONS && (bytes = wire_take(body, sizeof(struct message_options)))) {
+        struct message_options options;
+        memcpy(&options, bytes, sizeof options);
+        run->timeout_ns = options.timeout_ns;
+        memcpy(run->name, options.name, sizeof run->name);
+        run->name[sizeof run->name - 1] = 0;
+    }
+    if (flags & TASK_MESSAGE_LEASE && (bytes = wire_take(body, sizeof(struct message_lease)))) {
+        struct message_lease lease;
+        memcpy(&lease, bytes, sizeof lease);
+        run->map_begin = lease.begin;
+        run->map_count = lease.count;
+    }
+}
+
+static struct run *make_remote(struct rank *rank, uint32_t from, const struct wire_header *header,
+                               const struct message_task *message, manta_function *function)
+{
+    struct run *run = exec_run_alloc(rank, function);
+    if (run) {
+        run->id = core_task_id(header->parent, header->position);
+        run->parent = header->parent;
+        run->position = header->position;
+        run->owner = from;
+        run->token = header->token;
+        run->attempt = header->attempt;
+        run->priority = (int8_t)MT_MIN(MT_MAX(message->priority, -8), 7);
+        run->parent_is_root = message->flags & TASK_MESSAGE_ROOT ? 1 : 0;
+    }
+    return run;
+}
+
+void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *header,
+                  struct wire_reader *body)
+{
+    struct message_task message;
+    const void *bytes = wire_take(body, sizeof message);
+    if (!bytes) {
+        return;
+    }
+    memcpy(&message, bytes, sizeof message);
+    manta_function *function = registry_find(message.function);
+    struct run *run = function ? make_remote(rank, from, header, &message, function) : NULL;
+    struct peer *peer = peer_get(rank, from);
+    if (MT_UNLIKELY(!run || !peer)) {
+        refuse_task(rank, from, header, function ? MANTA_E_NOMEM : MANTA_E_VERSION,
+                    function ? "no memory for another task on this rank"
+                             : "this rank's program has no such task: run the same program on all ranks");
+        return;
+    }
+    base_list_push_back(&peer->runs, &run->owned);
+    read_options(run, message.flags, body);
+    size_t size = wire_left(body);
+    uint8_t *args = make_args(run, size);
+    const void *packed = wire_take(body, size);
+    if (!args || body->failed) {
+        exec_run_free(rank, run);
+        refuse_task(rank, from, header, MANTA_E_NOMEM, "no memory for the task's arguments on this rank");
+        return;
+    }
+    memcpy(args, packed, size);
+    if (MT_LIKELY(!(message.flags & TASK_MESSAGE_AGAIN)) || !recover_takes_over(rank, run)) {
+        exec_queue(rank, run);
+    }
+}
+
+/* ---- Results ------------------------------------------------------------------------------------------- */
+
+/* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of them. */
+static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct message_kept *kept)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < scope->hold_count; i++) {
+        struct object *object = scope->holds[i].object;
+        if (!object || object->kind != OBJECT_BORROW || object_borrow(object)->is_registered) {
+            continue;
+        }
+        uint32_t ours = 0;
+        for (uint32_t k = 0; k < scope->hold_count; k++) {
+            ours += scope->holds[k].object == object;
+        }
+        if ((uint32_t)object->holds > ours) {
+            struct borrow *borrow = object_borrow(object);
+            kept[count++] = (struct message_kept){.ref = borrow->ref, .instance = borrow->instance};
+            borrow->is_registered = 1;
+        }
+    }
+    return count;
+}
+
+static size_t result_value_bytes(const struct run *run, uint32_t single)
+{
+    if (run->code != MANTA_OK) {
+        return wire_error_bytes(run->error);
+    }
+    return single ? single : run->result ? value_wire_bytes(run->result) : 0;
+}
+
+static void write_result_value(const struct run *run, uint32_t single, uint8_t *out)
+{
+    if (run->code != MANTA_OK) {
+        wire_error_write(run->error, out);
+    } else if (single) {
+        wire_put_bytes(&out, run->small, single);
+    } else if (run->result) {
+        value_wire_write(run->result, out);
+    }
+}
+
+static void send_result(struct rank *rank, struct run *run, const struct message_kept *kept, uint32_t kept_count)
+{
+    struct message_result result = {.code = run->code, .run_token = run->index};
+    uint32_t single = function_info(run->function)->single_bytes;
+    struct wire_header about = {.parent = run->parent, .position = run->position, .token = run->token,
+                                .attempt = run->attempt};
+    result.flags |= rank->ready_count == 0 ? RESULT_DRY : 0;
+    result.flags |= run->is_credited ? RESULT_CREDITED : 0;
+    result.flags |= run->is_retained ? RESULT_RETAINED : 0;
+    result.flags |= kept_count ? RESULT_KEPT : 0;
+    if (run->scope && run->scope->children) {
+        result.flags |= RESULT_CHILDREN;
+        run->scope->told_owner = 1;
+    }
+    size_t size = sizeof result + (kept_count ? 4 + kept_count * sizeof *kept : 0) + result_value_bytes(run, single);
+    uint8_t *out = message_begin(rank, run->owner, MESSAGE_RESULT, &about, size);
+    if (!out) {
+        return;
+    }
+    wire_put_bytes(&out, &result, sizeof result);
+    if (kept_count) {
+        wire_put_u32(&out, kept_count);
+        wire_put_bytes(&out, kept, kept_count * sizeof *kept);
+    }
+    write_result_value(run, single, out);
+    message_end(rank);
+}
+
+
+static void deliver_local(struct rank *rank, struct run *run, int code, struct value *value, manta_error *error)
+{
+    struct task *task = run->task;
+    bool is_current = task && task->run == run && task->state == TASK_SENT;
+    if (!run->is_credited) {
+        dispatch_credit(rank, rank->number, rank->ready_count == 0);
+    }
+    if (is_current && task->object.is_done) {
+        recover_rerun_ended(rank, task, false);
+        is_current = false;
+    }
+    if (!is_current) {
+        value_drop_refs(rank, value);
+        value_unshare(rank, value);
+        base_free(error);
+    } else if (code != MANTA_OK && task_retry_error(rank, task)) {
+        base_free(error);
+    } else {
+        uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;
+        memcpy(task->small + CORE_SMALL_BYTES, run->small, single);
+        task->object.small_bytes = (uint8_t)single;
+        task_complete(rank, task, code, value, error);
+    }
+}
+
+void exec_send_result(struct rank *rank, struct run *run)
+{
+    if (run->task) {
+        struct value *value = run->result;
+        manta_error *error = run->error;
+        run->result = NULL;
+        run->error = NULL;
+        run->is_retained = 0;
+        deliver_local(rank, run, run->code, value, error);
+    } else {
+        run->is_retained = run->code == MANTA_OK;
+        send_result(rank, run, NULL, 0);
+    }
+    if (!run->is_retained) {
+        exec_run_free(rank, run);
+    }
+}
+
+static void hold_for_result(struct rank *rank, manta_ref ref, void *arg)
+{
+    (void)object_get_held(rank, ref);
+}
+
+static void deliver_remote(struct rank *rank, struct run *run, int code, struct value *value, manta_error *error)
+{
+    uint32_t count = run->scope ? run->scope->hold_count : 0;
+    struct message_kept *kept = count ? base_alloc(count * sizeof *kept) : NULL;
+    run->code = code;
+    run->result = value;
+    run->error = error;
+    run->is_retained = !run->is_orphan && code == MANTA_OK && (!run->parent_is_root || (value && value->ref_outputs));
+    if (kept) {
+        count = collect_kept(rank, run->scope, kept);
+    }
+    if (run->is_orphan) {
+        run->state = RUN_FINISHED;
+    } else {
+        send_result(rank, run, kept, kept ? count : 0);
+    }
+    base_free(kept);
+}
+
+/* Children that only the scope held go before the result is sent; those in the value are held by it. */
+void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value, manta_error *error)
+{
+    struct scope *scope = run->scope;
+    value_each_ref(rank, value, hold_for_result, NULL);
+    if (run->cancelled && scope) {
+        cancel_children(rank, scope);
+    }
+    if (scope) {
+        scope_drop_children(rank, scope);
+    }
+    if (run->task) {
+        deliver_local(rank, run, code, value, error);
+    } else {
+        deliver_remote(rank, run, code, value, error);
+    }
+    run->scope = NULL;
+    if (scope) {
+        scope_drop_all(rank, scope);
+        scope_end(rank, scope);
+    }
+    run->state = RUN_FINISHED;
+    if (run->is_dismissed) {
+        value_drop_refs(rank, run->result);
+    }
+    if (run->is_dismissed || (!run->is_retained && !run->is_orphan)) {
+        exec_run_free(rank, run);
+    }
+}
+
+void exec_on_release(struct rank *rank, uint32_t from, const struct wire_header *header,
+                     struct wire_reader *body)
+{
+    while (wire_left(body) >= sizeof(uint32_t)) {
+        uint32_t index = wire_get_u32(body);
+        struct run *run = base_slab_is_known(&rank->runs, index) ? base_slab_at(&rank->runs, index) : NULL;
+        if (run && run->index == index && run->is_retained && run->owner == from) {
+            value_drop_refs(rank, run->result);
+            exec_run_free(rank, run);
+        }
+    }
+}
+
+/* ---- Stacks ------------------------------------------------------------------------------------------------ */
+
+static void release_dead(struct worker *worker)
+{
+    if (MT_UNLIKELY(worker->dead != NULL)) {
+        fiber_release(worker->dead);
+        worker->dead = NULL;
+    }
+}
+
+static void switch_to(struct worker *worker, struct fiber *from, struct fiber *to)
+{
+    fiber_switch(from, to);
+    release_dead(worker);
+}
+
+static void loop(struct worker *worker);
+
+static void loop_entry(void *arg)
+{
+    struct worker *worker = arg;
+    release_dead(worker);
+    loop(worker);
+}
+
+/* Switches to a run that is ready to go on; the loop's own stack becomes a spare, or goes when there are enough. */
+static void go_on_with(struct worker *worker, struct run *run)
+{
+    struct fiber *self = fiber_current();
+    if (worker->spare_count < WORKER_SPARES || self == worker->base) {
+        worker->spares[worker->spare_count++] = self;
+        switch_to(worker, self, run->fiber);
+    } else {
+        worker->dead = self;
+        fiber_exit_to(self, run->fiber);
+    }
+}
+
+static struct fiber *take_stack(struct worker *worker)
+{
+    struct rank *rank = worker->rank;
+    uint32_t max = rank->options.parked_max ? rank->options.parked_max : PARKED_MAX_DEFAULT;
+    if (!base_list_is_empty(&worker->resumable)) {
+        return MT_CONTAINER(base_list_pop_front(&worker->resumable), struct run, link)->fiber;
+    }
+    if (worker->spare_count) {
+        return worker->spares[--worker->spare_count];
+    }
+    return rank->parked_count < max ? fiber_create(rank->stacks, loop_entry, worker) : NULL;
+}
+
+static void give_place_back(struct rank *rank, struct run *run)
+{
+    if (run->is_credited) {
+        return;
+    }
+    run->is_credited = 1;
+    if (run->task) {
+        dispatch_credit(rank, rank->number, true);
+    } else if (!comm_is_down(rank->comm, run->owner)) {
+        message_send(rank, run->owner, MESSAGE_CREDIT, (struct wire_header){0}, NULL, 0);
+    }
+}
+
+/* Tasks that wait take no place at their owners: neither the one that parks nor those below it on its stack. */
+static void give_places_back(struct rank *rank, const struct context *context)
+{
+    for (; context && context->run; context = context->outer) {
+        give_place_back(rank, context->run);
+    }
+    dispatch_pump(rank);
+    dispatch_flush(rank);
+}
+
+bool exec_park(struct worker *worker, struct run *run)
+{
+    struct rank *rank = worker->rank;
+    struct fiber *next = take_stack(worker);
+    if (!next) {
+        return false;
+    }
+    run->fiber = fiber_current();
+    run->state = RUN_PARKED;
+    rank->parked_count++;
+    rank->stats.parked++;
+    give_places_back(rank, run->context);
+    context_set(NULL);
+    switch_to(worker, run->fiber, next);
+    rank->parked_count--;
+    run->state = RUN_RUNNING;
+    context_set(run->context);
+    return true;
+}
+
+void exec_resume(struct rank *rank, struct run *run)
+{
+    struct worker *worker = run->worker;
+    base_list_push_back(&worker->resumable, &run->link);
+    if (!base_list_is_empty(&worker->sleeper.idle)) {
+        base_list_remove(&worker->sleeper.idle);
+    }
+    idle_wake(rank, &worker->sleeper);
+}
+
+/* ---- The loop ------------------------------------------------------------------------------------------------ */
+
+static bool may_start(const struct rank *rank)
+{
+    uint32_t max = rank->options.parked_max ? rank->options.parked_max : PARKED_MAX_DEFAULT;
+    return rank->parked_count < max;
+}
+
+/* One thing that can be done now; false when there is none. */
+static bool do_one(struct worker *worker)
+{
+    struct rank *rank = worker->rank;
+    struct base_list *link = base_list_pop_front(&worker->resumable);
+    if (link) {
+        go_on_with(worker, MT_CONTAINER(link, struct run, link));
+        return true;
+    }
+    struct run *run = may_start(rank) ? next_ready(rank) : NULL;
+    if (run) {
+        exec_run(worker, run);
+        (void)rank_turn(rank);
+    }
+    return run != NULL;
+}
+
+static uint64_t next_deadline(struct worker *worker)
+{
+    uint64_t deadline_ns = BASE_FOREVER;
+    BASE_LIST_EACH(&worker->timed, link)
+    {
+        struct waiter *waiter = MT_CONTAINER(link, struct waiter, timed);
+        deadline_ns = MT_MIN(deadline_ns, waiter->deadline_ns);
+    }
+    return deadline_ns;
+}
+
+static void expire(struct worker *worker)
+{
+    uint64_t now_ns = base_now_ns(worker->rank->host);
+    BASE_LIST_EACH(&worker->timed, link)
+    {
+        struct waiter *waiter = MT_CONTAINER(link, struct waiter, timed);
+        if (waiter->deadline_ns <= now_ns) {
+            base_list_remove(&waiter->timed);
+            waiter->is_timed_out = 1;
+            waiter->missing = 1;
+            waiter_notify(worker->rank, waiter, 0);
+        }
+    }
+}
+
+static void wait_for_work(struct worker *worker, uint64_t *spin_until)
+{
+    struct rank *rank = worker->rank;
+    if (base_list_is_empty(&worker->sleeper.idle)) {
+        base_list_push_front(&rank->idle, &worker->sleeper.idle);
+    }
+    idle_step(rank, &worker->sleeper, spin_until, next_deadline(worker));
+    base_list_remove(&worker->sleeper.idle);
+}
+
+/* Runs until the rank stops; only the thread's own stack returns then. Baton held. */
+static void loop(struct worker *worker)
+{
+    struct rank *rank = worker->rank;
+    uint64_t spin_until = 0;
+    while (!rank->is_stopped) {
+        if (!base_list_is_empty(&worker->timed)) {
+            expire(worker);
+        }
+        if (do_one(worker)) {
+            spin_until = 0;
+        } else {
+            wait_for_work(worker, &spin_until);
+        }
+    }
+    struct fiber *self = fiber_current();
+    if (self != worker->base) {
+        worker->dead = self;
+        fiber_exit_to(self, worker->base);
+    }
+}
+
+void exec_worker_main(void *arg)
+{
+    struct worker *worker = arg;
+    struct rank *rank = worker->rank;
+    bool is_ours = fiber_current() == NULL;
+    worker->base = is_ours ? fiber_adopt_thread() : fiber_current();
+    baton_take(&rank->baton, rank->host);
+    if (worker->base) {
+        loop(worker);
+        release_dead(worker);
+        while (worker->spare_count) {
+            struct fiber *spare = worker->spares[--worker->spare_count];
+            if (spare != worker->base) {
+                fiber_release(spare);
+            }
+        }
+    }
+    rank->workers_ended++;
+    baton_give(&rank->baton);
+    if (is_ours) {
+        fiber_release_thread(worker->base);
+    }
+}

@@ -1,0 +1,35 @@
+/* The executor's side: runs, workers, stacks. */
+#ifndef CORE_EXEC_H
+#define CORE_EXEC_H
+
+#include "core/object.h"
+
+/* A run on this rank of a task this rank owns. NULL: memory is out, and the task has failed. */
+struct run *exec_make_local(struct rank *rank, struct task *task);
+struct run *exec_run_alloc(struct rank *rank, manta_function *function);
+void exec_run_free(struct rank *rank, struct run *run);
+
+/* Puts a run into the ready queue and sees that a worker looks. */
+void exec_queue(struct rank *rank, struct run *run);
+/* Takes a queued run out again. */
+void exec_unqueue(struct rank *rank, struct run *run);
+
+/* Executes a run on the calling worker's current stack, from start to RESULT. */
+void exec_run(struct worker *worker, struct run *run);
+
+/* Puts the running task aside until exec_resume; other work goes on. False: no stack for that. */
+bool exec_park(struct worker *worker, struct run *run);
+void exec_resume(struct rank *rank, struct run *run);
+
+/* Sends, or keeps for later, what a run that has ended yields. Consumes value and error. */
+void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value, manta_error *error);
+/* The same for a finished orphan that has found its new owner. May free the run. */
+void exec_send_result(struct rank *rank, struct run *run);
+
+/* The body of each worker thread. */
+void exec_worker_main(void *worker);
+
+/* The run of a task of another rank, found by its identity; NULL. */
+struct run *exec_find_run(struct rank *rank, uint32_t owner, uint64_t parent, uint32_t position);
+
+#endif

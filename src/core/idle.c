@@ -1,0 +1,158 @@
+#include "core/idle.h"
+
+#include "core/dispatch.h"
+
+enum { TURN_MESSAGES = 64, SPINS_PER_CLOCK = 32 };
+
+unsigned rank_turn(struct rank *rank)
+{
+    unsigned count = comm_progress(rank->comm, TURN_MESSAGES);
+    rank->turns++;
+    dispatch_pump(rank);
+    dispatch_flush(rank);
+    return count;
+}
+
+void idle_wake(struct rank *rank, struct sleeper *sleeper)
+{
+    if (sleeper->is_sentinel) {
+        comm_wake(rank->comm);
+    } else {
+        base_park_wake(rank->host, &sleeper->park);
+    }
+}
+
+void idle_wake_worker(struct rank *rank)
+{
+    struct base_list *link = base_list_pop_front(&rank->idle);
+    if (link) {
+        idle_wake(rank, MT_CONTAINER(link, struct sleeper, idle));
+    }
+}
+
+void idle_rouse(struct rank *rank)
+{
+    if (MT_UNLIKELY(rank->is_ticker_asleep)) {
+        rank->is_ticker_asleep = 0;
+        idle_wake(rank, &rank->ticker_sleeper);
+    }
+    if (MT_UNLIKELY(comm_is_armed(rank->comm))) {
+        comm_rouse(rank->comm);
+    }
+}
+
+/* Sleeps at the bell, or at the own park when another thread is there already. Baton held outside. */
+static void sleep_now(struct rank *rank, struct sleeper *sleeper, uint64_t deadline_ns)
+{
+    if (!comm_arm(rank->comm)) {
+        return;
+    }
+    if (rank->has_sentinel) {
+        if (!sleeper->is_worker) {
+            base_list_push_back(&rank->resting, &sleeper->idle);
+        }
+        baton_give(&rank->baton);
+        base_park_wait(rank->host, &sleeper->park, deadline_ns);
+        baton_take(&rank->baton, rank->host);
+        if (!sleeper->is_worker) {
+            base_list_remove(&sleeper->idle);
+        }
+        return;
+    }
+    rank->has_sentinel = 1;
+    sleeper->is_sentinel = 1;
+    baton_give(&rank->baton);
+    comm_sleep(rank->comm, deadline_ns);
+    baton_take(&rank->baton, rank->host);
+    sleeper->is_sentinel = 0;
+    rank->has_sentinel = 0;
+    comm_rouse(rank->comm);
+}
+
+/* Polls under the baton, aside for others; true when something came. Ends when another thread takes the polling over. */
+static bool spin(struct rank *rank, const struct sleeper *sleeper)
+{
+    for (unsigned i = 0; i < SPINS_PER_CLOCK; i++) {
+        if (baton_is_wanted(&rank->baton)) {
+            baton_give(&rank->baton);
+            base_cpu_relax();
+            while (baton_is_wanted(&rank->baton)) {
+                base_cpu_relax();
+            }
+            baton_take(&rank->baton, rank->host);
+            return rank->spinner == sleeper;
+        }
+        base_cpu_relax();
+        if (rank_turn(rank)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One thread polls; one that waits for a certain result takes it over from one that waits for any work. */
+static bool may_spin(const struct rank *rank, const struct sleeper *sleeper)
+{
+    return !rank->spinner || rank->spinner == sleeper || !sleeper->is_worker;
+}
+
+void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until, uint64_t deadline_ns)
+{
+    if (rank_turn(rank)) {
+        *spin_until = 0;
+        return;
+    }
+    if (rank->spin_ns && may_spin(rank, sleeper)) {
+        uint64_t now_ns = base_now_ns(rank->host);
+        if (*spin_until == 0) {
+            *spin_until = now_ns + rank->spin_ns;
+        }
+        if (now_ns < *spin_until && now_ns < deadline_ns) {
+            idle_rouse(rank);
+            rank->spinner = sleeper;
+            if (spin(rank, sleeper)) {
+                *spin_until = 0;
+            }
+            if (rank->spinner == sleeper) {
+                rank->spinner = NULL;
+            }
+            return;
+        }
+    }
+    *spin_until = 0;
+    sleep_now(rank, sleeper, deadline_ns);
+}
+
+/* One tick: looks if nobody did; puts the rank to sleep when there is nothing at all. */
+static void tick(struct rank *rank, uint64_t *last_turns)
+{
+    dispatch_tick(rank);
+    atomic_fetch_add_explicit(&rank->ticks, 1, memory_order_relaxed);
+    if (rank->turns != *last_turns) {
+        *last_turns = rank->turns;
+        return;
+    }
+    if (rank_turn(rank) || rank->is_stopped) {
+        *last_turns = rank->turns;
+        return;
+    }
+    rank->is_ticker_asleep = 1;
+    sleep_now(rank, &rank->ticker_sleeper, BASE_FOREVER);
+    rank->is_ticker_asleep = 0;
+    (void)rank_turn(rank);
+    *last_turns = rank->turns;
+}
+
+void ticker_main(void *arg)
+{
+    struct rank *rank = arg;
+    uint64_t last_turns = 0;
+    baton_take(&rank->baton, rank->host);
+    while (!rank->is_stopped) {
+        tick(rank, &last_turns);
+        baton_give(&rank->baton);
+        (void)base_park_wait(rank->host, &rank->ticker_sleeper.park, base_now_ns(rank->host) + TICK_NS);
+        baton_take(&rank->baton, rank->host);
+    }
+    baton_give(&rank->baton);
+}

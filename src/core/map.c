@@ -1,0 +1,710 @@
+/*
+ * Maps, the owner's side.
+ *
+ * A map is one record with a value array. Indices are leased to ranks in batches that
+ * shrink towards the end (sched_map_batch); a lease is a TASK message with a range and
+ * counts as one task in the rank's window. Results come in chunks and may come twice
+ * (after a rank was taken for dead): the bit of an index decides, first come wins.
+ * Failed indices keep their error record, all others cost their value and one bit.
+ */
+#include "core/map.h"
+
+#include "core/dispatch.h"
+#include "core/exec.h"
+#include "core/message.h"
+#include "core/recover.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "core/task.h"
+
+#include <stdio.h>
+
+enum { BATCH_MAX = 16384 };
+
+struct range {
+    struct base_list link;
+    uint64_t begin, count, done;
+    uint32_t rank;
+    uint32_t attempts;
+};
+
+static struct base_key index_key(uint64_t index)
+{
+    return (struct base_key){index, 0};
+}
+
+/* ---- Elements ------------------------------------------------------------------------------------------- */
+
+bool map_element_is_done(const struct map *map, uint64_t index)
+{
+    return map->is_done[index / 64] >> (index % 64) & 1;
+}
+
+const manta_error *map_element_error(const struct map *map, uint64_t index)
+{
+    return base_map_find(&map->failed, index_key(index));
+}
+
+int map_element_code(const struct map *map, uint64_t index)
+{
+    const manta_error *error = map_element_error(map, index);
+    return error ? error->code : MANTA_OK;
+}
+
+void map_element_value(const struct map *map, int64_t index, const void **ret_data, uint32_t *ret_bytes)
+{
+    uint64_t first = index < 0 ? 0 : (uint64_t)index;
+    uint64_t bytes = index < 0 ? map->count * map->element_bytes : map->element_bytes;
+    *ret_data = map->values + first * map->element_bytes;
+    *ret_bytes = (uint32_t)MT_MIN(bytes, UINT32_MAX);
+}
+
+bool map_element_watch(struct rank *rank, struct task *task, uint64_t index, struct watch *watch)
+{
+    struct map *map = task->map;
+    watch->next = base_map_find(&map->watchers, index_key(index));
+    return base_map_insert(&map->watchers, index_key(index), watch) == 0;
+}
+
+void map_element_unwatch(struct task *task, uint64_t index, struct watch *watch)
+{
+    struct watch *head = base_map_remove(&task->map->watchers, index_key(index));
+    struct watch **at = &head;
+    while (*at && *at != watch) {
+        at = &(*at)->next;
+    }
+    if (*at) {
+        *at = watch->next;
+    }
+    if (head && base_map_insert(&task->map->watchers, index_key(index), head) != 0) {
+        head = NULL; /* cannot happen: a slot has just been freed */
+    }
+}
+
+static manta_error out_of_memory = {.code = MANTA_E_NOMEM, .text = "no memory for this run's error record"};
+
+static void finish_element(struct rank *rank, struct map *map, uint64_t index, const manta_error *error)
+{
+    map->is_done[index / 64] |= UINT64_C(1) << (index % 64);
+    map->done++;
+    if (error) {
+        manta_error *copy = base_alloc(sizeof *copy);
+        if (copy) {
+            *copy = *error;
+        }
+        if (base_map_insert(&map->failed, index_key(index), copy ? copy : &out_of_memory) != 0) {
+            base_free(copy);
+        }
+    }
+    if (MT_UNLIKELY(map->watchers.count)) {
+        watchers_fire(rank, base_map_remove(&map->watchers, index_key(index)));
+    }
+}
+
+/* ---- Making and ending ------------------------------------------------------------------------------------ */
+
+static void free_ranges(struct base_list *list)
+{
+    struct base_list *link;
+    while ((link = base_list_pop_front(list))) {
+        base_free(MT_CONTAINER(link, struct range, link));
+    }
+}
+
+static void free_errors(struct map *map)
+{
+    uint32_t at = 0;
+    struct base_key key;
+    void *error;
+    while (base_map_next(&map->failed, &at, &key, &error)) {
+        if (error != &out_of_memory) {
+            base_free(error);
+        }
+    }
+    base_map_fini(&map->failed);
+}
+
+void map_free(struct rank *rank, struct task *task)
+{
+    struct map *map = task->map;
+    base_free(task->args);
+    if (!map) {
+        task->scope->children--;
+        return;
+    }
+    free_errors(map);
+    free_ranges(&map->returned);
+    free_ranges(&map->leases);
+    base_map_fini(&map->watchers);
+    base_map_fini(&map->retries);
+    base_free(map->values);
+    base_free(map->is_done);
+    rank->maps_live--;
+    base_list_remove(&map->all);
+    scope_leave_map(rank, task->scope, map);
+    base_free(map);
+}
+
+static struct map *make_map(struct rank *rank, struct task *task, uint64_t count)
+{
+    struct map *map = base_alloc(sizeof *map);
+    uint32_t bytes = function_info(task->function)->single_bytes;
+    for (uint32_t i = 0; !bytes && i < task->function->param_count; i++) {
+        bytes = task->function->params[i].kind == MANTA_KIND_OUT ? task->function->params[i].size : 0;
+    }
+    if (!map) {
+        return NULL;
+    }
+    map->element_bytes = bytes;
+    map->values = base_alloc_aligned(16, MT_ALIGN_UP(MT_MAX(count * bytes, 1u), (uint64_t)16));
+    map->is_done = base_alloc((count / 64 + 1) * sizeof *map->is_done);
+    if (!map->values || !map->is_done) {
+        base_free(map->values);
+        base_free(map->is_done);
+        base_free(map);
+        return NULL;
+    }
+    map->task = task;
+    map->count = count;
+    base_list_init(&map->returned);
+    base_list_init(&map->leases);
+    base_list_push_back(&task->scope->maps, &map->link);
+    base_list_push_back(&rank->maps, &map->all);
+    rank->maps_live++;
+    return map;
+}
+
+static int check_function(const manta_function *function, uint64_t count, char *text, size_t size)
+{
+    for (uint32_t i = 0; i < function->param_count; i++) {
+        uint32_t kind = function->params[i].kind;
+        if (kind == MANTA_KIND_INOUT || kind == MANTA_KIND_OUTV || kind == MANTA_KIND_OUTREFS) {
+            snprintf(text, size, "parameter %s is inout, outv or outrefs; a mapped task has at most one output, an out",
+                     function->params[i].name);
+            return MANTA_E_TYPE;
+        }
+    }
+    if (function_info(function)->value_outputs > 1) {
+        snprintf(text, size, "the task has %u outputs; a mapped task has at most one",
+                 function_info(function)->value_outputs);
+        return MANTA_E_TYPE;
+    }
+    if (count > UINT32_MAX / 2) {
+        snprintf(text, size, "%llu runs were asked for; one map holds at most %u", (unsigned long long)count,
+                 UINT32_MAX / 2);
+        return MANTA_E_LIMIT;
+    }
+    return MANTA_OK;
+}
+
+manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *function,
+                     const manta_options *options, const manta_slot *args, uint64_t count)
+{
+    char text[MANTA_ERROR_TEXT_MAX] = "";
+    int code;
+    int wrong = check_function(function, count, text, sizeof text);
+    struct task *survivor = scope->is_taken_over && !wrong ? recover_resubmit(rank, scope, function) : NULL;
+    if (survivor) {
+        return task_ref(rank, survivor, 0);
+    }
+    uint64_t positions = wrong ? MANTA_PARAM_MAX + 1 : MT_MAX(count + 1, MANTA_PARAM_MAX + 1u);
+    struct task *task = task_create(rank, scope, function, options, positions, text, sizeof text, &code);
+    if (!task) {
+        return (manta_ref){0};
+    }
+    task->outputs = 1;
+    task->flags |= TASK_IS_MAP;
+    task->object.kind = OBJECT_MAP;
+    manta_ref ref = task_ref(rank, task, 0);
+    code = wrong ? wrong : code;
+    task->map = make_map(rank, task, wrong ? 0 : count);
+    if (!task->map || code != MANTA_OK) {
+        task_fail(rank, task, code == MANTA_OK ? MANTA_E_NOMEM : code, "%s",
+                  text[0] ? text : "no memory for the values of a map");
+        return ref;
+    }
+    task_start_map(rank, scope, task, args);
+    return ref;
+}
+
+/* ---- Leasing ------------------------------------------------------------------------------------------------ */
+
+static struct range *next_range(struct rank *rank, struct map *map)
+{
+    uint32_t slots = rank->size * rank->worker_count;
+    struct base_list *link = base_list_pop_front(&map->returned);
+    if (link) {
+        return MT_CONTAINER(link, struct range, link);
+    }
+    struct range *range = map->next < map->count ? base_alloc(sizeof *range) : NULL;
+    if (range) {
+        base_list_init(&range->link);
+        range->begin = map->next;
+        range->count = sched_map_batch(map->count - map->next, slots, BATCH_MAX);
+        map->next += range->count;
+    }
+    return range;
+}
+
+static bool has_more(const struct map *map)
+{
+    return map->next < map->count || !base_list_is_empty(&map->returned);
+}
+
+static void enqueue(struct rank *rank, struct task *task)
+{
+    if (!task->map->is_queued && has_more(task->map)) {
+        task->map->is_queued = 1;
+        dispatch_add(rank, task);
+    }
+}
+
+static void run_here(struct rank *rank, struct task *task, const struct range *range)
+{
+    struct run *run = exec_make_local(rank, task);
+    task->run = NULL;
+    if (run) {
+        object_hold(&task->object);
+        run->map_begin = range->begin;
+        run->map_count = range->count;
+        exec_queue(rank, run);
+    }
+}
+
+void map_lease(struct rank *rank, struct peer *peer, struct task *task)
+{
+    struct map *map = task->map;
+    struct range *range = next_range(rank, map);
+    if (!range || !has_more(map)) {
+        map->is_queued = 0;
+        dispatch_remove(rank, task);
+    }
+    if (!range) {
+        if (map->done < map->count && base_list_is_empty(&map->leases)) {
+            task_fail(rank, task, MANTA_E_NOMEM, "no memory to lease a part of the map");
+        }
+        return;
+    }
+    range->rank = peer->number;
+    range->done = 0;
+    base_list_push_back(&map->leases, &range->link);
+    dispatch_place(rank, peer);
+    if (peer->number == rank->number) {
+        run_here(rank, task, range);
+    } else {
+        struct message_lease lease = {range->begin, range->count};
+        dispatch_send_lease(rank, peer, task, &lease);
+    }
+}
+
+/* ---- Results -------------------------------------------------------------------------------------------------- */
+
+static struct range *find_lease(struct map *map, uint32_t where, uint64_t index)
+{
+    BASE_LIST_EACH(&map->leases, link)
+    {
+        struct range *range = MT_CONTAINER(link, struct range, link);
+        if (range->rank == where && index - range->begin < range->count) {
+            return range;
+        }
+    }
+    return NULL;
+}
+
+static struct range *make_range(uint64_t begin, uint64_t count, uint32_t attempts)
+{
+    struct range *range = base_alloc(sizeof *range);
+    if (range) {
+        *range = (struct range){.begin = begin, .count = count, .attempts = attempts};
+        base_list_init(&range->link);
+    }
+    return range;
+}
+
+/* A failed index goes back to be leased again, if it may. */
+static bool try_again(struct rank *rank, struct task *task, uint64_t index)
+{
+    struct map *map = task->map;
+    uintptr_t tried = (uintptr_t)base_map_find(&map->retries, index_key(index));
+    if (!(task->flags & TASK_RETRY_ERRORS) || tried >= (uintptr_t)MT_MAX(task->retries_left, 0)) {
+        return false;
+    }
+    struct range *range = make_range(index, 1, 0);
+    if (!range || base_map_insert(&map->retries, index_key(index), (void *)(tried + 1)) != 0) {
+        base_free(range);
+        return false;
+    }
+    base_list_push_back(&map->returned, &range->link);
+    rank->stats.retried++;
+    return true;
+}
+
+static void take_element(struct rank *rank, struct task *task, uint64_t index, const void *value,
+                         const manta_error *error)
+{
+    struct map *map = task->map;
+    if (index >= map->count || map_element_is_done(map, index)) {
+        return;
+    }
+    if (error && try_again(rank, task, index)) {
+        return;
+    }
+    if (!error && map->element_bytes) {
+        memcpy(map->values + index * map->element_bytes, value, map->element_bytes);
+    }
+    finish_element(rank, map, index, error);
+}
+
+static const manta_error *first_failure(const struct map *map)
+{
+    for (uint64_t i = 0; map->failed.count && i < map->count; i++) {
+        const manta_error *error = map_element_error(map, i);
+        if (error) {
+            return error;
+        }
+    }
+    return NULL;
+}
+
+static void finish_if_done(struct rank *rank, struct task *task)
+{
+    struct map *map = task->map;
+    if (map->done < map->count || task->object.is_done) {
+        return;
+    }
+    const manta_error *first = first_failure(map);
+    manta_error *error = first ? base_alloc(sizeof *error) : NULL;
+    if (error) {
+        *error = *first;
+    }
+    task_complete(rank, task, first ? first->code : MANTA_OK, NULL, error);
+}
+
+/* Chunk: u32 failures, that many {u64 index, record}; then values of all indices of the chunk in order. */
+static void take_chunk(struct rank *rank, struct task *task, struct message_lease chunk, struct wire_reader *body)
+{
+    uint64_t failed_index = UINT64_MAX;
+    uint32_t failures = wire_get_u32(body);
+    const uint8_t *values = wire_take(body, chunk.count * task->map->element_bytes);
+    manta_error *error = NULL;
+    for (uint64_t i = 0; values && i < chunk.count; i++) {
+        if (failures && failed_index == UINT64_MAX) {
+            failed_index = wire_get_u64(body);
+            error = wire_error_read(body);
+            failures--;
+        }
+        bool is_failed = failed_index == chunk.begin + i;
+        take_element(rank, task, chunk.begin + i, values + i * task->map->element_bytes,
+                     is_failed ? (error ? error : &out_of_memory) : NULL);
+        if (is_failed) {
+            base_free(error);
+            error = NULL;
+            failed_index = UINT64_MAX;
+        }
+    }
+    base_free(error);
+}
+
+void map_on_result(struct rank *rank, struct task *task, uint32_t from, const struct message_result *result,
+                   struct wire_reader *body)
+{
+    struct message_lease chunk;
+    const void *bytes = wire_take(body, sizeof chunk);
+    struct map *map = task->map;
+    if (!bytes || !map || task->object.is_done) {
+        return;
+    }
+    memcpy(&chunk, bytes, sizeof chunk);
+    object_hold(&task->object);
+    struct range *lease = find_lease(map, from, chunk.begin);
+    if (lease && chunk.count <= lease->count) {
+        take_chunk(rank, task, chunk, body);
+        lease->done += chunk.count;
+        if (lease->done >= lease->count) {
+            base_list_remove(&lease->link);
+            base_free(lease);
+        }
+        enqueue(rank, task);
+        finish_if_done(rank, task);
+    }
+    object_drop(rank, &task->object);
+}
+
+/* ---- The executor's side ----------------------------------------------------------------------------------------- */
+
+enum { CHUNK_BYTES = 16384, CHUNK_ELEMENTS = 4096 };
+
+struct failed_element {
+    struct failed_element *next;
+    uint64_t index;
+    manta_error error;
+};
+
+struct lease_results {
+    uint64_t begin, count;      /* the chunk being gathered */
+    uint64_t limit;             /* elements in a full one */
+    uint32_t element_bytes;
+    uint32_t tick;              /* when it was begun */
+    struct failed_element *failed, **failed_end;
+    uint32_t failures;
+    uint8_t values[];
+};
+
+static uint32_t output_bytes(const manta_function *function)
+{
+    for (uint32_t i = 0; i < function->param_count; i++) {
+        if (function->params[i].kind == MANTA_KIND_OUT) {
+            return function->params[i].size;
+        }
+    }
+    return 0;
+}
+
+static void next_chunk(struct rank *rank, struct lease_results *results, uint64_t begin)
+{
+    results->begin = begin;
+    results->count = 0;
+    results->tick = atomic_load_explicit(&rank->ticks, memory_order_relaxed);
+    results->failed = NULL;
+    results->failed_end = &results->failed;
+    results->failures = 0;
+}
+
+struct lease_results *map_results_begin(struct rank *rank, struct run *run)
+{
+    uint32_t bytes = output_bytes(run->function);
+    uint64_t limit = MT_MAX(CHUNK_BYTES / MT_MAX(bytes, 1u), 1u);
+    limit = MT_MIN(MT_MIN(limit, (uint64_t)CHUNK_ELEMENTS), run->map_count);
+    struct lease_results *results = base_alloc(sizeof *results + limit * bytes);
+    if (results) {
+        results->limit = limit;
+        results->element_bytes = bytes;
+        next_chunk(rank, results, run->map_begin);
+    }
+    return results;
+}
+
+static void add_failure(struct lease_results *results, uint64_t index, const manta_error *error)
+{
+    struct failed_element *failed = base_alloc(sizeof *failed);
+    if (failed) {
+        failed->index = index;
+        failed->error = error ? *error : out_of_memory;
+        *results->failed_end = failed;
+        results->failed_end = &failed->next;
+        results->failures++;
+    }
+}
+
+bool map_results_add(struct rank *rank, struct run *run, struct lease_results *results, int code,
+                     const manta_slot *slots, const manta_error *error)
+{
+    const manta_function *function = run->function;
+    if (code != MANTA_OK) {
+        add_failure(results, run->map_index, error);
+    }
+    for (uint32_t i = 0; i < function->param_count; i++) {
+        if (function->params[i].kind == MANTA_KIND_OUT && slots[i].data) {
+            memcpy(results->values + results->count * results->element_bytes, slots[i].data,
+                   results->element_bytes);
+        }
+    }
+    results->count++;
+    return results->count == results->limit ||
+           atomic_load_explicit(&rank->ticks, memory_order_relaxed) != results->tick;
+}
+
+static size_t chunk_bytes(const struct lease_results *results)
+{
+    size_t size = sizeof(struct message_result) + sizeof(struct message_lease) + 4 +
+                  results->count * results->element_bytes;
+    for (struct failed_element *failed = results->failed; failed; failed = failed->next) {
+        size += 8 + wire_error_bytes(&failed->error);
+    }
+    return size;
+}
+
+static void write_chunk(const struct lease_results *results, uint8_t *out)
+{
+    struct message_lease chunk = {results->begin, results->count};
+    wire_put_bytes(&out, &chunk, sizeof chunk);
+    wire_put_u32(&out, results->failures);
+    wire_put_bytes(&out, results->values, results->count * results->element_bytes);
+    for (struct failed_element *failed = results->failed; failed; failed = failed->next) {
+        wire_put_u64(&out, failed->index);
+        wire_error_write(&failed->error, out);
+        out += wire_error_bytes(&failed->error);
+    }
+}
+
+static void send_chunk(struct rank *rank, struct run *run, const struct lease_results *results, bool is_last)
+{
+    struct message_result result = {.flags = RESULT_LEASE, .run_token = run->index};
+    struct wire_header about = {.parent = run->parent, .position = run->position, .token = run->token,
+                                .attempt = run->attempt};
+    result.flags |= is_last && !run->is_credited ? 0 : RESULT_CREDITED;
+    result.flags |= rank->ready_count == 0 ? RESULT_DRY : 0;
+    uint8_t *out = message_begin(rank, run->owner, MESSAGE_RESULT, &about, chunk_bytes(results));
+    if (out) {
+        wire_put_bytes(&out, &result, sizeof result);
+        write_chunk(results, out);
+        message_end(rank);
+    }
+}
+
+static void give_chunk(struct rank *rank, struct run *run, const struct lease_results *results, bool is_last)
+{
+    if (!run->task) {
+        if (!run->is_orphan) {
+            send_chunk(rank, run, results, is_last);
+        }
+        return;
+    }
+    size_t size = chunk_bytes(results) - sizeof(struct message_result);
+    uint8_t *bytes = base_alloc(size);
+    if (bytes) {
+        struct message_result result = {.flags = RESULT_LEASE};
+        struct wire_reader reader = wire_reader_init(bytes, size);
+        write_chunk(results, bytes);
+        map_on_result(rank, run->task, rank->number, &result, &reader);
+        base_free(bytes);
+    }
+}
+
+static void free_failures(struct lease_results *results)
+{
+    while (results->failed) {
+        struct failed_element *next = results->failed->next;
+        base_free(results->failed);
+        results->failed = next;
+    }
+}
+
+void map_results_send(struct rank *rank, struct run *run, struct lease_results *results)
+{
+    uint64_t end = results->begin + results->count;
+    bool is_last = end == run->map_begin + run->map_count;
+    if (results->count) {
+        give_chunk(rank, run, results, is_last);
+    }
+    free_failures(results);
+    next_chunk(rank, results, end);
+}
+
+void map_results_end(struct rank *rank, struct run *run, struct lease_results *results)
+{
+    map_results_send(rank, run, results);
+    base_free(results);
+}
+
+/* A lease that could not even start: each of its runs fails. */
+static void fail_lease(struct rank *rank, struct run *run, int code)
+{
+    manta_error error = {.code = code, .rank = rank->number, .attempt = run->attempt};
+    struct lease_results *results = map_results_begin(rank, run);
+    function_describe(run->function, run->name, &error);
+    snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
+    snprintf(error.text, sizeof error.text, "%s", manta_error_text(code));
+    for (uint64_t i = 0; results && i < run->map_count; i++) {
+        manta_slot slots[MANTA_PARAM_MAX] = {0};
+        run->map_index = run->map_begin + i;
+        if (map_results_add(rank, run, results, code, slots, &error)) {
+            map_results_send(rank, run, results);
+        }
+    }
+    if (results) {
+        map_results_end(rank, run, results);
+    }
+}
+
+void map_lease_done(struct rank *rank, struct run *run, int code)
+{
+    struct scope *scope = run->scope;
+    if (code != MANTA_OK) {
+        fail_lease(rank, run, code);
+    }
+    if (run->task && !run->is_credited) {
+        dispatch_credit(rank, rank->number, rank->ready_count == 0);
+    }
+    if (run->task) {
+        object_drop(rank, &run->task->object);
+    }
+    run->scope = NULL;
+    if (scope) {
+        scope_drop_all(rank, scope);
+        scope_end(rank, scope);
+    }
+    exec_run_free(rank, run);
+}
+
+/* ---- Giving up ------------------------------------------------------------------------------------------------------ */
+
+static void fail_range(struct rank *rank, struct task *task, const struct range *range, const manta_error *error)
+{
+    for (uint64_t i = range->begin; i < range->begin + range->count; i++) {
+        if (!map_element_is_done(task->map, i)) {
+            finish_element(rank, task->map, i, error);
+        }
+    }
+}
+
+void map_cancel(struct rank *rank, struct task *task)
+{
+    struct map *map = task->map;
+    manta_error error = {.code = MANTA_E_CANCELLED, .rank = rank->number, .text = "the map was cancelled"};
+    struct range all = {.begin = 0, .count = map->count};
+    task_describe(task, &error);
+    snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
+    if (map->is_queued) {
+        map->is_queued = 0;
+        dispatch_remove(rank, task);
+    }
+    map->next = map->count;
+    BASE_LIST_EACH(&map->leases, link)
+    {
+        uint32_t where = MT_CONTAINER(link, struct range, link)->rank;
+        dispatch_stop_lease(rank, task, where);
+    }
+    fail_range(rank, task, &all, &error);
+    finish_if_done(rank, task);
+}
+
+void map_close(struct rank *rank, struct task *task, int code, const manta_error *error)
+{
+    struct map *map = task->map;
+    manta_error bare = {.code = code};
+    struct range all = {.begin = 0, .count = map->count};
+    if (map->is_queued) {
+        map->is_queued = 0;
+        dispatch_remove(rank, task);
+    }
+    map->next = map->count;
+    fail_range(rank, task, &all, error ? error : &bare);
+}
+
+void map_rank_lost(struct rank *rank, struct task *task, uint32_t where)
+{
+    struct map *map = task->map;
+    manta_error error = {.code = MANTA_E_CRASH, .rank = where, .attempt = task->attempt};
+    task_describe(task, &error);
+    snprintf(error.text, sizeof error.text, "rank %u died while it ran this index; no attempt is left", where);
+    object_hold(&task->object);
+    BASE_LIST_EACH(&map->leases, link)
+    {
+        struct range *range = MT_CONTAINER(link, struct range, link);
+        if (range->rank != where) {
+            continue;
+        }
+        base_list_remove(&range->link);
+        if ((int)range->attempts++ >= task->retries_left) {
+            fail_range(rank, task, range, &error);
+            base_free(range);
+        } else {
+            base_list_push_back(&map->returned, &range->link);
+            rank->stats.retried++;
+        }
+    }
+    enqueue(rank, task);
+    finish_if_done(rank, task);
+    object_drop(rank, &task->object);
+}

@@ -1,0 +1,78 @@
+#include "core/message.h"
+
+static message_handler *const handlers[MESSAGE_KINDS] = {
+    [MESSAGE_TASK] = exec_on_task,
+    [MESSAGE_RESULT] = task_on_result,
+    [MESSAGE_CREDIT] = dispatch_on_credit,
+    [MESSAGE_GONE] = task_on_gone,
+    [MESSAGE_CANCEL] = cancel_on_cancel,
+    [MESSAGE_RELEASE] = exec_on_release,
+    [MESSAGE_ASK] = object_on_ask,
+    [MESSAGE_VALUE] = object_on_value,
+    [MESSAGE_HOLD] = object_on_hold,
+    [MESSAGE_HELD] = object_on_held,
+    [MESSAGE_LET_GO] = object_on_let_go,
+    [MESSAGE_STOP] = cancel_on_stop,
+    [MESSAGE_REGISTER] = home_on_register,
+    [MESSAGE_REGISTERED] = recover_on_registered,
+    [MESSAGE_OFFER] = home_on_offer,
+    [MESSAGE_ADOPT] = recover_on_adopt,
+    [MESSAGE_LOOKUP] = home_on_lookup,
+    [MESSAGE_FOUND] = recover_on_found,
+    [MESSAGE_SETTLED] = recover_on_settled,
+    [MESSAGE_CLEARED] = recover_on_cleared,
+    [MESSAGE_QUIET] = finish_on_quiet,
+    [MESSAGE_QUIET_ANSWER] = finish_on_quiet_answer,
+    [MESSAGE_STOP_ALL] = finish_on_stop_all,
+};
+
+/* The quiet rounds count everything but themselves. */
+static bool is_counted(unsigned kind)
+{
+    return kind < MESSAGE_QUIET;
+}
+
+void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
+                    const struct wire_header *about, size_t body_bytes)
+{
+    struct wire_header *header = comm_prepare(rank->comm, peer, body_bytes);
+    if (MT_UNLIKELY(!header)) {
+        comm_mark_down(rank->comm, peer);
+        return NULL;
+    }
+    header->parent = about->parent;
+    header->position = about->position;
+    header->token = about->token;
+    header->kind = (uint8_t)kind;
+    header->attempt = about->attempt;
+    header->ref_count = about->ref_count;
+    rank->counted_sent += is_counted(kind) && !comm_is_down(rank->comm, peer);
+    return comm_body(header);
+}
+
+void message_send(struct rank *rank, uint32_t peer, enum message_kind kind, struct wire_header about,
+                  const void *body, size_t body_bytes)
+{
+    void *room = message_begin(rank, peer, kind, &about, body_bytes);
+    if (room) {
+        if (body_bytes) {
+            memcpy(room, body, body_bytes);
+        }
+        message_end(rank);
+    }
+}
+
+void message_receive(void *owner, uint32_t from, const struct wire_header *header, const void *body)
+{
+    struct rank *rank = owner;
+    struct wire_reader reader = wire_reader_init(body, header->length);
+    if (MT_UNLIKELY(header->kind == 0 || header->kind >= MESSAGE_KINDS)) {
+        comm_mark_down(rank->comm, from);
+        return;
+    }
+    rank->counted_received += is_counted(header->kind);
+    handlers[header->kind](rank, from, header, &reader);
+    if (MT_UNLIKELY(reader.failed)) {
+        comm_mark_down(rank->comm, from);
+    }
+}

@@ -1,0 +1,152 @@
+/*
+ * The messages between ranks. header.parent and header.position name the task or ref
+ * the message is about; header.token is the addressee's handle for it.
+ *
+ *   owner -> runner    TASK, CANCEL, ADOPT, RELEASE
+ *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home)
+ *   holder -> owner    ASK (send me the value), HOLD (rank X holds it), LET_GO, STOP (cancel)
+ *   owner -> holder    VALUE, HELD (acknowledges a HOLD)
+ *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
+ *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
+ *
+ * Bodies start with the fixed struct named after the kind. Fields are in host byte
+ * order: ranks of one job have one architecture (checked at wire-up).
+ */
+#ifndef CORE_MESSAGE_H
+#define CORE_MESSAGE_H
+
+#include "core/rank.h"
+#include "wire/error.h"
+
+enum message_kind {
+    MESSAGE_TASK = 1,
+    MESSAGE_RESULT,
+    MESSAGE_CREDIT,
+    MESSAGE_GONE,
+    MESSAGE_CANCEL,
+    MESSAGE_RELEASE,
+    MESSAGE_ASK,
+    MESSAGE_VALUE,
+    MESSAGE_HOLD,
+    MESSAGE_HELD,
+    MESSAGE_LET_GO,
+    MESSAGE_STOP,
+    MESSAGE_REGISTER,
+    MESSAGE_REGISTERED,
+    MESSAGE_OFFER,
+    MESSAGE_ADOPT,
+    MESSAGE_LOOKUP,
+    MESSAGE_FOUND,
+    MESSAGE_SETTLED,
+    MESSAGE_CLEARED,
+    MESSAGE_QUIET,
+    MESSAGE_QUIET_ANSWER,
+    MESSAGE_STOP_ALL,
+    MESSAGE_KINDS
+};
+
+enum task_message_flag {
+    TASK_MESSAGE_OPTIONS = 1,    /* struct message_options follows */
+    TASK_MESSAGE_LEASE = 2,      /* struct message_lease follows */
+    TASK_MESSAGE_ROOT = 4,       /* submitted by a root scope */
+    TASK_MESSAGE_AGAIN = 8,      /* it, or its parent, may have run before: children may have survived */
+};
+
+struct message_task {
+    uint32_t function;
+    uint16_t flags;
+    int16_t priority;
+};
+
+/* Not submitted by a root: what a re-executed parent is compared with. */
+struct message_digest {
+    uint64_t digest;
+};
+
+struct message_options {
+    uint64_t timeout_ns;
+    char name[MANTA_ERROR_NAME_MAX];
+};
+
+struct message_lease {
+    uint64_t begin, count;
+};
+
+/* With TASK_MESSAGE_AGAIN: whose death made it necessary, and how many deaths the owner has heard of. */
+struct message_again {
+    uint32_t lost_on, deaths;
+};
+
+enum result_flag {
+    RESULT_DRY = 1,       /* nothing of yours is queued here any more */
+    RESULT_CHILDREN = 2,  /* children live: keep your record */
+    RESULT_KEPT = 4,      /* u32 count, then struct message_kept each */
+    RESULT_RETAINED = 8,  /* I keep the result until your RELEASE */
+    RESULT_CREDITED = 16, /* a CREDIT came before */
+    RESULT_DISPLACED = 64, /* no result: another owner has taken the run over; place the task again */
+    RESULT_LEASE = 32,    /* of part of a map: struct message_lease follows */
+};
+
+struct message_result {
+    int32_t code;
+    uint16_t flags;
+    uint16_t outputs;
+    uint32_t run_token;
+};
+
+struct message_kept {
+    manta_ref ref;
+    uint32_t instance, unused;
+};
+
+struct message_value {
+    int32_t code;
+    uint32_t unused;
+};
+
+struct message_hold {
+    uint32_t holder, instance;
+    uint32_t want_ack, unused;
+};
+
+struct message_ask {
+    uint32_t is_redirected, unused;
+};
+
+struct message_offer {
+    uint64_t digest;
+    uint32_t function;
+    uint32_t runner, run_token;
+    uint32_t unused;
+};
+
+struct message_quiet {
+    uint64_t round, sent, received;
+    uint32_t busy;
+    int32_t code;
+};
+
+/* The body of a new message to `peer`; its header is filled. NULL: memory is out (the peer is then marked down). */
+void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
+                    const struct wire_header *about, size_t body_bytes);
+static inline void message_end(struct rank *rank)
+{
+    comm_commit(rank->comm);
+}
+/* The whole of a message whose body is one struct. */
+void message_send(struct rank *rank, uint32_t peer, enum message_kind kind, struct wire_header about,
+                  const void *body, size_t body_bytes);
+
+/* comm's sink. */
+void message_receive(void *rank, uint32_t from, const struct wire_header *header, const void *body);
+
+/* One function per kind, by file: task.c, exec.c, object.c, cancel.c, recover.c, home.c, finish.c. */
+typedef void message_handler(struct rank *rank, uint32_t from, const struct wire_header *header,
+                             struct wire_reader *body);
+message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, cancel_on_cancel,
+    exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held, object_on_let_go,
+    cancel_on_stop, home_on_register, recover_on_registered, home_on_offer, recover_on_adopt,
+    home_on_lookup, recover_on_found, recover_on_settled, recover_on_cleared, finish_on_quiet,
+    finish_on_quiet_answer, finish_on_stop_all;
+
+#endif

@@ -1,0 +1,97 @@
+/* Finding what a ref means on this rank, and who holds it. */
+#ifndef CORE_OBJECT_H
+#define CORE_OBJECT_H
+
+#include "core/rank.h"
+
+/* What a ref names here: an output of a task we own, an element of a map we own, or a borrow. */
+struct target {
+    struct object *object; /* NULL: not known here */
+    uint32_t output;       /* of a task */
+    int64_t element;       /* of a map; -1: not an element */
+};
+
+static inline struct task *object_task(struct object *object)
+{
+    return MT_CONTAINER(object, struct task, object);
+}
+
+static inline struct borrow *object_borrow(struct object *object)
+{
+    return MT_CONTAINER(object, struct borrow, object);
+}
+
+static inline struct base_key core_key(uint64_t parent, uint32_t position)
+{
+    return (struct base_key){parent, position};
+}
+
+/* The id that a task's own children carry as parent. Never one of a root scope, never 0. */
+static inline uint64_t core_task_id(uint64_t parent, uint32_t position)
+{
+    uint64_t id = base_mix64(parent + base_mix64(position + UINT64_C(0x9e3779b97f4a7c15)));
+    return (id >> 1) ? id >> 1 : 1;
+}
+
+/* Root scopes: the top bit and the rank. They die with it. */
+#define CORE_ROOT_BIT (UINT64_C(1) << 63)
+static inline bool core_is_root_id(uint64_t id)
+{
+    return id & CORE_ROOT_BIT;
+}
+
+struct target target_find(struct rank *rank, manta_ref ref);
+bool target_is_done(const struct target *target);
+int target_code(const struct target *target);
+/* Value of a done target without failure. */
+void target_value(const struct target *target, const void **ret_data, uint32_t *ret_bytes, bool *ret_refs);
+/* The error record of a failed target, made from the code when there is none. */
+void target_error(struct rank *rank, const struct target *target, manta_error *ret_error);
+/* Tells `watch` when it is done (now, if it is). False: memory is out. */
+bool target_watch(struct rank *rank, const struct target *target, struct watch *watch);
+void target_unwatch(struct rank *rank, const struct target *target, struct watch *watch);
+
+/* Finds the target, or makes a borrow for a ref of another rank that has just come in. One hold. NULL: unknown or no memory. */
+struct object *object_get_held(struct rank *rank, manta_ref ref);
+static inline void object_hold(struct object *object)
+{
+    object->holds++;
+}
+/* Ends one hold; frees at the last. */
+void object_drop(struct rank *rank, struct object *object);
+/* Frees it if nothing holds it. */
+void object_check(struct rank *rank, struct object *object);
+
+/* Tells the owner of a borrowed ref that this rank holds it; `guard` (consumed, may be NULL) is released at its acknowledgement. */
+void object_register(struct rank *rank, struct borrow *borrow, struct guard *guard);
+void guard_release(struct rank *rank, struct guard *guard);
+
+/* The owner's side of holds by other ranks. */
+void holder_add(struct rank *rank, struct task *task, uint32_t position, uint32_t holder, uint32_t instance);
+void holders_forget(struct rank *rank, struct task *task, uint32_t holder);
+
+/* Marks done and tells the watchers. value is consumed (may be NULL), error too. */
+void object_finish(struct rank *rank, struct object *object, int code, struct value *value,
+                   manta_error *error);
+void watchers_fire(struct rank *rank, struct watch *watchers);
+
+/* Asks the owner of a borrow for its value, once. */
+void borrow_request(struct rank *rank, struct borrow *borrow);
+
+/* The owner has heard of every hold we told it: what waited for that goes on. */
+void borrow_acknowledged(struct rank *rank, struct borrow *borrow);
+
+/* Sends the value or error of a done target to a holder; WATCH_REMOTE's and a plain refusal. */
+void object_answer(struct rank *rank, const struct target *target, manta_ref ref, uint32_t peer);
+void remote_notify(struct rank *rank, const struct watch *watch);
+void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref);
+
+/* Holds for the refs inside a value that has just arrived or been made here. */
+struct value_holds {
+    uint32_t unacked;       /* registrations that guard `task_index` */
+    uint32_t task_index;    /* 0: none */
+};
+void value_hold_refs(struct rank *rank, const struct value *value, struct value_holds *holds);
+void value_drop_refs(struct rank *rank, const struct value *value);
+
+#endif

@@ -1,0 +1,200 @@
+/* Making a rank, ending it, and what is left in it. */
+#include "core/context.h"
+#include "core/dispatch.h"
+#include "core/exec.h"
+#include "core/finish.h"
+#include "core/idle.h"
+#include "core/message.h"
+#include "core/recover.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "topo/topo.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { STACK_BYTES_DEFAULT = 256 * 1024, SPIN_SHARED_NS = 4000, TICKER_STACK_BYTES = 128 * 1024 };
+
+static int fail(manta_error *ret_error, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    *ret_error = (manta_error){.code = code};
+    vsnprintf(ret_error->text, sizeof ret_error->text, format, args);
+    va_end(args);
+    return code;
+}
+
+static void init_lists(struct rank *rank)
+{
+    for (uint32_t i = 0; i < CORE_PRIORITIES; i++) {
+        base_list_init(&rank->pending[i]);
+        base_list_init(&rank->ready[i]);
+    }
+    base_list_init(&rank->hungry);
+    base_list_init(&rank->doomed);
+    base_list_init(&rank->idle);
+    base_list_init(&rank->resting);
+    base_list_init(&rank->throttled);
+    base_list_init(&rank->releasing);
+    base_list_init(&rank->peer_list);
+    base_list_init(&rank->settling);
+    base_list_init(&rank->graced);
+    base_list_init(&rank->maps);
+    base_list_init(&rank->orphans);
+    base_list_init(&rank->ticker_sleeper.idle);
+}
+
+/* Polling pays while the cores are ours; when ranks share them it only keeps the others from working. */
+static uint64_t choose_spin(const struct core_options *options)
+{
+    bool is_shared = options->cores < 1 || options->is_crowded;
+    return is_shared ? MT_MIN(options->host->spin_ns, (uint64_t)SPIN_SHARED_NS) : options->host->spin_ns;
+}
+
+static struct rank *allocate(const struct core_options *options)
+{
+    struct rank *rank = base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(sizeof *rank, (size_t)MT_CACHE_LINE));
+    if (!rank) {
+        return NULL;
+    }
+    rank->options = *options;
+    rank->host = options->host;
+    rank->comm = options->comm;
+    rank->number = comm_rank(options->comm);
+    rank->size = comm_size(options->comm);
+    rank->worker_count = options->workers;
+    rank->spin_ns = choose_spin(options);
+    init_lists(rank);
+    base_slab_init(&rank->tasks, (uint32_t)MT_ALIGN_UP(sizeof(struct task), (size_t)MT_CACHE_LINE));
+    base_slab_init(&rank->runs, (uint32_t)MT_ALIGN_UP(sizeof(struct run), (size_t)MT_CACHE_LINE));
+    scope_init_root(rank, &rank->root);
+    rank->peers = base_alloc(rank->size * sizeof *rank->peers);
+    rank->down = base_alloc(rank->size);
+    rank->workers = base_alloc(rank->worker_count * sizeof *rank->workers);
+    rank->stacks = fiber_pool_create(options->stack_bytes ? options->stack_bytes : STACK_BYTES_DEFAULT, 0);
+    return rank;
+}
+
+static int start_worker(struct rank *rank, uint32_t number)
+{
+    struct worker *worker = &rank->workers[number];
+    char name[16];
+    snprintf(name, sizeof name, "manta-work-%u", number % 1000);
+    struct base_thread_options options = {.name = name};
+    if (rank->options.topo) {
+        options.cpuset = topo_worker_cpuset(rank->options.topo, number);
+        options.topology = topo_handle(rank->options.topo);
+    }
+    worker->rank = rank;
+    worker->number = number;
+    worker->sleeper.is_worker = 1;
+    base_list_init(&worker->sleeper.idle);
+    base_list_init(&worker->resumable);
+    base_list_init(&worker->timed);
+    return rank->host->thread_start(rank->host->self, &worker->thread, &options, exec_worker_main, worker);
+}
+
+static int start_threads(struct rank *rank, uint32_t *ret_started)
+{
+    struct base_thread_options ticker = {.name = "manta-tick", .stack_bytes = TICKER_STACK_BYTES};
+    for (uint32_t i = 0; i < rank->worker_count; i++) {
+        int code = start_worker(rank, i);
+        if (code != MANTA_OK) {
+            return code;
+        }
+        ++*ret_started;
+    }
+    int code = rank->host->thread_start(rank->host->self, &rank->ticker, &ticker, ticker_main, rank);
+    rank->has_ticker = code == MANTA_OK;
+    return code;
+}
+
+static void join_threads(struct rank *rank, uint32_t started)
+{
+    for (uint32_t i = 0; i < started; i++) {
+        rank->host->thread_join(rank->host->self, &rank->workers[i].thread);
+    }
+    if (rank->has_ticker) {
+        rank->host->thread_join(rank->host->self, &rank->ticker);
+    }
+}
+
+static void free_rank(struct rank *rank)
+{
+    struct base_list *link;
+    while ((link = base_list_pop_front(&rank->peer_list))) {
+        base_free(MT_CONTAINER(link, struct peer, link));
+    }
+    recover_fini(rank);
+    scope_fini_root(rank);
+    base_slab_fini(&rank->tasks);
+    base_slab_fini(&rank->runs);
+    base_map_fini(&rank->scopes);
+    base_map_fini(&rank->borrows);
+    base_map_fini(&rank->homes);
+    if (rank->stacks && fiber_pool_in_use(rank->stacks) == 0) { /* else bodies waited when the rank was stopped */
+        fiber_pool_destroy(rank->stacks);
+    }
+    base_free(rank->peers);
+    base_free(rank->down);
+    base_free(rank->workers);
+    base_free(rank);
+}
+
+int core_rank_create(const struct core_options *options, struct rank **ret_rank, manta_error *ret_error)
+{
+    char text[MANTA_ERROR_TEXT_MAX];
+    uint32_t started = 0;
+    int code = registry_check(text, sizeof text);
+    if (code != MANTA_OK) {
+        return fail(ret_error, code, "%s", text);
+    }
+    struct rank *rank = allocate(options);
+    if (!rank || !rank->peers || !rank->down || !rank->workers || !rank->stacks ||
+        !peer_get(rank, rank->number)) {
+        if (rank) {
+            free_rank(rank);
+        }
+        return fail(ret_error, MANTA_E_NOMEM, "no memory for the tables of rank %u", comm_rank(options->comm));
+    }
+    struct comm_sink sink = {message_receive, recover_peer_down, rank};
+    comm_set_sink(rank->comm, &sink);
+    code = start_threads(rank, &started);
+    if (code != MANTA_OK) {
+        baton_take(&rank->baton, rank->host);
+        finish_stop(rank, code);
+        baton_give(&rank->baton);
+        join_threads(rank, started);
+        free_rank(rank);
+        return fail(ret_error, code, "cannot start %u worker threads: check the limit on processes (ulimit -u)",
+                    options->workers);
+    }
+    *ret_rank = rank;
+    return MANTA_OK;
+}
+
+void core_rank_destroy(struct rank *rank)
+{
+    if (!rank) {
+        return;
+    }
+    join_threads(rank, rank->worker_count);
+    free_rank(rank);
+}
+
+struct core_counts core_count(struct rank *rank)
+{
+    return (struct core_counts){.tasks = rank->tasks.live,
+                                .runs = rank->runs.live,
+                                .borrows = rank->borrows.count,
+                                .scopes = rank->scopes_live,
+                                .values = rank->values_live,
+                                .maps = rank->maps_live,
+                                .homes = rank->homes_live};
+}
+
+struct core_stats core_get_stats(struct rank *rank)
+{
+    return rank->stats;
+}

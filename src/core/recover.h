@@ -1,0 +1,54 @@
+/* What happens when a rank dies. The story is on top of recover.c. */
+#ifndef CORE_RECOVER_H
+#define CORE_RECOVER_H
+
+#include "core/object.h"
+
+/* comm's sink: a peer is down. Once per peer. */
+void recover_peer_down(void *rank, uint32_t peer);
+
+/* ---- Holders of refs whose owner died */
+void recover_borrow(struct rank *rank, struct borrow *borrow);
+void recover_note_new_borrow(struct rank *rank, struct borrow *borrow);
+/* One registration that a death had made necessary is acknowledged. */
+void recover_settle_one(struct rank *rank);
+
+/* ---- Re-executed parents */
+/*
+ * A run of a task that may have run before. True: it need not be queued now, because it waits until the id's home knows
+ * this rank and has told what survived, or because an earlier run of it is still here and goes on in its place (run is freed).
+ */
+bool recover_takes_over(struct rank *rank, struct run *run);
+/* Keeps a child of a re-executed parent until every survivor of the death has had time to say that it holds it. */
+void recover_grace(struct rank *rank, struct scope *scope, struct task *task);
+/* A submission at a position whose record survived on this rank: its refs are given out again. */
+struct task *recover_resubmit(struct rank *rank, struct scope *scope, const manta_function *function);
+/* A submission at a position that may have survived: true when the surviving run was adopted for it. */
+bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task);
+/* Keeps a holder's request until the re-executed parent reaches the position again. False: it never will. */
+bool recover_park_request(struct rank *rank, uint32_t from, const struct wire_header *header,
+                          const void *message, size_t size);
+void recover_fail_lookups(struct rank *rank, struct scope *scope);
+void recover_forget_scope(struct rank *rank, struct scope *scope);
+bool recover_is_diverged(const struct task *task);
+void recover_diverged_error(struct rank *rank, const struct task *task, manta_error *ret_error);
+/* The parent itself: a re-run for its children has ended, or cannot be. */
+void recover_rerun_ended(struct rank *rank, struct task *task, bool has_children);
+void recover_give_up(struct rank *rank, struct task *task);
+
+/* ---- Shared with home.c */
+struct message_offer;
+struct message_register {
+    uint32_t what, unused;
+};
+enum register_what { REGISTER_OWNER, REGISTER_GONE, REGISTER_GIVEN_UP };
+
+uint32_t recover_home(const struct rank *rank, uint64_t id);
+/* An offer has reached the rank that runs the parent again. */
+void recover_take_offer(struct rank *rank, struct scope *scope, uint32_t position,
+                        const struct message_offer *offer);
+void home_forget_owner(struct rank *rank, uint32_t dead);
+void home_clear(struct rank *rank);
+void recover_fini(struct rank *rank);
+
+#endif

@@ -1,0 +1,44 @@
+/* Scopes: what one run, or a rank's root, has submitted and which refs of others it holds. */
+#ifndef CORE_SCOPE_H
+#define CORE_SCOPE_H
+
+#include "core/object.h"
+
+void scope_init_root(struct rank *rank, struct scope *scope);
+/* The run's scope, made on first use. NULL: memory is out. */
+struct scope *scope_of_run(struct rank *rank, struct run *run);
+/* Puts it where scope_find looks. */
+int scope_make_findable(struct rank *rank, struct scope *scope);
+/* By id; NULL when this rank runs or owns no such parent. */
+struct scope *scope_find(struct rank *rank, uint64_t id);
+
+/* Reserves `count` positions and room in the directory for them. MANTA_OK, MANTA_E_NOMEM, MANTA_E_LIMIT. */
+int scope_reserve(struct rank *rank, struct scope *scope, uint32_t count, uint32_t *ret_position);
+/* The same without directory entries, for maps. */
+int scope_reserve_range(struct rank *rank, struct scope *scope, uint64_t count, uint32_t *ret_position);
+void scope_enter(struct scope *scope, uint32_t position, uint32_t count, uint32_t task_index);
+/* A child's record goes. May free the scope. */
+void scope_leave(struct rank *rank, struct scope *scope, uint32_t position, uint32_t count);
+void scope_leave_map(struct rank *rank, struct scope *scope, struct map *map);
+bool scope_resolve(struct rank *rank, struct scope *scope, uint32_t position, struct target *ret_target);
+/* The child's record at a position, NULL when there is none. */
+struct task *scope_child(struct rank *rank, const struct scope *scope, uint32_t position);
+
+/* Takes over one hold that the caller has on the object. */
+int scope_hold(struct scope *scope, manta_ref ref, struct object *object);
+/* Ends the scope's hold on a ref. False: it has none. */
+bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref);
+bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref);
+
+int scope_block_begin(struct scope *scope);
+int scope_block_end(struct rank *rank, struct scope *scope);
+
+/* Drops its hold on what it submitted; on everything. */
+void scope_drop_children(struct rank *rank, struct scope *scope);
+void scope_drop_all(struct rank *rank, struct scope *scope);
+/* The run has ended: frees the scope as soon as no child's record is left. */
+void scope_end(struct rank *rank, struct scope *scope);
+/* At the very end: every child's record is gone. */
+void scope_fini_root(struct rank *rank);
+
+#endif

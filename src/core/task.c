@@ -1,0 +1,711 @@
+/*
+ * The owner's side of a task.
+ *
+ * A submission takes positions in the scope, a record from the slab, packs the arguments
+ * into it (or beside it when they are long), pins every ref among them and watches those
+ * that the body wants as values. With nothing to wait for the task is pending at once.
+ * Every way to the end goes through task_complete: it drops the pins, unless living
+ * children may need the task again (lineage), tells the watchers and ends the hold that
+ * execution had.
+ */
+#include "core/task.h"
+
+#include "core/dispatch.h"
+#include "core/map.h"
+#include "core/message.h"
+#include "core/pack.h"
+#include "core/recover.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "core/value.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define NOBODY UINT32_MAX
+
+enum { DEFAULT_RETRIES = 3, PRIORITY_MIN = -8, PRIORITY_MAX = 7 };
+
+/* ---- Records ---------------------------------------------------------------------------------- */
+
+struct task_extra *task_get_extra(struct task *task)
+{
+    if (!task->extra) {
+        task->extra = base_alloc(sizeof *task->extra);
+    }
+    return task->extra;
+}
+
+void function_describe(const manta_function *function, const char *name, manta_error *error)
+{
+    const char *file = strrchr(function->file, '/');
+    snprintf(error->task, sizeof error->task, "%s", name && *name ? name : function->name);
+    snprintf(error->file, sizeof error->file, "%s", file ? file + 1 : function->file);
+    error->line = function->line;
+}
+
+void task_describe(const struct task *task, manta_error *error)
+{
+    function_describe(task->function, task->extra ? task->extra->name : NULL, error);
+    error->task_id = task_id(task);
+    error->attempt = task->attempt;
+}
+
+static int check_options(struct rank *rank, const manta_options *options, char *text, size_t text_size)
+{
+    if (options->priority < PRIORITY_MIN || options->priority > PRIORITY_MAX) {
+        snprintf(text, text_size, "option priority is %d; it must lie in %d ... %d", options->priority,
+                 PRIORITY_MIN, PRIORITY_MAX);
+        return MANTA_E_INVALID;
+    }
+    if (options->rank > rank->size) {
+        snprintf(text, text_size, "option rank is MANTA_ON(%u), but there are %u ranks (0 ... %u)",
+                 options->rank - 1, rank->size, rank->size - 1);
+        return MANTA_E_INVALID;
+    }
+    if (options->retries < MANTA_NO_RETRY || options->retries > INT8_MAX) {
+        snprintf(text, text_size, "option retries is %d; it must be MANTA_NO_RETRY or 0 (the default) ... %d",
+                 options->retries, INT8_MAX);
+        return MANTA_E_INVALID;
+    }
+    if (options->name && strlen(options->name) >= MANTA_ERROR_NAME_MAX) {
+        snprintf(text, text_size, "option name has %zu bytes; at most %d fit", strlen(options->name),
+                 MANTA_ERROR_NAME_MAX - 1);
+        return MANTA_E_INVALID;
+    }
+    return MANTA_OK;
+}
+
+static int apply_options(struct rank *rank, struct task *task, const manta_options *options, char *text,
+                         size_t text_size)
+{
+    task->retries_left = DEFAULT_RETRIES;
+    if (!options) {
+        return MANTA_OK;
+    }
+    int code = check_options(rank, options, text, text_size);
+    if (code != MANTA_OK) {
+        return code;
+    }
+    task->priority = (int8_t)options->priority;
+    if (options->retries) {
+        task->retries_left = (int8_t)MT_MAX(options->retries, 0);
+    }
+    task->flags |= options->retry_errors ? TASK_RETRY_ERRORS : 0;
+    if (options->rank) {
+        task->flags |= TASK_PINNED;
+        task->exec_rank = options->rank - 1;
+    }
+    if (options->timeout_ns || options->name) {
+        if (!task_get_extra(task)) {
+            return MANTA_E_NOMEM;
+        }
+        task->extra->timeout_ns = options->timeout_ns;
+        snprintf(task->extra->name, sizeof task->extra->name, "%s", options->name ? options->name : "");
+    }
+    return MANTA_OK;
+}
+
+struct task *task_create(struct rank *rank, struct scope *scope, manta_function *function,
+                         const manta_options *options, uint64_t positions, char *text, size_t text_size,
+                         int *ret_code)
+{
+    bool is_map = positions > MANTA_PARAM_MAX;
+    uint32_t position;
+    int code = is_map ? scope_reserve_range(rank, scope, positions, &position)
+                      : scope_reserve(rank, scope, (uint32_t)positions, &position);
+    uint32_t index = code == MANTA_OK ? base_slab_take(&rank->tasks) : 0;
+    if (!index) {
+        *ret_code = code != MANTA_OK ? code : MANTA_E_NOMEM;
+        snprintf(text, text_size, "no room for another task: %s", manta_error_text(*ret_code));
+        return NULL;
+    }
+    struct task *task = base_slab_at(&rank->tasks, index);
+    memset(task, 0, offsetof(struct task, small));
+    base_list_init(&task->link);
+    task->object.kind = OBJECT_TASK;
+    task->object.holds = 2; /* the scope's and the execution's */
+    task->flags = TASK_HELD;
+    task->parent = scope->id;
+    task->position = position;
+    task->index = index;
+    task->function = function;
+    task->scope = scope;
+    task->attempt = 1;
+    task->lost_on = NOBODY;
+    task->outputs = function_info(function)->outputs;
+    rank->unfinished++;
+    rank->stats.submitted++;
+    if (!is_map) {
+        scope_enter(scope, position, task->outputs, index);
+    } else {
+        scope->children++;
+    }
+    *ret_code = apply_options(rank, task, options, text, text_size);
+    return task;
+}
+
+static void free_extra(struct task_extra *extra)
+{
+    while (extra && extra->holders) {
+        struct remote_holder *next = extra->holders->next;
+        base_free(extra->holders);
+        extra->holders = next;
+    }
+    base_free(extra);
+}
+
+void task_drop_value(struct rank *rank, struct task *task)
+{
+    struct value *value = task->object.value;
+    task->object.value = NULL;
+    if (task->exec_token) {
+        task_release_runner(rank, task->exec_rank, task->exec_token);
+        task->exec_token = 0;
+    }
+    value_drop_refs(rank, value);
+    value_unshare(rank, value);
+}
+
+void task_free(struct rank *rank, struct task *task)
+{
+    struct scope *scope = task->scope;
+    uint32_t position = task->position, outputs = task->outputs;
+    base_list_remove(&task->link);
+    task->object.kind = 0;
+    task_drop_value(rank, task);
+    base_free(task->object.error);
+    free_extra(task->extra);
+    if (task->flags & TASK_IS_MAP) {
+        map_free(rank, task);
+        base_slab_give(&rank->tasks, task->index);
+        return;
+    }
+    base_free(task->args);
+    base_slab_give(&rank->tasks, task->index);
+    scope_leave(rank, scope, position, outputs);
+}
+
+/* ---- Inputs ------------------------------------------------------------------------------------ */
+
+static struct pack_walk walk_args(struct task *task)
+{
+    return pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+}
+
+static manta_ref ref_at(const struct pack_arg *arg, size_t i)
+{
+    manta_ref ref;
+    memcpy(&ref, arg->data + i * sizeof ref, sizeof ref);
+    return ref;
+}
+
+static bool is_awaited(const struct pack_arg *arg)
+{
+    return arg->param->kind == MANTA_KIND_IN || arg->param->kind == MANTA_KIND_INOUT;
+}
+
+static int await_input(struct rank *rank, struct task *task, manta_ref ref)
+{
+    struct target target = target_find(rank, ref);
+    if (target_is_done(&target)) {
+        return MANTA_OK;
+    }
+    struct watch *watch = base_alloc(sizeof *watch);
+    if (!watch) {
+        return MANTA_E_NOMEM;
+    }
+    *watch = (struct watch){.kind = WATCH_INPUT, .target = task};
+    if (!target_watch(rank, &target, watch)) {
+        base_free(watch);
+        return MANTA_E_NOMEM;
+    }
+    task->inputs_missing++;
+    object_hold(&task->object);
+    return MANTA_OK;
+}
+
+/* Pins one ref among the arguments. On failure nothing is pinned for it. */
+static int pin_input(struct rank *rank, struct scope *scope, struct task *task, const struct pack_arg *arg,
+                     manta_ref ref, char *text, size_t text_size)
+{
+    struct target target = target_find(rank, ref);
+    if (!target.object) {
+        snprintf(text, text_size,
+                 "argument %s is a ref that nobody here holds: it was dropped, its scope has ended, or it was "
+                 "never one",
+                 arg->param->name);
+        return MANTA_E_NOTFOUND;
+    }
+    object_hold(target.object);
+    int code = is_awaited(arg) ? await_input(rank, task, ref) : MANTA_OK;
+    if (code != MANTA_OK) {
+        object_drop(rank, target.object);
+    } else if (arg->param->kind == MANTA_KIND_INOUT) {
+        scope_drop(rank, scope, ref);
+    }
+    return code;
+}
+
+static int pin_inputs(struct rank *rank, struct scope *scope, struct task *task, uint32_t *ret_pinned,
+                      char *text, size_t text_size)
+{
+    struct pack_walk walk = walk_args(task);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
+            int code = pin_input(rank, scope, task, &arg, ref_at(&arg, i), text, text_size);
+            if (code != MANTA_OK) {
+                return code;
+            }
+            ++*ret_pinned;
+        }
+    }
+    return MANTA_OK;
+}
+
+static void unpin_inputs(struct rank *rank, struct task *task, uint32_t count)
+{
+    struct pack_walk walk = walk_args(task);
+    struct pack_arg arg;
+    while (count && pack_next(&walk, &arg)) {
+        for (size_t i = 0; arg.is_refs && count && i < arg.bytes / sizeof(manta_ref); i++, count--) {
+            struct target target = target_find(rank, ref_at(&arg, i));
+            if (target.object) {
+                object_drop(rank, target.object);
+            }
+        }
+    }
+}
+
+void task_input_done(struct rank *rank, struct task *task)
+{
+    task->inputs_missing--;
+    if (task->state == TASK_WAITING && task->inputs_missing == 0) {
+        dispatch_add(rank, task);
+    } else if (task->state == TASK_WAITING) {
+        manta_error error;
+        if (task_failed_input(rank, task, &error)) {
+            dispatch_add(rank, task);
+        }
+    }
+    object_drop(rank, &task->object);
+}
+
+static void derive_error(struct rank *rank, struct task *task, const manta_error *from, const char *what,
+                         manta_error *ret_error)
+{
+    manta_error error = {.code = MANTA_E_DEPENDENCY, .rank = rank->number};
+    task_describe(task, &error);
+    snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
+    bool is_derived = from->code == MANTA_E_DEPENDENCY;
+    error.cause_code = is_derived ? from->cause_code : from->code;
+    error.cause_task_id = is_derived ? from->cause_task_id : from->task_id;
+    snprintf(error.cause_task, sizeof error.cause_task, "%s", is_derived ? from->cause_task : from->task);
+    snprintf(error.text, sizeof error.text, "%s%.180s", is_derived ? "" : what, from->text);
+    *ret_error = error;
+}
+
+bool task_failed_input(struct rank *rank, struct task *task, manta_error *ret_error)
+{
+    struct pack_walk walk = walk_args(task);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        if (!is_awaited(&arg)) {
+            continue;
+        }
+        struct target target = target_find(rank, ref_at(&arg, 0));
+        if (target.object && target_is_done(&target) && target_code(&target) != MANTA_OK) {
+            manta_error error;
+            target_error(rank, &target, &error);
+            derive_error(rank, task, &error, "", ret_error);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Submitting ----------------------------------------------------------------------------------- */
+
+static int pack_args(struct rank *rank, struct task *task, const manta_slot *args, char *text,
+                     size_t text_size)
+{
+    size_t bytes;
+    int code = pack_measure(task->function, args, &bytes, text, text_size);
+    if (code != MANTA_OK) {
+        return code;
+    }
+    if (bytes > CORE_SMALL_BYTES && !(task->args = base_alloc_aligned(16, MT_ALIGN_UP(bytes, (size_t)16)))) {
+        snprintf(text, text_size, "no memory for %zu bytes of arguments", bytes);
+        return MANTA_E_NOMEM;
+    }
+    task->args_bytes = (uint32_t)bytes;
+    pack_write(task->function, args, task_args(task));
+    return MANTA_OK;
+}
+
+static void write_refs(const struct rank *rank, const struct task *task, manta_ref *ret_refs)
+{
+    for (uint32_t i = 0; i < task->outputs; i++) {
+        ret_refs[i] = task_ref(rank, task, i);
+    }
+}
+
+/* The way of a submission that cannot be: the refs carry the reason. */
+static MT_COLD void refuse(struct rank *rank, struct task *task, int code, const char *text)
+{
+    task->flags |= TASK_NO_PINS;
+    task_fail(rank, task, code, "%s", text);
+}
+
+void task_submit(struct rank *rank, struct scope *scope, manta_function *function,
+                 const manta_options *options, const manta_slot *args, manta_ref *ret_refs)
+{
+    char text[MANTA_ERROR_TEXT_MAX] = "";
+    uint32_t pinned = 0;
+    int code;
+    struct task *task = scope->is_taken_over ? recover_resubmit(rank, scope, function) : NULL;
+    if (MT_UNLIKELY(task != NULL)) {
+        write_refs(rank, task, ret_refs);
+        return;
+    }
+    task = task_create(rank, scope, function, options, function_info(function)->outputs, text, sizeof text, &code);
+    if (MT_UNLIKELY(!task)) {
+        memset(ret_refs, 0, function_info(function)->outputs * sizeof *ret_refs);
+        return;
+    }
+    write_refs(rank, task, ret_refs);
+    if (MT_UNLIKELY(scope->is_taken_over)) {
+        recover_grace(rank, scope, task);
+    }
+    if (code == MANTA_OK) {
+        code = pack_args(rank, task, args, text, sizeof text);
+    }
+    if (code == MANTA_OK && function_info(function)->ref_inputs) {
+        code = pin_inputs(rank, scope, task, &pinned, text, sizeof text);
+        if (code != MANTA_OK) {
+            unpin_inputs(rank, task, pinned);
+        }
+    }
+    if (MT_UNLIKELY(code != MANTA_OK)) {
+        refuse(rank, task, code, text);
+    } else if (scope->is_taken_over && recover_adopt(rank, scope, task)) {
+        return;
+    } else if (task->inputs_missing == 0) {
+        dispatch_add(rank, task);
+    } else {
+        manta_error error;
+        if (task_failed_input(rank, task, &error)) {
+            dispatch_add(rank, task);
+        }
+    }
+}
+
+void task_start_map(struct rank *rank, struct scope *scope, struct task *task, const manta_slot *args)
+{
+    char text[MANTA_ERROR_TEXT_MAX] = "";
+    uint32_t pinned = 0;
+    int code = pack_args(rank, task, args, text, sizeof text);
+    if (code == MANTA_OK) {
+        code = pin_inputs(rank, scope, task, &pinned, text, sizeof text);
+        if (code != MANTA_OK) {
+            unpin_inputs(rank, task, pinned);
+        }
+    }
+    if (code != MANTA_OK) {
+        refuse(rank, task, code, text);
+    } else if (task->map->count == 0) {
+        task_complete(rank, task, MANTA_OK, NULL, NULL);
+    } else if (task->inputs_missing == 0) {
+        dispatch_add(rank, task);
+    }
+}
+
+/* ---- The end ------------------------------------------------------------------------------------------ */
+
+static void drop_pins(struct rank *rank, struct task *task)
+{
+    if (!(task->flags & TASK_NO_PINS) && function_info(task->function)->ref_inputs) {
+        task->flags |= TASK_NO_PINS;
+        unpin_inputs(rank, task, UINT32_MAX);
+    }
+}
+
+void task_complete(struct rank *rank, struct task *task, int code, struct value *value,
+                   manta_error *error)
+{
+    if (MT_UNLIKELY(task->object.is_done)) {
+        value_unshare(rank, value);
+        base_free(error);
+        return;
+    }
+    base_list_remove(&task->link);
+    task->state = TASK_DONE;
+    task->run = NULL;
+    if (MT_UNLIKELY(task->flags & TASK_IS_MAP) && code != MANTA_OK && task->map) {
+        map_close(rank, task, code, error);
+    }
+    rank->unfinished--;
+    rank->stats.completed++;
+    if (task->flags & TASK_LINEAGE) {
+        dispatch_note_lineage(rank, task);
+    } else {
+        drop_pins(rank, task);
+    }
+    object_finish(rank, &task->object, code, value, error);
+    object_drop(rank, &task->object);
+    dispatch_unthrottle(rank);
+}
+
+static manta_error *make_error(struct rank *rank, struct task *task, int code)
+{
+    manta_error *error = base_alloc(sizeof *error);
+    if (error) {
+        error->code = code;
+        error->rank = rank->number;
+        snprintf(error->host, sizeof error->host, "%s", rank->options.host_name);
+        task_describe(task, error);
+    }
+    return error;
+}
+
+void task_fail(struct rank *rank, struct task *task, int code, const char *format, ...)
+{
+    manta_error *error = make_error(rank, task, code);
+    if (error) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(error->text, sizeof error->text, format, args);
+        va_end(args);
+    }
+    task_complete(rank, task, code, NULL, error);
+}
+
+bool task_retry_error(struct rank *rank, struct task *task)
+{
+    if (!(task->flags & TASK_RETRY_ERRORS) || task->retries_left == 0 || task->flags & TASK_CANCELLED) {
+        return false;
+    }
+    task->retries_left--;
+    task->attempt += task->attempt < UINT8_MAX;
+    rank->stats.retried++;
+    dispatch_add(rank, task);
+    return true;
+}
+
+void task_place_again(struct rank *rank, struct task *task)
+{
+    base_list_remove(&task->link);
+    task->run = NULL;
+    task->exec_token = 0;
+    task->attempt += task->attempt < UINT8_MAX;
+    dispatch_add(rank, task);
+}
+
+void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
+{
+    base_list_remove(&task->link);
+    task->lost_on = where;
+    task->exec_token = 0;
+    if (task->object.is_done && task->retries_left == 0) {
+        recover_give_up(rank, task);
+    } else if (task->flags & TASK_PINNED && !task->object.is_done) {
+        recover_give_up(rank, task);
+        task_fail(rank, task, MANTA_E_RANK, "rank %u died, and the task may run nowhere else (option rank)", where);
+    } else if (task->retries_left == 0) {
+        recover_give_up(rank, task);
+        task_fail(rank, task, MANTA_E_CRASH, "rank %u died while it ran the task; attempt %u was the last allowed",
+                  where, task->attempt);
+    } else {
+        task->retries_left--;
+        task->attempt += task->attempt < UINT8_MAX;
+        rank->stats.retried++;
+        dispatch_add(rank, task);
+    }
+}
+
+/* ---- Results from other ranks ------------------------------------------------------------------------------ */
+
+/* The task a RESULT, CREDIT or GONE is about, if it is ours and the message fits it. */
+static struct task *find_sent(struct rank *rank, uint32_t from, const struct wire_header *header)
+{
+    if (!base_slab_is_known(&rank->tasks, header->token)) {
+        return NULL;
+    }
+    struct task *task = base_slab_at(&rank->tasks, header->token);
+    bool fits = task->index == header->token && task->parent == header->parent &&
+                task->position == header->position &&
+                (task->exec_rank == from || task->flags & TASK_IS_MAP);
+    return fits ? task : NULL;
+}
+
+/* Tells the owners of refs that the runner kept; our own pins still protect them. */
+static void take_kept(struct rank *rank, uint32_t from, struct wire_reader *body)
+{
+    for (uint32_t count = wire_get_u32(body); count && !body->failed; count--) {
+        struct message_kept kept;
+        const void *bytes = wire_take(body, sizeof kept);
+        if (!bytes) {
+            return;
+        }
+        memcpy(&kept, bytes, sizeof kept);
+        struct target target = target_find(rank, kept.ref);
+        if (target.object && target.object->kind != OBJECT_BORROW) {
+            holder_add(rank, object_task(target.object), kept.ref.position, from, kept.instance);
+        } else if (target.object) {
+            struct message_hold hold = {.holder = from, .instance = kept.instance};
+            struct wire_header about = {.parent = kept.ref.parent, .position = kept.ref.position};
+            uint32_t owner = object_borrow(target.object)->ref.owner;
+            message_send(rank, owner, MESSAGE_HOLD, about, &hold, sizeof hold);
+        }
+    }
+}
+
+static void take_value(struct rank *rank, struct task *task, uint32_t from, const struct message_result *result,
+                       struct wire_reader *body)
+{
+    uint32_t single = function_info(task->function)->single_bytes;
+    struct value *value = NULL;
+    if (single && !(task->flags & TASK_IS_MAP)) {
+        const void *bytes = wire_take(body, single);
+        if (!bytes) {
+            return;
+        }
+        memcpy(task->small + CORE_SMALL_BYTES, bytes, single);
+        task->object.small_bytes = (uint8_t)single;
+    } else if (function_info(task->function)->value_outputs) {
+        value = value_wire_read(rank, body, task->outputs);
+        if (!value) {
+            task_fail(rank, task, MANTA_E_NOMEM, "no memory for the result");
+            return;
+        }
+    }
+    if (value && value->ref_outputs) {
+        struct value_holds holds = {.task_index = result->flags & RESULT_RETAINED ? task->index : 0};
+        object_hold(&task->object);
+        value_hold_refs(rank, value, &holds);
+        if (task_get_extra(task)) {
+            task->extra->unacked = holds.unacked;
+            task->extra->release_rank = from;
+            task->extra->release_token = result->run_token;
+        }
+        if (holds.unacked == 0) {
+            object_drop(rank, &task->object);
+        }
+    }
+    task_complete(rank, task, MANTA_OK, value, NULL);
+}
+
+void task_release_settled(struct rank *rank, uint32_t task_index)
+{
+    struct task *task = base_slab_at(&rank->tasks, task_index);
+    if (task->extra && task->extra->unacked && --task->extra->unacked == 0) {
+        object_drop(rank, &task->object);
+    }
+}
+
+static void take_failure(struct rank *rank, struct task *task, int code, struct wire_reader *body)
+{
+    manta_error *error = wire_error_read(body);
+    if (task_retry_error(rank, task)) {
+        base_free(error);
+        return;
+    }
+    task_complete(rank, task, code, NULL, error);
+}
+
+void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *header,
+                    struct wire_reader *body)
+{
+    struct message_result result;
+    const void *bytes = wire_take(body, sizeof result);
+    if (!bytes) {
+        return;
+    }
+    memcpy(&result, bytes, sizeof result);
+    if (result.flags & RESULT_KEPT) {
+        take_kept(rank, from, body);
+    }
+    if (!(result.flags & RESULT_CREDITED)) {
+        dispatch_credit(rank, from, result.flags & RESULT_DRY);
+    }
+    struct task *task = find_sent(rank, from, header);
+    if (task && result.flags & RESULT_LEASE) {
+        map_on_result(rank, task, from, &result, body);
+    } else if (!task || task->object.is_done || task->state != TASK_SENT ||
+               task->attempt != header->attempt) {
+        if (task && task->object.is_done && task->state == TASK_SENT && task->flags & TASK_RERUN) {
+            recover_rerun_ended(rank, task, result.flags & RESULT_CHILDREN);
+        }
+        if (result.flags & RESULT_RETAINED) {
+            task_release_runner(rank, from, result.run_token);
+        }
+    } else {
+        task->exec_token = result.flags & RESULT_RETAINED ? result.run_token : 0;
+        task->flags |= result.flags & RESULT_CHILDREN ? TASK_LINEAGE : 0;
+        if (result.flags & RESULT_DISPLACED) {
+            task_place_again(rank, task);
+        } else if (result.code == MANTA_OK) {
+            take_value(rank, task, from, &result, body);
+        } else {
+            take_failure(rank, task, result.code, body);
+        }
+    }
+    dispatch_pump(rank);
+}
+
+void task_on_gone(struct rank *rank, uint32_t from, const struct wire_header *header,
+                  struct wire_reader *body)
+{
+    struct task *task = find_sent(rank, from, header);
+    if (task && task->state == TASK_DONE && task->flags & TASK_LINEAGE) {
+        task_end_lineage(rank, task);
+    }
+}
+
+void task_end_lineage(struct rank *rank, struct task *task)
+{
+    task->flags &= (uint16_t)~(TASK_LINEAGE | TASK_RERUN);
+    base_list_remove(&task->link);
+    drop_pins(rank, task);
+    object_check(rank, &task->object);
+}
+
+void task_release_runner(struct rank *rank, uint32_t runner, uint32_t run_token)
+{
+    struct peer *peer = peer_get(rank, runner);
+    if (!peer || comm_is_down(rank->comm, runner)) {
+        return;
+    }
+    peer->release[peer->release_count++] = run_token;
+    if (peer->release_count == MT_COUNT(peer->release)) {
+        peer_flush_releases(rank, peer);
+    } else if (peer->release_count == 1) {
+        base_list_push_back(&rank->releasing, &peer->releasing);
+    }
+}
+
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
+{
+    const uint8_t *at = bytes;
+    while (size--) {
+        hash = (hash ^ *at++) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+uint64_t task_digest(struct task *task)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ function_hash(task->function);
+    struct pack_walk walk = walk_args(task);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
+            manta_ref ref = ref_at(&arg, i);
+            ref.owner = 0; /* a hint, and another one after a re-execution */
+            hash = hash_bytes(hash, &ref, sizeof ref);
+        }
+        hash = arg.is_refs ? hash : hash_bytes(hash, arg.data, arg.bytes);
+    }
+    return base_mix64(hash);
+}

@@ -1,0 +1,29 @@
+/*
+ * How ranks prove that they share a node: the lowest one hands a descriptor to each
+ * other one over an abstract socket. The connection stays: it is the pair's line for
+ * what must be said when the rings cannot be trusted (launch/watch.h).
+ */
+#ifndef LAUNCH_HANDOVER_H
+#define LAUNCH_HANDOVER_H
+
+#include "launch/card.h"
+
+struct link {
+    int socket; /* SOCK_SEQPACKET, non-blocking; -1: none */
+    int pidfd;  /* of the other's process; -1: the system has none */
+};
+
+/* Before the cards are exchanged, on the rank that will give. */
+int handover_listen(const struct card *card, uint32_t size, int *ret_listener);
+
+/* Rank 0: gives `fd` to all others. links[size] come owned. On failure the reason is in text and nothing is left open. */
+int handover_give(const struct base_host *host, int listener, const union card_page *cards, uint32_t size, int fd,
+                  uint64_t deadline_ns, struct link *links, char *text, size_t text_size);
+
+/* The others. *ret_fd comes owned. */
+int handover_take(const struct base_host *host, const union card_page *cards, uint32_t rank, uint64_t deadline_ns,
+                  struct link *ret_link, int *ret_fd, char *text, size_t text_size);
+
+void link_close(struct link *link);
+
+#endif

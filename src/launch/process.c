@@ -1,0 +1,410 @@
+#include "launch/process.h"
+
+#include "base/alloc.h"
+#include "comm/backends.h"
+#include "core/core.h"
+#include "launch/boot.h"
+#include "launch/differ.h"
+#include "launch/hook.h"
+#include "launch/signals.h"
+#include "launch/watch.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct process {
+    enum process_owner owner;
+    struct settings settings;
+    struct base_host host;
+    struct base_log log;
+    struct launcher launcher;
+    struct boot boot;
+    bool has_boot, has_signals, is_attached;
+    struct topo *topo;
+    struct watch *watch;
+    struct comm *comm;
+    struct rank *core;
+    struct place place;
+    union card_page *cards; /* of all, until the start is over */
+    uint32_t rank, size;
+    uint64_t deadline_ns;   /* of the start */
+    int listener, segment;
+    char host_name[MANTA_ERROR_HOST_MAX];
+    char *text; /* PROCESS_TEXT_MAX: why the start failed */
+};
+
+MT_PRINTF(3, 4) static int fail(struct process *process, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(process->text, PROCESS_TEXT_MAX, format, args);
+    va_end(args);
+    return code;
+}
+
+static uint64_t time_left_ns(const struct process *process)
+{
+    uint64_t now_ns = base_now_ns(&process->host);
+    return now_ns < process->deadline_ns ? process->deadline_ns - now_ns : 0;
+}
+
+/* ---- Alone with itself ------------------------------------------------------------------------------------- */
+
+static int read_settings(struct process *process)
+{
+    char reason[MANTA_ERROR_TEXT_MAX];
+    int code = settings_read((const char *const *)environ, &process->settings, reason, sizeof reason);
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
+static int start_watch(struct process *process)
+{
+    bool is_run = process->owner == PROCESS_RUN;
+    struct watch_options options = {.host = &process->host,
+                                    .log = process->log,
+                                    .host_name = process->host_name,
+                                    .owner = is_run ? WATCH_OWN_PROCESS : WATCH_GUEST,
+                                    .has_launcher = is_run && process->launcher.kind != LAUNCHER_NONE,
+                                    .stop_timeout_ns = process->settings.stop_timeout_ns};
+    int code = watch_start(&options, &process->watch);
+    if (code == MANTA_OK && is_run) {
+        code = signals_install(watch_signal_fd(process->watch), process->host_name);
+        process->has_signals = code == MANTA_OK;
+    }
+    return code ? fail(process, code, "cannot start the watch thread: check ulimit -u and ulimit -n") : MANTA_OK;
+}
+
+/* A launcher that started one process, or none at all, needs no MPI. */
+static int open_boot(struct process *process)
+{
+    bool has_live_mpi = !process->settings.is_alone && boot_has_live_mpi();
+    enum boot_use use = process->owner == PROCESS_RUN ? BOOT_USE_BRIEF : BOOT_USE_KEPT;
+    char reason[PROCESS_TEXT_MAX];
+    if (!has_live_mpi && (process->launcher.kind == LAUNCHER_NONE || process->launcher.size == 1)) {
+        process->boot = boot_alone();
+        return MANTA_OK;
+    }
+    int code = boot_open_mpi(&process->launcher, use, &process->boot, reason, sizeof reason);
+    if (code != MANTA_OK) {
+        return fail(process, code, "%s", reason);
+    }
+    process->has_boot = true;
+    return MANTA_OK;
+}
+
+static void close_boot(struct process *process)
+{
+    if (process->has_boot && process->boot.finish) {
+        process->boot.finish();
+    }
+    process->has_boot = false;
+}
+
+/* ---- Cards ---------------------------------------------------------------------------------------------------- */
+
+static void make_card(struct process *process, struct card *card)
+{
+    int code = topo_create(NULL, &process->topo);
+    card_fill(card, &process->host, process->topo, (uint32_t)process->settings.workers);
+    if (code != MANTA_OK) {
+        snprintf(card->text, sizeof card->text, "cannot read the machine's topology");
+    } else if (process->rank == 0 && process->size > 1) {
+        code = handover_listen(card, process->size, &process->listener);
+        snprintf(card->text, sizeof card->text, "cannot open a local socket: check ulimit -n");
+    }
+    card->code = code;
+}
+
+static int exchange(struct process *process)
+{
+    union card_page page = {.bytes = {0}};
+    char reason[PROCESS_TEXT_MAX];
+    uint32_t differs = 0;
+    make_card(process, &page.card);
+    process->cards = base_alloc(process->size * sizeof *process->cards);
+    if (!process->cards) {
+        return fail(process, MANTA_E_NOMEM, "no memory for %u cards", process->size);
+    }
+    int code = process->boot.allgather(&page, sizeof page, process->cards, time_left_ns(process));
+    if (code != MANTA_OK) {
+        return fail(process, code, "the ranks did not find each other in time (MANTA_LAUNCH_TIMEOUT)");
+    }
+    code = cards_check(process->cards, process->size, &differs, reason, sizeof reason);
+    if (code == MANTA_OK && differs) {
+        code = differ_explain(&process->boot, differs, time_left_ns(process), reason, sizeof reason);
+    }
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
+static void take_place(struct process *process)
+{
+    unsigned cores;
+    bool is_shared;
+    process->place = cards_place(process->cards, process->size, process->rank);
+    topo_share(process->topo, process->place.index, process->place.sharers, &cores, &is_shared);
+}
+
+/* ---- Lines and rings --------------------------------------------------------------------------------------------- */
+
+static int give(struct process *process, struct link *links)
+{
+    char reason[PROCESS_TEXT_MAX];
+    if (comm_shm_segment_create(process->size, &process->segment) != MANTA_OK) {
+        return fail(process, MANTA_E_SYSTEM, "cannot make the shared segment (memfd_create)");
+    }
+    int code = handover_give(&process->host, process->listener, process->cards, process->size, process->segment,
+                             process->deadline_ns, links, reason, sizeof reason);
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
+static int take(struct process *process, struct link *links)
+{
+    char reason[PROCESS_TEXT_MAX];
+    int code = handover_take(&process->host, process->cards, process->rank, process->deadline_ns, links,
+                             &process->segment, reason, sizeof reason);
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
+static int connect_ranks(struct process *process)
+{
+    bool is_first = process->rank == 0;
+    struct link *links = base_alloc((is_first ? process->size : 1) * sizeof *links);
+    if (!links) {
+        return fail(process, MANTA_E_NOMEM, "no memory for %u lines", process->size);
+    }
+    int code = is_first ? give(process, links) : take(process, links);
+    if (code == MANTA_OK) {
+        code = watch_adopt(process->watch, process->rank, process->size, links, process->cards);
+        code = code ? fail(process, code, "cannot watch %u ranks: check ulimit -n", process->size) : MANTA_OK;
+    }
+    base_free(links);
+    if (process->listener >= 0) {
+        close(process->listener);
+        process->listener = -1;
+    }
+    return code;
+}
+
+static int open_comm(struct process *process)
+{
+    int code = process->size == 1 ? comm_create_alone(&process->host, &process->comm)
+                                  : comm_create_shm(&process->host, process->segment, process->rank, process->size,
+                                                    &process->comm);
+    if (process->segment >= 0) {
+        close(process->segment);
+        process->segment = -1;
+    }
+    return code ? fail(process, code, "cannot map the shared segment: check ulimit -v") : MANTA_OK;
+}
+
+/* ---- The core ------------------------------------------------------------------------------------------------------ */
+
+static int start_core(struct process *process)
+{
+    const struct settings *settings = &process->settings;
+    struct core_options options = {.host = &process->host,
+                                   .comm = process->comm,
+                                   .workers = process->place.workers,
+                                   .cores = process->place.cores,
+                                   .node_ranks = process->size,
+                                   .is_crowded = process->place.is_crowded,
+                                   .host_name = process->host_name,
+                                   .topo = settings->is_pinned ? process->topo : NULL,
+                                   .stack_bytes = settings->stack_bytes,
+                                   .parked_max = (uint32_t)settings->parked_max,
+                                   .window_max = (uint32_t)settings->window_max,
+                                   .log = process->log};
+    manta_error error = {0};
+    int code = core_rank_create(&options, &process->core, &error);
+    if (code != MANTA_OK) {
+        return fail(process, code, "%s", error.text);
+    }
+    watch_set_core(process->watch, process->core);
+    return MANTA_OK;
+}
+
+static int enter(struct process *process)
+{
+    int code = MANTA_OK;
+    if (process->owner == PROCESS_RUN) {
+        code = core_attach(process->core);
+        process->is_attached = code == MANTA_OK;
+    }
+    core_set_process_rank(process->core);
+    if (code != MANTA_OK) {
+        return fail(process, code, "no memory for the driver's context");
+    }
+    code = hooks_run(MANTA_AT_START);
+    return code ? fail(process, code, "a start hook on rank %u returned %d", process->rank, code) : MANTA_OK;
+}
+
+static int start_local(struct process *process)
+{
+    int code = open_comm(process);
+    code = code ? code : start_core(process);
+    return code ? code : enter(process);
+}
+
+/* ---- Together ------------------------------------------------------------------------------------------------------- */
+
+static int prepare(struct process *process)
+{
+    int code = start_watch(process);
+    code = code ? code : open_boot(process);
+    if (code != MANTA_OK) {
+        return code;
+    }
+    process->rank = process->boot.rank;
+    process->size = process->boot.size;
+    signals_set_rank(process->rank);
+    return exchange(process);
+}
+
+static int start_together(struct process *process)
+{
+    take_place(process);
+    if (process->owner == PROCESS_RUN) {
+        close_boot(process);
+    }
+    if (process->size > 1) {
+        int code = connect_ranks(process);
+        if (code != MANTA_OK) {
+            return code;
+        }
+    }
+    int code = start_local(process);
+    return watch_meet(process->watch, code, time_left_ns(process), process->text, PROCESS_TEXT_MAX);
+}
+
+static void leave_core(struct process *process)
+{
+    core_set_process_rank(NULL);
+    if (process->watch) {
+        watch_set_core(process->watch, NULL);
+    }
+    if (process->is_attached) {
+        core_detach(process->core);
+    }
+    core_rank_destroy(process->core);
+}
+
+static void free_process(struct process *process)
+{
+    comm_destroy(process->comm);
+    topo_destroy(process->topo);
+    watch_destroy(process->watch);
+    if (process->has_signals) {
+        signals_restore();
+    }
+    close_boot(process);
+    base_free(process->cards);
+    if (process->listener >= 0) {
+        close(process->listener);
+    }
+    if (process->segment >= 0) {
+        close(process->segment);
+    }
+    base_free(process);
+}
+
+static struct process *make(enum process_owner owner, struct base_log *log, char *text)
+{
+    struct process *process = base_alloc(sizeof *process);
+    if (!process) {
+        snprintf(text, PROCESS_TEXT_MAX, "no memory");
+        return NULL;
+    }
+    process->owner = owner;
+    process->host = owner == PROCESS_RUN ? signals_host(&base_host_real) : base_host_real;
+    process->listener = process->segment = -1;
+    process->text = text;
+    gethostname(process->host_name, sizeof process->host_name - 1);
+    return process;
+}
+
+/* Between the settings, which cost nothing, and the driver. */
+static int start(struct process *process, bool *ret_is_speaker)
+{
+    process->deadline_ns = base_deadline_after(base_now_ns(&process->host), process->settings.launch_timeout_ns);
+    process->host.spin_ns = process->settings.spin_ns;
+    if (!process->settings.is_alone) {
+        process->launcher = launcher_detect((const char *const *)environ);
+        *ret_is_speaker = process->launcher.rank == 0 || process->launcher.rank == LAUNCHER_RANK_UNKNOWN;
+    }
+    int code = prepare(process);
+    if (code == MANTA_OK) {
+        *ret_is_speaker = process->rank == 0;
+        code = start_together(process);
+    } else if (process->has_boot && *ret_is_speaker) {
+        base_log(&process->log, BASE_LOG_ERROR, "%s", process->text); /* before the others' end takes this rank along */
+        *ret_is_speaker = false;
+    }
+    return code;
+}
+
+int process_start(enum process_owner owner, uint32_t workers, struct base_log *log, struct process **ret_process,
+                  bool *ret_is_speaker, char *text)
+{
+    struct process *process = make(owner, log, text);
+    *ret_is_speaker = true;
+    if (!process) {
+        return MANTA_E_NOMEM;
+    }
+    int code = read_settings(process);
+    if (code == MANTA_OK) {
+        log->level = (int)process->settings.log_level;
+        process->log = *log;
+        process->settings.workers = workers ? workers : process->settings.workers;
+        code = start(process, ret_is_speaker);
+    }
+    process->text = NULL;
+    if (code == MANTA_OK) {
+        *ret_process = process;
+        return MANTA_OK;
+    }
+    if (process->core) {
+        core_stop(process->core, code);
+        leave_core(process);
+    }
+    free_process(process);
+    return code;
+}
+
+uint32_t process_rank(const struct process *process)
+{
+    return process->rank;
+}
+
+struct watch *process_watch(struct process *process)
+{
+    return process->watch;
+}
+
+int process_meet(struct process *process)
+{
+    char text[PROCESS_TEXT_MAX];
+    return watch_meet(process->watch, MANTA_OK, BASE_FOREVER, text, sizeof text);
+}
+
+int process_end(struct process *process, int code)
+{
+    int ended;
+    if (!watch_has_ended(process->watch, &ended)) {
+        code = core_finish(process->core, code);
+    }
+    int hooked = hooks_run(MANTA_AT_STOP);
+    if (hooked) {
+        base_log(&process->log, BASE_LOG_WARN, "a stop hook on rank %u returned %d", process->rank, hooked);
+    }
+    watch_leave(process->watch);
+    leave_core(process);
+    if (watch_has_ended(process->watch, &ended)) {
+        code = ended;
+    }
+    free_process(process);
+    return code;
+}

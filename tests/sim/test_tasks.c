@@ -1,0 +1,289 @@
+/*
+ * Tasks on virtual ranks: every kind of argument, nesting, maps, queues, errors, cancelling. Each
+ * driver checks its own answers; world_check that nothing hung and every count ended at zero.
+ */
+#include "world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+MANTA_TASK(square, val(int64_t, x), out(int64_t, y))
+{
+    *y = x * x;
+    return MANTA_OK;
+}
+
+MANTA_TASK(increment, in(int64_t, x), out(int64_t, y))
+{
+    *y = x[0] + 1;
+    return MANTA_OK;
+}
+
+MANTA_TASK(fibonacci, val(int32_t, n), out(int64_t, y))
+{
+    int64_t a = 1, b = 0;
+    if (n >= 2) {
+        manta_ref first = fibonacci_async(NULL, n - 1), second = fibonacci_async(NULL, n - 2);
+        MANTA_TRY(fibonacci_get(first, &a));
+        MANTA_TRY(fibonacci_get(second, &b));
+    }
+    *y = n == 0 ? 0 : a + b;
+    return MANTA_OK;
+}
+
+MANTA_TASK(refuse, val(int32_t, code))
+{
+    return manta_fail(code, "asked to fail with %d", code);
+}
+
+MANTA_TASK(index_squared, out(int64_t, y))
+{
+    core_work(1000);
+    *y = (int64_t)(manta_map_index() * manta_map_index());
+    return manta_map_index() == 77 ? manta_fail(5, "77 is refused") : MANTA_OK;
+}
+
+MANTA_TASK(describe, text(name), span(double, xs), out(double, sum), outv(char, line))
+{
+    char *copy = (char *)manta_outv_alloc(line, strlen(name) + 1);
+    memcpy(copy, name, strlen(name) + 1);
+    for (size_t i = 0; i < xs_len; i++) {
+        *sum += xs[i];
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(spread, val(int32_t, n), outrefs(parts))
+{
+    manta_ref *refs = (manta_ref *)manta_outv_alloc(parts, (size_t)n);
+    for (int32_t i = 0; i < n; i++) {
+        refs[i] = square_async(NULL, i);
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(sum_refs, refs(parts), out(int64_t, total))
+{
+    for (size_t i = 0; i < parts_len; i++) {
+        int64_t y;
+        MANTA_TRY(square_get(parts[i], &y));
+        *total += y;
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(double_all, inout(int64_t, x))
+{
+    for (size_t i = 0; i < x_len; i++) {
+        x[i] *= 2;
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(wait_for_cancel, val(uint64_t, step_ns))
+{
+    while (!manta_cancelled()) {
+        core_work(step_ns);
+    }
+    return MANTA_E_CANCELLED;
+}
+
+#define CHECK(what)                                                                                \
+    do {                                                                                           \
+        if (!(what)) {                                                                             \
+            print_message("%s:%d: %s; last error %s: %s\n", __func__, __LINE__, #what,             \
+                          manta_error_name(manta_last_error()->code), manta_last_error()->text);   \
+            return 1;                                                                              \
+        }                                                                                          \
+    } while (0)
+
+static int values_round_trip(int argc, char **argv)
+{
+    double xs[] = {1.5, 2.5, 3.0}, sum;
+    const char *line;
+    size_t length;
+    struct describe_refs refs = describe_async(NULL, "a name", xs, 3);
+    CHECK(describe_get(refs, &sum, &line, &length) == MANTA_OK);
+    CHECK(sum == 7.0 && length == 7 && strcmp(line, "a name") == 0);
+    return 0;
+}
+
+static int chain_of_100(int argc, char **argv)
+{
+    int64_t y;
+    manta_ref ref = square_async(NULL, 0);
+    for (int i = 0; i < 100; i++) {
+        ref = increment_async(NULL, ref);
+    }
+    CHECK(increment_get(ref, &y) == MANTA_OK && y == 100);
+    return 0;
+}
+
+static int nested_tasks_block_on_each_other(int argc, char **argv)
+{
+    int64_t y;
+    CHECK(fibonacci_get(fibonacci_async(NULL, 12), &y) == MANTA_OK && y == 144);
+    return 0;
+}
+
+static int errors_name_task_and_cause(int argc, char **argv)
+{
+    int64_t y = -1;
+    manta_ref bad = refuse_async(NULL, 9);
+    CHECK(refuse_get(bad) == 9);
+    CHECK(strcmp(manta_last_error()->task, "refuse") == 0 && manta_last_error()->attempt == 1);
+    CHECK(increment_get(increment_async(NULL, bad), &y) == MANTA_E_DEPENDENCY && y == -1);
+    CHECK(manta_last_error()->cause_code == 9 && strcmp(manta_last_error()->cause_task, "refuse") == 0);
+    return 0;
+}
+
+static int failure_runs_down_a_long_chain(int argc, char **argv)
+{
+    int64_t y;
+    manta_ref ref = refuse_async(NULL, 3);
+    for (int i = 0; i < 20000; i++) {
+        ref = increment_async(NULL, ref);
+    }
+    CHECK(increment_get(ref, &y) == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == 3);
+    return 0;
+}
+
+static int map_keeps_order_and_errors(int argc, char **argv)
+{
+    enum { N = 3000 };
+    static int64_t values[N];
+    static int32_t codes[N];
+    manta_ref map = index_squared_map(NULL, N);
+    CHECK(manta_map_get(map, values, sizeof values[0], N, codes) == 5);
+    for (int i = 0; i < N; i++) {
+        CHECK(codes[i] == (i == 77 ? 5 : 0) && (i == 77 || values[i] == (int64_t)i * i));
+    }
+    int64_t y;
+    CHECK(increment_get(increment_async(NULL, manta_map_at(map, 10)), &y) == MANTA_OK && y == 101);
+    return 0;
+}
+
+static int refs_travel_in_values_and_arguments(int argc, char **argv)
+{
+    const manta_ref *parts;
+    size_t count;
+    int64_t total;
+    manta_ref made = spread_async(NULL, 20);
+    CHECK(spread_get(made, &parts, &count) == MANTA_OK && count == 20);
+    manta_ref sum = sum_refs_async(NULL, parts, count);
+    CHECK(manta_drop(made) == MANTA_OK);
+    CHECK(sum_refs_get(sum, &total) == MANTA_OK && total == 2470);
+    return 0;
+}
+
+static int inout_consumes_and_yields(int argc, char **argv)
+{
+    const int64_t *x;
+    size_t length;
+    manta_ref ref = square_async(NULL, 3), twice = double_all_async(NULL, ref);
+    CHECK(double_all_get(twice, &x, &length) == MANTA_OK && length == 1 && *x == 18);
+    CHECK(manta_drop(ref) == MANTA_E_NOTFOUND);
+    return 0;
+}
+
+static int cancel_reaches_a_running_task(int argc, char **argv)
+{
+    manta_ref ref = wait_for_cancel_async(NULL, 10000);
+    CHECK(manta_wait(&ref, 1, 1, 2000000, NULL) == MANTA_E_TIMEOUT);
+    CHECK(manta_cancel(ref) == MANTA_OK && wait_for_cancel_get(ref) == MANTA_E_CANCELLED);
+    return 0;
+}
+
+static int time_limit_is_an_error(int argc, char **argv)
+{
+    manta_options options = {.timeout_ns = 3000000};
+    CHECK(wait_for_cancel_get(wait_for_cancel_async(&options, 10000)) == MANTA_E_TIMEOUT);
+    return 0;
+}
+
+static int queue_gives_all_once(int argc, char **argv)
+{
+    enum { N = 300 };
+    uint8_t seen[N] = {0};
+    manta_queue *queue;
+    manta_ref ref;
+    void *label;
+    CHECK(manta_queue_create(&queue) == MANTA_OK);
+    for (uintptr_t i = 0; i < N; i++) {
+        CHECK(manta_queue_add(queue, square_async(NULL, (int64_t)i), (void *)i) == MANTA_OK);
+    }
+    for (int i = 0; i < N; i++) {
+        CHECK(manta_queue_next(queue, MANTA_FOREVER, &ref, &label) == MANTA_OK && !seen[(uintptr_t)label]);
+        seen[(uintptr_t)label] = 1;
+    }
+    CHECK(manta_queue_next(queue, 0, &ref, &label) == MANTA_E_NOTFOUND);
+    manta_queue_destroy(queue);
+    return 0;
+}
+
+static int unfinished_work_is_cancelled_at_the_end(int argc, char **argv)
+{
+    for (int i = 0; i < 50; i++) {
+        (void)wait_for_cancel_async(NULL, 1000);
+    }
+    return 0;
+}
+
+static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
+{
+    static const uint32_t sizes[] = {1, 2, 7};
+    uint64_t first, count;
+    world_seeds(5, &first, &count);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        for (unsigned i = 0; i < 3; i++) {
+            struct world_options options = {.seed = seed, .ranks = sizes[i], .workers = 1 + seed % 2};
+            struct world_result result;
+            assert_int_equal(world_run(&options, driver, &result), 0);
+            assert_int_equal(world_check(test, &options, &result), 0);
+        }
+    }
+}
+
+#define EACH_DRIVER(X)                                                                             \
+    X(values_round_trip)                                                                           \
+    X(chain_of_100)                                                                                \
+    X(nested_tasks_block_on_each_other)                                                            \
+    X(errors_name_task_and_cause)                                                                  \
+    X(failure_runs_down_a_long_chain)                                                              \
+    X(map_keeps_order_and_errors)                                                                  \
+    X(refs_travel_in_values_and_arguments)                                                         \
+    X(inout_consumes_and_yields)                                                                   \
+    X(cancel_reaches_a_running_task)                                                               \
+    X(time_limit_is_an_error)                                                                      \
+    X(queue_gives_all_once)                                                                        \
+    X(unfinished_work_is_cancelled_at_the_end)
+
+#define TEST(driver)                                                                               \
+    static void test_##driver(void **state)                                                        \
+    {                                                                                              \
+        on_1_2_and_7_ranks("tasks", driver);                                                       \
+    }
+EACH_DRIVER(TEST)
+
+static void test_same_seed_same_trace(void **state)
+{
+    struct world_options options = {.seed = 42, .ranks = 5};
+    struct world_result one, two, other;
+    assert_int_equal(world_run(&options, nested_tasks_block_on_each_other, &one), 0);
+    assert_int_equal(world_run(&options, nested_tasks_block_on_each_other, &two), 0);
+    options.seed = 43;
+    assert_int_equal(world_run(&options, nested_tasks_block_on_each_other, &other), 0);
+    assert_true(one.trace == two.trace && one.events == two.events && one.time_ns == two.time_ns);
+    assert_true(one.trace != other.trace);
+}
+
+int main(void)
+{
+#define ENTRY(driver) cmocka_unit_test(test_##driver),
+    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(test_same_seed_same_trace)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
