@@ -3,11 +3,11 @@
 
     summary.py FOLDER NAME ...
 
-reads FOLDER/NAME/meson-logs/testlog.json of each build, lists what failed and what was skipped
-with its reason, and ends with the line "N passed, N failed, N skipped". A build without a log
-did not get as far as its tests and counts as one failure, and so does one whose runner broke
-off (FOLDER/NAME/meson-logs/exit, the runner's exit code, is not 0 although no test failed).
-Exits 1 when anything failed or nothing passed.
+reads the logs FOLDER/NAME/meson-logs/*.json of each build, lists what failed and what was
+skipped with its reason, and ends with the line "N passed, N failed, N skipped". A build without
+a log did not get as far as its tests and counts as one failure, and so does one whose runner
+broke off: FOLDER/NAME/meson-logs/exit, its exit codes, has others than 0 although no test
+failed. Exits 1 when anything failed or nothing passed.
 """
 import json
 import pathlib
@@ -17,13 +17,16 @@ PASSED = {"OK", "EXPECTEDFAIL"}
 SKIPPED = {"SKIP"}
 
 
-def read_log(path):
-    """The results of one build; None if it has no readable log."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError):
-        return None
+def read_logs(folder):
+    """The results of one build, one JSON object a line; a cut-off last line is left out."""
+    results = []
+    for path in sorted(folder.glob("*.json")):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                results.append(json.loads(line))
+            except ValueError:
+                print(f"{path}: not a result: {line[:60]}")
+    return results
 
 
 def reason(result):
@@ -35,7 +38,7 @@ def reason(result):
 
 def add_build(name, logs):
     """Prints what did not pass. Returns how many tests passed, failed, were skipped."""
-    results = read_log(logs / "testlog.json")
+    results = read_logs(logs)
     if not results:
         print(f"failed: {name}: no test ran")
         return 0, 1, 0
@@ -49,10 +52,10 @@ def add_build(name, logs):
         else:
             failed += 1
             print(f"failed: {name}: {result['name']}: {result['result']}")
-    code = (logs / "exit").read_text().strip() if (logs / "exit").exists() else "none"
-    if code != "0" and failed == 0:
+    codes = (logs / "exit").read_text().split() if (logs / "exit").exists() else ["none"]
+    if set(codes) != {"0"} and failed == 0:
         failed += 1
-        print(f"failed: {name}: the test runner ended early, exit code {code}")
+        print(f"failed: {name}: the test runner ended early, exit code {', '.join(codes)}")
     return passed, failed, skipped
 
 

@@ -215,7 +215,7 @@ MANTA_API bool manta_cancelled(void);
  * that are neither returned nor kept are cancelled as well. A finished task is left alone. From any holder. */
 MANTA_API int manta_cancel(manta_ref ref);
 
-/* The record of the last failed call of this task or thread. Empty (code 0) before any. */
+/* The record of the last failed call of this task or thread. Empty (code 0) before any; E_STATE before start and after stop. */
 MANTA_API const manta_error *manta_last_error(void);
 
 /* ---- Start, stop, world --------------------------------------------------------------------- */

@@ -13,6 +13,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
 static _Atomic uint64_t live_count;
 static _Atomic uint64_t asked_count;
@@ -65,6 +68,35 @@ void base_free(void *memory)
     if (memory) {
         atomic_fetch_sub_explicit(&live_count, 1, memory_order_relaxed);
         free(memory);
+    }
+}
+
+/* A mapping is cut to size from one that is a huge page longer, so that it begins on a huge page. */
+void *base_alloc_pages(size_t bytes)
+{
+    size_t mapped = bytes + HUGE_PAGE_BYTES;
+    char *all = is_refused() ? MAP_FAILED
+                             : mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED) {
+        return NULL;
+    }
+    char *memory = (char *)MT_ALIGN_UP((uintptr_t)all, (uintptr_t)HUGE_PAGE_BYTES);
+    size_t before = (size_t)(memory - all), after = mapped - before - bytes;
+    if (before) {
+        munmap(all, before);
+    }
+    if (after) {
+        munmap(memory + bytes, after);
+    }
+    (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    return counted(memory);
+}
+
+void base_free_pages(void *memory, size_t bytes)
+{
+    if (memory) {
+        atomic_fetch_sub_explicit(&live_count, 1, memory_order_relaxed);
+        munmap(memory, bytes);
     }
 }
 

@@ -130,7 +130,9 @@ static void put_cause(struct writer *writer, const manta_error *error)
 
 MT_EXPORT int manta_error_format(const manta_error *error, char *text, unsigned long size)
 {
-    struct writer writer = {text, size, 0};
+    static const manta_error none;
+    struct writer writer = {text, text ? size : 0, 0};
+    error = error ? error : &none;
     put_code(&writer, error->code);
     if (error->code != MANTA_OK) {
         put_place(&writer, error);
@@ -142,8 +144,8 @@ MT_EXPORT int manta_error_format(const manta_error *error, char *text, unsigned 
     if (error->cause_code) {
         put_cause(&writer, error);
     }
-    if (size) {
-        text[MT_MIN(writer.length, size - 1)] = '\0';
+    if (writer.size) {
+        text[MT_MIN(writer.length, writer.size - 1)] = '\0';
     }
     return (int)writer.length;
 }

@@ -23,12 +23,14 @@
 
 static MT_TLS void *context_slot;
 static _Atomic(struct rank *) process_rank; /* whose root scope threads without a context use */
+static _Atomic uint64_t process_start;      /* counts the ranks that this process has had */
 static pthread_key_t foreign_key;
 static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
 
 /* A context of a thread, driver's or foreign: with its own place to sleep. */
 struct thread_context {
     struct context context;
+    uint64_t start;          /* process_start when it was last used */
     struct sleeper sleeper;
 };
 
@@ -85,8 +87,12 @@ static struct context *enter_foreign(void)
             return NULL;
         }
     }
-    if (context) {
+    struct thread_context *own = MT_CONTAINER(context, struct thread_context, context);
+    uint64_t start = atomic_load_explicit(&process_start, memory_order_relaxed);
+    if (context && own->start != start) {
+        own->start = start;
         context->rank = rank;
+        context->root = NULL;
     }
     return context;
 }
@@ -102,6 +108,7 @@ int core_attach(struct rank *rank)
     if (!context) {
         return MANTA_E_NOMEM;
     }
+    context->root = &rank->root;
     context_set(context);
     return MANTA_OK;
 }
@@ -114,12 +121,19 @@ void core_detach(struct rank *rank)
 
 void core_set_process_rank(struct rank *rank)
 {
+    atomic_fetch_add_explicit(&process_start, 1, memory_order_relaxed);
     atomic_store_explicit(&process_rank, rank, memory_order_release);
 }
 
 struct scope *context_scope(struct context *context)
 {
-    return context->run ? scope_of_run(context->rank, context->run) : &context->rank->root;
+    if (context->run) {
+        return scope_of_run(context->rank, context->run);
+    }
+    if (MT_UNLIKELY(!context->root || scope_is_used_up(context->root))) {
+        context->root = scope_create_root(context->rank);
+    }
+    return context->root;
 }
 
 int context_fail(struct context *context, int code, const char *format, ...)
@@ -141,7 +155,9 @@ int context_fail(struct context *context, int code, const char *format, ...)
 
 const manta_error *manta_last_error(void)
 {
-    static const manta_error none;
+    static const manta_error none = {
+        .code = MANTA_E_STATE,
+        .text = "Manta does not run in this process: call manta_run or manta_init first, and not after its end"};
     struct context *context = context_enter();
     return context ? &context->last_error : &none;
 }
@@ -158,13 +174,15 @@ static void give(struct context *context)
 
 /* ---- Submitting ---------------------------------------------------------------------------------------------- */
 
+#define THROTTLE_NS UINT64_C(1000000000)
+
 /* With too much unfinished, the submitter waits until less is. Tasks that submit are not held up for longer than others need. */
 static void throttle(struct context *context)
 {
     struct rank *rank = context->rank;
     struct waiter waiter = {.missing = 1};
     base_list_push_back(&rank->throttled, &waiter.link);
-    (void)wait_for(context, &waiter, base_deadline_after(base_now_ns(rank->host), UINT64_C(1000000000)));
+    (void)wait_for(context, &waiter, base_deadline_after(base_now_ns(rank->host), THROTTLE_NS));
     base_list_remove(&waiter.link);
 }
 
@@ -181,6 +199,13 @@ static void after_submit(struct rank *rank)
     idle_rouse(rank);
 }
 
+/* A submission that got no record: there is no ref that could carry the error. */
+static MT_COLD void no_room(struct context *context, const manta_function *function)
+{
+    context_fail(context, MANTA_E_NOMEM, "no memory for another submission of %s, or all positions of its parent are taken",
+                 function->name);
+}
+
 void manta_submit(manta_function *function, const manta_options *options, const manta_slot *args,
                   manta_ref *ret_refs)
 {
@@ -194,7 +219,8 @@ void manta_submit(manta_function *function, const manta_options *options, const 
     memset(ret_refs, 0, MT_MAX(function_info(function)->outputs, 1) * sizeof *ret_refs);
     if (!context || !function_hash(function) || (!args && function->param_count)) {
         if (context) {
-            context_fail(context, MANTA_E_INVALID, args ? "the task %s is not registered" : "args is NULL for %s",
+            context_fail(context, MANTA_E_INVALID,
+                         function_hash(function) ? "args is NULL for %s" : "the task %s is not registered",
                          function->name ? function->name : "(unnamed)");
         }
         return;
@@ -209,6 +235,9 @@ void manta_submit(manta_function *function, const manta_options *options, const 
         after_submit(context->rank);
     }
     give(context);
+    if (MT_UNLIKELY(!ret_refs->parent)) {
+        no_room(context, function);
+    }
 }
 
 manta_ref manta_map(manta_function *function, const manta_options *options, const manta_slot *args,
@@ -230,12 +259,15 @@ manta_ref manta_map(manta_function *function, const manta_options *options, cons
         after_submit(context->rank);
     }
     give(context);
+    if (MT_UNLIKELY(!ref.parent)) {
+        no_room(context, function);
+    }
     return ref;
 }
 
 /* ---- Results -------------------------------------------------------------------------------------------------- */
 
-static int not_held(struct context *context, manta_ref ref)
+int context_not_held(struct context *context, manta_ref ref)
 {
     if (!ref.parent) {
         return context_fail(context, MANTA_E_INVALID, "the ref is all zero: its submission was refused, or it was never set");
@@ -247,9 +279,9 @@ static int not_held(struct context *context, manta_ref ref)
 /* Waits for a ref to be done and well. Baton held. */
 static int settle(struct context *context, manta_ref ref, struct target *ret_target)
 {
-    struct target target = target_find(context->rank, ref);
+    struct target target = scope_target(context->rank, context_scope(context), ref);
     if (!target.object) {
-        return not_held(context, ref);
+        return context_not_held(context, ref);
     }
     object_hold(target.object);
     int code = wait_target(context, &target, BASE_FOREVER);
@@ -382,11 +414,11 @@ int manta_unview(manta_ref ref)
         return MANTA_E_STATE;
     }
     take(context);
-    struct target target = target_find(context->rank, ref);
+    struct target target = scope_target(context->rank, context_scope(context), ref);
     struct scope *scope = context_scope(context);
     int code = MANTA_OK;
     if (!target.object) {
-        code = not_held(context, ref);
+        code = context_not_held(context, ref);
     } else if (!scope || !scope->views) {
         code = context_fail(context, MANTA_E_STATE, "the ref is not viewed in this scope");
     } else {
@@ -406,10 +438,10 @@ int manta_ref_error(manta_ref ref, manta_error *ret_error)
         return context_fail(context, MANTA_E_INVALID, "ret_error is NULL");
     }
     take(context);
-    struct target target = target_find(context->rank, ref);
+    struct target target = scope_target(context->rank, context_scope(context), ref);
     int code = MANTA_OK;
     if (!target.object) {
-        code = not_held(context, ref);
+        code = context_not_held(context, ref);
     } else if (!target_is_done(&target)) {
         code = context_fail(context, MANTA_E_AGAIN, "the ref is not ready yet");
     } else if (target_code(&target) == MANTA_OK) {
@@ -468,7 +500,7 @@ static void mark_exactly(uint8_t *ready, size_t n, size_t k)
 static int wait_some(struct context *context, const struct target *targets, struct watch *watches, size_t n,
                      size_t k, uint64_t deadline_ns)
 {
-    struct waiter waiter = {.context = context};
+    struct waiter waiter = {.context = context, .targets = targets, .target_count = n};
     size_t ready = count_ready(targets, n, NULL);
     int code = MANTA_OK;
     if (ready >= k) {
@@ -499,9 +531,9 @@ static int wait_refs(struct context *context, const manta_ref *refs, size_t n, s
     size_t found = 0;
     int code = targets && watches ? MANTA_OK : context_fail(context, MANTA_E_NOMEM, "no memory to wait for %zu refs", n);
     for (; code == MANTA_OK && found < n; found++) {
-        targets[found] = target_find(rank, refs[found]);
+        targets[found] = scope_target(rank, context_scope(context), refs[found]);
         if (!targets[found].object) {
-            code = not_held(context, refs[found]);
+            code = context_not_held(context, refs[found]);
             break;
         }
         object_hold(targets[found].object);
@@ -560,8 +592,9 @@ manta_ref manta_map_at(manta_ref map, uint64_t index)
         return ref;
     }
     take(context);
-    struct target target = target_find(context->rank, map);
-    if (target.object && (target.object->kind == OBJECT_BORROW ||
+    struct target target = scope_target(context->rank, context_scope(context), map);
+    if (target.object && index < UINT32_MAX - map.position &&
+        (target.object->kind == OBJECT_BORROW ||
                           (target.object->kind == OBJECT_MAP && index < object_task(target.object)->map->count))) {
         ref = map;
         ref.position += (uint32_t)index + 1;
@@ -572,9 +605,9 @@ manta_ref manta_map_at(manta_ref map, uint64_t index)
 
 static int take_map(struct context *context, manta_ref ref, struct task **ret_task)
 {
-    struct target target = target_find(context->rank, ref);
+    struct target target = scope_target(context->rank, context_scope(context), ref);
     if (!target.object) {
-        return not_held(context, ref);
+        return context_not_held(context, ref);
     }
     if (target.object->kind != OBJECT_MAP || target.element >= 0) {
         return context_fail(context, MANTA_E_TYPE, "the ref is not a map's, or the map was submitted on another rank");
@@ -634,7 +667,8 @@ int manta_map_get(manta_ref ref, void *values, size_t size, uint64_t count, int3
     int code = take_map(context, ref, &task);
     if (code == MANTA_OK) {
         code = settle(context, ref, &target);
-        if (target_is_done(&target)) {
+        bool fits = count == task->map->count && size == task->map->element_bytes;
+        if (target_is_done(&target) && (fits || code == MANTA_OK)) { /* one that was refused has no values to fit */
             int copied = copy_map(context, task->map, values, size, count, codes);
             code = copied == MANTA_OK ? code : copied;
         }
@@ -654,7 +688,12 @@ int manta_drop(manta_ref ref)
     }
     take(context);
     struct scope *scope = context_scope(context);
-    int code = scope && scope_drop(context->rank, scope, ref) ? MANTA_OK : not_held(context, ref);
+    bool is_dropped = scope && scope_drop(context->rank, scope, ref);
+    if (!is_dropped && core_is_root_id(ref.parent) && !context->run) {
+        scope = scope_find(context->rank, ref.parent); /* made by another thread of this rank */
+        is_dropped = scope && scope_drop(context->rank, scope, ref);
+    }
+    int code = is_dropped ? MANTA_OK : context_not_held(context, ref);
     dispatch_flush(context->rank);
     give(context);
     return code;
@@ -703,8 +742,8 @@ int manta_cancel(manta_ref ref)
         return MANTA_E_STATE;
     }
     take(context);
-    struct target target = target_find(context->rank, ref);
-    int code = target.object ? MANTA_OK : not_held(context, ref);
+    struct target target = scope_target(context->rank, context_scope(context), ref);
+    int code = target.object ? MANTA_OK : context_not_held(context, ref);
     if (code == MANTA_OK) {
         cancel_target(context->rank, &target);
         dispatch_pump(context->rank);

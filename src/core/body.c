@@ -288,6 +288,11 @@ void exec_run(struct worker *worker, struct run *run)
     context.run = run;
     context.sleeper = &worker->sleeper;
     context.outer = outer;
+    context.waiter = NULL;
+    context.inner = NULL;
+    if (outer && outer->run) {
+        outer->inner = run;
+    }
     context.last_error.code = MANTA_OK;
     body.run = run;
     body.fixed = NULL;
@@ -302,6 +307,9 @@ void exec_run(struct worker *worker, struct run *run)
     int code = run->cancelled ? MANTA_E_CANCELLED : execute(rank, &body, &value);
     fiber_set_name(fiber, outer && outer->run ? outer->run->function->name : NULL);
     context_set(outer);
+    if (outer) {
+        outer->inner = NULL;
+    }
     free_outputs(&body);
     if (run->map_count) {
         map_lease_done(rank, run, code);
@@ -331,7 +339,7 @@ int manta_fail(int code, const char *format, ...)
     if (error) {
         va_list args;
         va_start(args, format);
-        vsnprintf(error->text, sizeof error->text, format, args);
+        vsnprintf(error->text, sizeof error->text, format ? format : "", args);
         va_end(args);
         error->code = code;
         context->run->error = error;

@@ -15,5 +15,7 @@ struct scope *context_scope(struct context *context);
 
 /* Fills last_error and returns the code. */
 int context_fail(struct context *context, int code, const char *format, ...) MT_PRINTF(3, 4);
+/* The same for a ref that means nothing to the caller. */
+int context_not_held(struct context *context, manta_ref ref);
 
 #endif

@@ -425,6 +425,11 @@ struct run *dispatch_take(struct rank *rank, struct task *task)
     return exec_make_local(rank, task);
 }
 
+void dispatch_place_here(struct rank *rank, struct task *task)
+{
+    launch(rank, rank->peers[rank->number], task);
+}
+
 void dispatch_note_lineage(struct rank *rank, struct task *task)
 {
     struct peer *peer = peer_get(rank, task->exec_rank);

@@ -28,6 +28,8 @@ void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task
 void dispatch_stop_lease(struct rank *rank, struct task *task, uint32_t where);
 /* A run that another rank has already is taken for this task. */
 bool dispatch_adopted(struct rank *rank, struct task *task, uint32_t runner);
+/* It has come back: it goes to this rank's own queue. */
+void dispatch_place_here(struct rank *rank, struct task *task);
 void dispatch_note_lineage(struct rank *rank, struct task *task);
 /* Submitters wait while too much is unfinished; wakes them when it is less. */
 bool dispatch_is_full(const struct rank *rank);

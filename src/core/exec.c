@@ -520,6 +520,7 @@ bool exec_park(struct worker *worker, struct run *run)
     run->fiber = fiber_current();
     run->state = RUN_PARKED;
     rank->parked_count++;
+    base_list_push_back(&rank->parked, &run->link);
     rank->stats.parked++;
     give_places_back(rank, run->context);
     context_set(NULL);
@@ -533,6 +534,7 @@ bool exec_park(struct worker *worker, struct run *run)
 void exec_resume(struct rank *rank, struct run *run)
 {
     struct worker *worker = run->worker;
+    base_list_remove(&run->link);
     base_list_push_back(&worker->resumable, &run->link);
     if (!base_list_is_empty(&worker->sleeper.idle)) {
         base_list_remove(&worker->sleeper.idle);
@@ -541,12 +543,6 @@ void exec_resume(struct rank *rank, struct run *run)
 }
 
 /* ---- The loop ------------------------------------------------------------------------------------------------ */
-
-static bool may_start(const struct rank *rank)
-{
-    uint32_t max = rank->options.parked_max ? rank->options.parked_max : PARKED_MAX_DEFAULT;
-    return rank->parked_count < max;
-}
 
 /* One thing that can be done now; false when there is none. */
 static bool do_one(struct worker *worker)
@@ -557,7 +553,7 @@ static bool do_one(struct worker *worker)
         go_on_with(worker, MT_CONTAINER(link, struct run, link));
         return true;
     }
-    struct run *run = may_start(rank) ? next_ready(rank) : NULL;
+    struct run *run = next_ready(rank);
     if (run) {
         exec_run(worker, run);
         (void)rank_turn(rank);
@@ -644,5 +640,38 @@ void exec_worker_main(void *arg)
     baton_give(&rank->baton);
     if (is_ours) {
         fiber_release_thread(worker->base);
+    }
+}
+
+/* ---- Without stacks --------------------------------------------------------------------------------------- */
+
+static void give_back(struct rank *rank, struct run *run)
+{
+    struct message_result result = {.flags = RESULT_DISPLACED | RESULT_UNSTARTED};
+    struct message_lease lease = {run->map_begin, run->map_count};
+    struct wire_header about = {.parent = run->parent, .position = run->position, .token = run->token,
+                                .attempt = run->attempt};
+    size_t size = sizeof result + (run->map_count ? sizeof lease : 0);
+    result.flags |= run->map_count ? RESULT_LEASE : 0;
+    uint8_t *out = message_begin(rank, run->owner, MESSAGE_RESULT, &about, size);
+    if (out) {
+        wire_put_bytes(&out, &result, sizeof result);
+        wire_put_bytes(&out, &lease, run->map_count ? sizeof lease : 0);
+        message_end(rank);
+    }
+    exec_unqueue(rank, run);
+    exec_run_free(rank, run);
+}
+
+void exec_give_back(struct rank *rank)
+{
+    for (uint32_t level = 0; rank->ready_count && level < CORE_PRIORITIES; level++) {
+        BASE_LIST_EACH(&rank->ready[level], link)
+        {
+            struct run *run = MT_CONTAINER(link, struct run, link);
+            if (!run->task && !run->is_orphan) {
+                give_back(rank, run);
+            }
+        }
     }
 }

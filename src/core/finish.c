@@ -29,13 +29,15 @@ void finish_stop(struct rank *rank, int code)
     rank->is_stopped = 1;
     rank->exit_code = code;
     for (uint32_t i = 0; i < rank->worker_count; i++) {
-        base_park_wake(rank->host, &rank->workers[i].sleeper.park);
+        idle_wake(rank, &rank->workers[i].sleeper);
     }
-    base_park_wake(rank->host, &rank->ticker_sleeper.park);
-    comm_wake(rank->comm);
+    idle_wake(rank, &rank->ticker_sleeper);
+    if (rank->finisher) {
+        idle_wake(rank, rank->finisher);
+    }
     BASE_LIST_EACH(&rank->resting, link)
     {
-        base_park_wake(rank->host, &MT_CONTAINER(link, struct sleeper, idle)->park);
+        idle_wake(rank, MT_CONTAINER(link, struct sleeper, idle));
     }
 }
 
@@ -54,6 +56,7 @@ static void drop_orphans(struct rank *rank)
         }
     }
     home_clear(rank);
+    queue_detach_all(rank);
 }
 
 static bool is_busy(const struct rank *rank)
@@ -152,19 +155,28 @@ static bool ask_round(struct rank *rank)
     return !quiet->busy && !was_busy && is_same && (quiet->sent == quiet->received || rank->deaths);
 }
 
-static void cancel_root(struct rank *rank)
+static void cancel_all(struct rank *rank, struct scope *scope)
 {
-    BASE_LIST_EACH(&rank->root.maps, link)
+    BASE_LIST_EACH(&scope->maps, link)
     {
         cancel_task(rank, MT_CONTAINER(link, struct map, link)->task);
     }
-    for (uint32_t i = 0; rank->unfinished && i < rank->root.next_position; i++) {
-        struct task *task = scope_child(rank, &rank->root, i);
+    for (uint32_t i = 0; rank->unfinished && i < scope->next_position; i++) {
+        struct task *task = scope_child(rank, scope, i);
         if (task) {
             cancel_task(rank, task);
         }
     }
-    scope_drop_all(rank, &rank->root);
+    scope_drop_all(rank, scope);
+}
+
+static void cancel_roots(struct rank *rank)
+{
+    BASE_LIST_EACH(&rank->roots, link)
+    {
+        cancel_all(rank, MT_CONTAINER(link, struct scope, roots));
+    }
+    queue_detach_all(rank);
     dispatch_pump(rank);
     dispatch_flush(rank);
 }
@@ -172,7 +184,7 @@ static void cancel_root(struct rank *rank)
 static void end_job(struct rank *rank, int code)
 {
     uint64_t pause_ns = ROUND_PAUSE_MIN_NS;
-    cancel_root(rank);
+    cancel_roots(rank);
     while (!ask_round(rank) && !rank->is_stopped) {
         wait_until(rank, base_now_ns(rank->host) + pause_ns);
         pause_ns = MT_MIN(pause_ns * 2, ROUND_PAUSE_MAX_NS);
@@ -202,7 +214,7 @@ int core_finish(struct rank *rank, int code)
     if (rank->number == 0) {
         end_job(rank, code);
     } else {
-        cancel_root(rank);
+        cancel_roots(rank);
         while (!rank->is_stopped) {
             uint64_t spin_until = 1;
             idle_step(rank, &sleeper, &spin_until, BASE_FOREVER);

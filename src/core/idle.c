@@ -15,6 +15,10 @@ unsigned rank_turn(struct rank *rank)
 
 void idle_wake(struct rank *rank, struct sleeper *sleeper)
 {
+    sleeper->is_woken = 1;
+    if (!sleeper->is_asleep) {
+        return;
+    }
     if (sleeper->is_sentinel) {
         comm_wake(rank->comm);
     } else {
@@ -41,32 +45,39 @@ void idle_rouse(struct rank *rank)
     }
 }
 
-/* Sleeps at the bell, or at the own park when another thread is there already. Baton held outside. */
-static void sleep_now(struct rank *rank, struct sleeper *sleeper, uint64_t deadline_ns)
+/* At the own park: another thread is at the bell. Threads that are not workers can be found there at the end. */
+static void sleep_at_park(struct rank *rank, struct sleeper *sleeper, uint64_t deadline_ns)
 {
-    if (!comm_arm(rank->comm)) {
-        return;
+    if (!sleeper->is_worker) {
+        base_list_push_back(&rank->resting, &sleeper->idle);
     }
-    if (rank->has_sentinel) {
-        if (!sleeper->is_worker) {
-            base_list_push_back(&rank->resting, &sleeper->idle);
-        }
-        baton_give(&rank->baton);
-        base_park_wait(rank->host, &sleeper->park, deadline_ns);
-        baton_take(&rank->baton, rank->host);
-        if (!sleeper->is_worker) {
-            base_list_remove(&sleeper->idle);
-        }
-        return;
+    baton_give(&rank->baton);
+    base_park_wait(rank->host, &sleeper->park, deadline_ns);
+    baton_take(&rank->baton, rank->host);
+    if (!sleeper->is_worker) {
+        base_list_remove(&sleeper->idle);
     }
-    rank->has_sentinel = 1;
-    sleeper->is_sentinel = 1;
+}
+
+static void sleep_at_bell(struct rank *rank, struct sleeper *sleeper, uint64_t deadline_ns)
+{
+    rank->has_sentinel = sleeper->is_sentinel = 1;
     baton_give(&rank->baton);
     comm_sleep(rank->comm, deadline_ns);
     baton_take(&rank->baton, rank->host);
-    sleeper->is_sentinel = 0;
-    rank->has_sentinel = 0;
+    rank->has_sentinel = sleeper->is_sentinel = 0;
     comm_rouse(rank->comm);
+}
+
+/* Unless it was woken since it last looked, or something is there. Baton held outside. */
+static void sleep_now(struct rank *rank, struct sleeper *sleeper, uint64_t deadline_ns)
+{
+    if (!sleeper->is_woken && comm_arm(rank->comm)) {
+        sleeper->is_asleep = 1;
+        (rank->has_sentinel ? sleep_at_park : sleep_at_bell)(rank, sleeper, deadline_ns);
+        sleeper->is_asleep = 0;
+    }
+    sleeper->is_woken = 0;
 }
 
 /* Polls under the baton, aside for others; true when something came. Ends when another thread takes the polling over. */
@@ -83,7 +94,7 @@ static bool spin(struct rank *rank, const struct sleeper *sleeper)
             return rank->spinner == sleeper;
         }
         base_cpu_relax();
-        if (rank_turn(rank)) {
+        if (rank_turn(rank) || sleeper->is_woken) {
             return true;
         }
     }
@@ -98,7 +109,8 @@ static bool may_spin(const struct rank *rank, const struct sleeper *sleeper)
 
 void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until, uint64_t deadline_ns)
 {
-    if (rank_turn(rank)) {
+    if (rank_turn(rank) || sleeper->is_woken) {
+        sleeper->is_woken = 0;
         *spin_until = 0;
         return;
     }

@@ -218,9 +218,13 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
     manta_ref ref = task_ref(rank, task, 0);
     code = wrong ? wrong : code;
     task->map = make_map(rank, task, wrong ? 0 : count);
-    if (!task->map || code != MANTA_OK) {
-        task_fail(rank, task, code == MANTA_OK ? MANTA_E_NOMEM : code, "%s",
-                  text[0] ? text : "no memory for the values of a map");
+    if (!task->map) { /* then nothing finds it by a ref: it cannot carry the error */
+        task_fail(rank, task, MANTA_E_NOMEM, "no memory for the values of a map");
+        object_drop(rank, &task->object);
+        return (manta_ref){0};
+    }
+    if (code != MANTA_OK) {
+        task_fail(rank, task, code, "%s", text[0] ? text : manta_error_text(code));
         return ref;
     }
     task_start_map(rank, scope, task, args);
@@ -417,7 +421,11 @@ void map_on_result(struct rank *rank, struct task *task, uint32_t from, const st
     memcpy(&chunk, bytes, sizeof chunk);
     object_hold(&task->object);
     struct range *lease = find_lease(map, from, chunk.begin);
-    if (lease && chunk.count <= lease->count) {
+    if (lease && result->flags & RESULT_UNSTARTED) {
+        base_list_remove(&lease->link);
+        base_list_push_back(&map->returned, &lease->link);
+        enqueue(rank, task);
+    } else if (lease && chunk.count <= lease->count) {
         take_chunk(rank, task, chunk, body);
         lease->done += chunk.count;
         if (lease->done >= lease->count) {

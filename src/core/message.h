@@ -84,6 +84,7 @@ enum result_flag {
     RESULT_RETAINED = 8,  /* I keep the result until your RELEASE */
     RESULT_CREDITED = 16, /* a CREDIT came before */
     RESULT_DISPLACED = 64, /* no result: another owner has taken the run over; place the task again */
+    RESULT_UNSTARTED = 128, /* with DISPLACED: no stack is free here to start it; nothing of it is left */
     RESULT_LEASE = 32,    /* of part of a map: struct message_lease follows */
 };
 

@@ -128,7 +128,8 @@ int pack_measure(const manta_function *function, const manta_slot *args, size_t 
         if (!is_input(param->kind)) {
             continue;
         }
-        if (!args[i].data && param->kind != MANTA_KIND_TEXT && args[i].count) {
+        bool is_needed = is_fixed(param->kind, PACK_WITH_REFS) || (args[i].count && param->kind != MANTA_KIND_TEXT);
+        if (!args[i].data && is_needed) {
             snprintf(text, text_size, "argument %s is NULL but has %zu elements", param->name,
                      args[i].count);
             return MANTA_E_INVALID;

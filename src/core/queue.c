@@ -1,7 +1,14 @@
-/* Completion queues: entries move to `ready` when their object is done; whoever waits is woken. */
+/*
+ * Completion queues: entries move to `ready` when their object is done; whoever waits is woken.
+ *
+ * An entry holds its object, so a queue that the program forgot would hold up the end of
+ * the job. The rank therefore knows its queues and empties them when it finishes; from
+ * then on a queue belongs to no rank, and all that is left to do is to destroy it.
+ */
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/idle.h"
+#include "core/scope.h"
 #include "core/wait.h"
 
 struct entry {
@@ -14,7 +21,8 @@ struct entry {
 };
 
 struct manta_queue {
-    struct rank *rank;
+    struct rank *rank;       /* NULL: its run has ended */
+    struct base_list link;   /* in rank->queues */
     struct base_list pending, ready, waiters;
 };
 
@@ -35,6 +43,9 @@ int manta_queue_create(manta_queue **ret_queue)
     base_list_init(&queue->pending);
     base_list_init(&queue->ready);
     base_list_init(&queue->waiters);
+    baton_take(&queue->rank->baton, queue->rank->host);
+    base_list_push_back(&queue->rank->queues, &queue->link);
+    baton_give(&queue->rank->baton);
     *ret_queue = queue;
     return MANTA_OK;
 }
@@ -55,12 +66,20 @@ void queue_notify(struct rank *rank, void *entry)
     make_ready(rank, entry);
 }
 
+static int check_rank(struct context *context, const manta_queue *queue)
+{
+    return queue->rank == context->rank
+               ? MANTA_OK
+               : context_fail(context, MANTA_E_STATE, "the queue belongs to a run that has ended; destroy it");
+}
+
 static int add(struct context *context, manta_queue *queue, manta_ref ref, void *label)
 {
     struct rank *rank = context->rank;
-    struct target target = target_find(rank, ref);
+    MANTA_TRY(check_rank(context, queue));
+    struct target target = scope_target(rank, context_scope(context), ref);
     if (!target.object) {
-        return context_fail(context, MANTA_E_NOTFOUND, "the ref is not held here: it was dropped, or it was never one");
+        return context_not_held(context, ref);
     }
     struct entry *entry = base_alloc(sizeof *entry);
     if (!entry) {
@@ -97,13 +116,26 @@ int manta_queue_add(manta_queue *queue, manta_ref ref, void *label)
     return code;
 }
 
+int queue_help(struct context *context, manta_queue *queue)
+{
+    uint64_t executed = context->rank->stats.executed;
+    BASE_LIST_EACH(&queue->pending, link)
+    {
+        int code = wait_help(context, &MT_CONTAINER(link, struct entry, link)->target);
+        if (code != MANTA_OK || context->rank->stats.executed != executed) {
+            return code; /* much may have happened meanwhile: the list is another one */
+        }
+    }
+    return MANTA_OK;
+}
+
 static int take_next(struct context *context, manta_queue *queue, uint64_t deadline_ns, struct entry **ret_entry)
 {
     while (base_list_is_empty(&queue->ready)) {
         if (base_list_is_empty(&queue->pending)) {
             return context_fail(context, MANTA_E_NOTFOUND, "the queue is empty: nothing is left to wait for");
         }
-        struct waiter waiter = {.missing = 1};
+        struct waiter waiter = {.missing = 1, .queue = queue};
         base_list_push_back(&queue->waiters, &waiter.link);
         int code = wait_for(context, &waiter, deadline_ns);
         base_list_remove(&waiter.link);
@@ -130,7 +162,8 @@ int manta_queue_next(manta_queue *queue, uint64_t timeout_ns, manta_ref *ret_ref
                                ? BASE_FOREVER
                                : base_deadline_after(base_now_ns(rank->host), timeout_ns);
     baton_take(&rank->baton, rank->host);
-    int code = take_next(context, queue, deadline_ns, &entry);
+    int code = check_rank(context, queue);
+    code = code == MANTA_OK ? take_next(context, queue, deadline_ns, &entry) : code;
     if (code == MANTA_OK) {
         *ret_ref = entry->ref;
         if (ret_label) {
@@ -156,15 +189,34 @@ static void free_entries(struct rank *rank, struct base_list *list)
     }
 }
 
-void manta_queue_destroy(manta_queue *queue)
+static void detach(struct rank *rank, manta_queue *queue)
 {
-    if (!queue) {
-        return;
-    }
-    struct rank *rank = queue->rank;
-    baton_take(&rank->baton, rank->host);
+    struct base_list *link;
+    base_list_remove(&queue->link);
+    queue->rank = NULL;
     free_entries(rank, &queue->pending);
     free_entries(rank, &queue->ready);
-    baton_give(&rank->baton);
+    while ((link = base_list_pop_front(&queue->waiters))) {
+        waiter_notify(rank, MT_CONTAINER(link, struct waiter, link), 0);
+    }
+}
+
+void queue_detach_all(struct rank *rank)
+{
+    while (!base_list_is_empty(&rank->queues)) {
+        detach(rank, MT_CONTAINER(rank->queues.next, manta_queue, link));
+    }
+}
+
+void manta_queue_destroy(manta_queue *queue)
+{
+    struct rank *rank = queue ? queue->rank : NULL;
+    if (rank) {
+        baton_take(&rank->baton, rank->host);
+        if (queue->rank) {
+            detach(rank, queue);
+        }
+        baton_give(&rank->baton);
+    }
     base_free(queue);
 }

@@ -8,6 +8,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/wait.h"
 #include "topo/topo.h"
 
 #include <stdarg.h>
@@ -38,9 +39,11 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->throttled);
     base_list_init(&rank->releasing);
     base_list_init(&rank->peer_list);
+    base_list_init(&rank->parked);
     base_list_init(&rank->settling);
     base_list_init(&rank->graced);
     base_list_init(&rank->maps);
+    base_list_init(&rank->queues);
     base_list_init(&rank->orphans);
     base_list_init(&rank->ticker_sleeper.idle);
 }
@@ -59,6 +62,7 @@ static struct rank *allocate(const struct core_options *options)
         return NULL;
     }
     rank->options = *options;
+    rank->options.stack_bytes = options->stack_bytes ? options->stack_bytes : STACK_BYTES_DEFAULT;
     rank->host = options->host;
     rank->comm = options->comm;
     rank->number = comm_rank(options->comm);
@@ -68,11 +72,12 @@ static struct rank *allocate(const struct core_options *options)
     init_lists(rank);
     base_slab_init(&rank->tasks, (uint32_t)MT_ALIGN_UP(sizeof(struct task), (size_t)MT_CACHE_LINE));
     base_slab_init(&rank->runs, (uint32_t)MT_ALIGN_UP(sizeof(struct run), (size_t)MT_CACHE_LINE));
+    base_list_init(&rank->roots);
     scope_init_root(rank, &rank->root);
     rank->peers = base_alloc(rank->size * sizeof *rank->peers);
     rank->down = base_alloc(rank->size);
     rank->workers = base_alloc(rank->worker_count * sizeof *rank->workers);
-    rank->stacks = fiber_pool_create(options->stack_bytes ? options->stack_bytes : STACK_BYTES_DEFAULT, 0);
+    rank->stacks = fiber_pool_create(rank->options.stack_bytes, 0);
     return rank;
 }
 
@@ -123,11 +128,12 @@ static void join_threads(struct rank *rank, uint32_t started)
 static void free_rank(struct rank *rank)
 {
     struct base_list *link;
+    queue_detach_all(rank);
     while ((link = base_list_pop_front(&rank->peer_list))) {
         base_free(MT_CONTAINER(link, struct peer, link));
     }
     recover_fini(rank);
-    scope_fini_root(rank);
+    scope_fini_roots(rank);
     base_slab_fini(&rank->tasks);
     base_slab_fini(&rank->runs);
     base_map_fini(&rank->scopes);

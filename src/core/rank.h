@@ -120,7 +120,10 @@ struct task_extra {
     uint32_t release_rank, release_token; /* who keeps the result until then */
 };
 
-/* The owner's record of a task. 256 bytes: test_sizes holds it. */
+/*
+ * The owner's record of a task. 256 bytes: test_sizes holds it. What every task's way touches is in the first two
+ * cache lines; short arguments and a small value share the last two.
+ */
 struct task {
     struct object object;
     struct base_list link;      /* pending queue, or the peer's list of sent ones */
@@ -129,19 +132,20 @@ struct task {
     uint32_t index;             /* in the slab; the token others send back */
     manta_function *function;
     struct scope *scope;        /* the parent's */
-    struct task_extra *extra;   /* NULL for most */
-    uint8_t *args;              /* packed; NULL: in small */
-    struct map *map;            /* TASK_IS_MAP */
+    uint8_t state, attempt;
+    int8_t retries_left, priority;
+    uint16_t flags;             /* enum task_flag */
+    uint16_t outputs : 4;       /* positions it takes */
+    uint16_t dropped : 12;      /* outputs whose refs the scope has dropped; all: then TASK_HELD goes */
     uint32_t args_bytes;
     uint32_t inputs_missing;
     uint32_t exec_rank;
     uint32_t exec_token;        /* the runner's handle; 0: not known */
-    uint32_t lost_on;           /* attempt > 1: the rank whose death ended the last */
-    uint8_t state, attempt;
-    int8_t retries_left, priority;
-    uint16_t flags;             /* enum task_flag */
-    uint16_t outputs;           /* positions it takes */
+    uint8_t *args;              /* packed; NULL: in small */
+    struct task_extra *extra;   /* NULL for most */
     struct run *run;            /* when it runs here */
+    struct map *map;            /* TASK_IS_MAP */
+    uint32_t lost_on;           /* attempt > 1: the rank whose death ended the last */
     uint8_t MT_ALIGNED(16) small[2 * CORE_SMALL_BYTES]; /* arguments first, then the value */
 };
 
@@ -189,6 +193,7 @@ struct scope {
     uint32_t owner_token;
     uint64_t run_parent;
     uint32_t run_position;
+    struct base_list roots;     /* a root: link in rank->roots */
     uint32_t next_position;
     uint32_t children;          /* records alive */
     uint32_t page_count;
@@ -269,14 +274,18 @@ struct sleeper {
     struct base_park park;
     struct base_list idle;      /* link in rank->idle: a worker that may be woken for work */
     uint8_t is_sentinel, is_worker;
+    uint8_t is_asleep, is_woken;  /* a wake before the sleep is remembered */
 };
 
 /* What a thread is doing, for API calls: found through a thread-local slot. One per run, kept in its stack. */
 struct context {
     struct rank *rank;
     struct worker *worker;      /* NULL: driver or foreign thread */
-    struct run *run;            /* NULL: root scope */
+    struct run *run;            /* NULL: driver or foreign thread, whose scope is: */
+    struct scope *root;
     struct sleeper *sleeper;
+    struct waiter *waiter;      /* of the wait it is in, or was last */
+    struct run *inner;          /* started on top of this one's stack, while it waits */
     struct context *outer;      /* of the body this one was started from, while that one waits for it */
     manta_error last_error;
 };
@@ -311,7 +320,9 @@ struct rank {
     struct base_map borrows;    /* (parent, position) -> borrow */
     struct base_map homes;      /* id -> home record */
     struct base_map retained;   /* (parent, position) -> finished run kept for its owner */
-    struct scope root;
+    struct scope root;          /* of the driver; threads beyond the first have their own: */
+    struct base_list roots;     /* all root scopes */
+    uint32_t root_serial;       /* of the latest */
     struct peer **peers;        /* by rank, made on first contact */
     uint32_t next_unknown;      /* ranks below it were considered for work */
     struct base_list hungry;    /* peers with room for tasks */
@@ -329,6 +340,7 @@ struct rank {
     struct base_list idle;      /* sleepers of workers that wait for work */
     struct fiber_pool *stacks;
     uint32_t parked_count;
+    struct base_list parked;    /* runs that wait on stacks put aside */
     uint32_t workers_ended;
 
     struct base_thread ticker;
@@ -343,6 +355,7 @@ struct rank {
     struct borrow **limbo;      /* scratch of recovery */
     uint32_t limbo_count;
     struct base_list maps;      /* all of ours */
+    struct base_list queues;    /* completion queues of this rank's threads and bodies */
     struct base_list orphans;   /* runs whose owner died */
     _Atomic uint32_t ticks;     /* of the ticker; read without the baton */
     uint64_t values_live, maps_live, homes_live, scopes_live;

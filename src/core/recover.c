@@ -829,6 +829,7 @@ struct task *recover_resubmit(struct rank *rank, struct scope *scope, const mant
         return NULL;
     }
     task->flags |= TASK_HELD;
+    task->dropped = 0;
     object_hold(&task->object);
     recover_grace(rank, scope, task);
     scope->next_position += task->flags & TASK_IS_MAP ? (uint32_t)task->map->count + 1 : task->outputs;

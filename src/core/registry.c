@@ -104,6 +104,7 @@ static void insert(manta_function *function)
         if (function_hash(there) == function_hash(function)) {
             atomic_store(&clash_a, there);
             atomic_store(&clash_b, function);
+            function_info(function)->hash = 0; /* one that comes during a run is refused at submission */
             return;
         }
     }

@@ -27,10 +27,44 @@ static void init_lists(struct scope *scope)
     base_list_init(&scope->lookups);
 }
 
+static int become_findable(struct rank *rank, struct scope *scope)
+{
+    if (!scope->is_mapped) {
+        if (base_map_insert(&rank->scopes, scope_key(scope->id), scope) != 0) {
+            return MANTA_E_NOMEM;
+        }
+        scope->is_mapped = 1;
+    }
+    return MANTA_OK;
+}
+
 void scope_init_root(struct rank *rank, struct scope *scope)
 {
     *scope = (struct scope){.id = CORE_ROOT_BIT | rank->number, .is_root = 1, .is_mapped = 1};
     init_lists(scope);
+    base_list_push_back(&rank->roots, &scope->roots);
+}
+
+struct scope *scope_create_root(struct rank *rank)
+{
+    struct scope *scope = base_alloc(sizeof *scope);
+    if (!scope) {
+        return NULL;
+    }
+    scope->id = CORE_ROOT_BIT | (uint64_t)++rank->root_serial << 32 | rank->number;
+    scope->is_root = 1;
+    init_lists(scope);
+    if (become_findable(rank, scope) != 0) {
+        base_free(scope);
+        return NULL;
+    }
+    base_list_push_back(&rank->roots, &scope->roots);
+    return scope;
+}
+
+bool scope_is_used_up(const struct scope *scope)
+{
+    return scope->is_root && scope->next_position > POSITION_MAX / 2 && !scope->block_count;
 }
 
 struct scope *scope_of_run(struct rank *rank, struct run *run)
@@ -56,21 +90,10 @@ struct scope *scope_of_run(struct rank *rank, struct run *run)
 
 struct scope *scope_find(struct rank *rank, uint64_t id)
 {
-    if (core_is_root_id(id)) {
-        return (id & ~CORE_ROOT_BIT) == rank->number ? &rank->root : NULL;
+    if (id == rank->root.id) {
+        return &rank->root;
     }
     return base_map_find(&rank->scopes, scope_key(id));
-}
-
-static int become_findable(struct rank *rank, struct scope *scope)
-{
-    if (!scope->is_mapped) {
-        if (base_map_insert(&rank->scopes, scope_key(scope->id), scope) != 0) {
-            return MANTA_E_NOMEM;
-        }
-        scope->is_mapped = 1;
-    }
-    return MANTA_OK;
 }
 
 int scope_make_findable(struct rank *rank, struct scope *scope)
@@ -269,6 +292,12 @@ static struct scope_hold *find_hold(struct scope *scope, manta_ref ref)
     return NULL;
 }
 
+/* Elements of a map go with it: their target's output is 0, which a map never drops by itself. */
+static bool is_held(const struct task *task, uint32_t output)
+{
+    return task->flags & TASK_HELD && !(task->dropped >> output & 1);
+}
+
 static struct task *find_held_child(struct rank *rank, struct scope *scope, manta_ref ref)
 {
     struct target target = {.element = -1};
@@ -276,7 +305,7 @@ static struct task *find_held_child(struct rank *rank, struct scope *scope, mant
         return NULL;
     }
     struct task *task = object_task(target.object);
-    return task->flags & TASK_HELD ? task : NULL;
+    return is_held(task, target.output) ? task : NULL;
 }
 
 bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref)
@@ -284,10 +313,30 @@ bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref)
     return find_held_child(rank, scope, ref) || find_hold(scope, ref);
 }
 
+struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref)
+{
+    struct target target = target_find(rank, ref);
+    bool is_own = target.object && scope && ref.parent == scope->id && target.object->kind != OBJECT_BORROW;
+    if (is_own && !is_held(object_task(target.object), target.output) && !find_hold(scope, ref)) {
+        target.object = NULL;
+    }
+    return target;
+}
+
 static void drop_child(struct rank *rank, struct task *task)
 {
     task->flags &= (uint16_t)~TASK_HELD;
     object_drop(rank, &task->object);
+}
+
+/* One output's ref; the task goes with the last. */
+static void drop_output(struct rank *rank, struct task *task, uint32_t output)
+{
+    uint32_t dropped = task->dropped | 1u << output;
+    task->dropped = dropped & 0xfff;
+    if (dropped == (1u << task->outputs) - 1) {
+        drop_child(rank, task);
+    }
 }
 
 bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref)
@@ -298,7 +347,7 @@ bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref)
         return true; /* an element goes with its map */
     }
     if (task) {
-        drop_child(rank, task);
+        drop_output(rank, task, ref.position - task->position);
         return true;
     }
     hold = find_hold(scope, ref);
@@ -396,7 +445,14 @@ void scope_end(struct rank *rank, struct scope *scope)
     free_if_over(rank, scope);
 }
 
-void scope_fini_root(struct rank *rank)
+void scope_fini_roots(struct rank *rank)
 {
-    free_scope(rank, &rank->root);
+    struct base_list *link;
+    while ((link = base_list_pop_front(&rank->roots))) {
+        struct scope *scope = MT_CONTAINER(link, struct scope, roots);
+        free_scope(rank, scope);
+        if (scope != &rank->root) {
+            base_free(scope);
+        }
+    }
 }

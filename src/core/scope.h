@@ -5,6 +5,10 @@
 #include "core/object.h"
 
 void scope_init_root(struct rank *rank, struct scope *scope);
+/* A root scope for another thread, or for one that has used up its positions. Lives until the rank ends. NULL: memory is out. */
+struct scope *scope_create_root(struct rank *rank);
+/* So few positions are left that the next block of work should begin in a new root. */
+bool scope_is_used_up(const struct scope *scope);
 /* The run's scope, made on first use. NULL: memory is out. */
 struct scope *scope_of_run(struct rank *rank, struct run *run);
 /* Puts it where scope_find looks. */
@@ -29,6 +33,8 @@ int scope_hold(struct scope *scope, manta_ref ref, struct object *object);
 /* Ends the scope's hold on a ref. False: it has none. */
 bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref);
 bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref);
+/* What a ref names for a caller in `scope`: as target_find, but not what the scope itself made and has dropped. */
+struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref);
 
 int scope_block_begin(struct scope *scope);
 int scope_block_end(struct rank *rank, struct scope *scope);
@@ -39,6 +45,6 @@ void scope_drop_all(struct rank *rank, struct scope *scope);
 /* The run has ended: frees the scope as soon as no child's record is left. */
 void scope_end(struct rank *rank, struct scope *scope);
 /* At the very end: every child's record is gone. */
-void scope_fini_root(struct rank *rank);
+void scope_fini_roots(struct rank *rank);
 
 #endif

@@ -229,7 +229,7 @@ static int await_input(struct rank *rank, struct task *task, manta_ref ref)
 static int pin_input(struct rank *rank, struct scope *scope, struct task *task, const struct pack_arg *arg,
                      manta_ref ref, char *text, size_t text_size)
 {
-    struct target target = target_find(rank, ref);
+    struct target target = scope_target(rank, scope, ref);
     if (!target.object) {
         snprintf(text, text_size,
                  "argument %s is a ref that nobody here holds: it was dropped, its scope has ended, or it was "
@@ -502,6 +502,17 @@ void task_place_again(struct rank *rank, struct task *task)
     dispatch_add(rank, task);
 }
 
+/* A rank without a free stack has sent it back unstarted: this one runs it, at the latest on the stack that waits for it. */
+static void take_back(struct rank *rank, struct task *task)
+{
+    base_list_remove(&task->link);
+    if (task->flags & TASK_PINNED) {
+        dispatch_add(rank, task);
+    } else {
+        dispatch_place_here(rank, task);
+    }
+}
+
 void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
 {
     base_list_remove(&task->link);
@@ -643,7 +654,9 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
     } else {
         task->exec_token = result.flags & RESULT_RETAINED ? result.run_token : 0;
         task->flags |= result.flags & RESULT_CHILDREN ? TASK_LINEAGE : 0;
-        if (result.flags & RESULT_DISPLACED) {
+        if (result.flags & RESULT_UNSTARTED) {
+            take_back(rank, task);
+        } else if (result.flags & RESULT_DISPLACED) {
             task_place_again(rank, task);
         } else if (result.code == MANTA_OK) {
             take_value(rank, task, from, &result, body);

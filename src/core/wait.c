@@ -6,8 +6,8 @@
 #include "core/idle.h"
 #include "core/task.h"
 
-/* A body is only started on top of another's stack with this much left below. */
-enum { INLINE_STACK_MIN = 48 * 1024 };
+/* A body is only started on top of another's stack with this part of a whole one left below. */
+enum { INLINE_STACK_PART = 4 };
 
 void waiter_notify(struct rank *rank, struct waiter *waiter, uint32_t position)
 {
@@ -26,8 +26,8 @@ static bool is_late(struct rank *rank, uint64_t deadline_ns)
     return deadline_ns != BASE_FOREVER && base_now_ns(rank->host) >= deadline_ns;
 }
 
-/* Puts the body aside; without a stack for the worker to go on with, polls in place until one is there or the wait is over. */
-static void park_or_poll(struct context *context, struct waiter *waiter, uint64_t *spin_until)
+/* Puts the body aside; false when there is no stack for the worker to go on with: then it has looked once, in place. */
+static bool park_or_poll(struct context *context, struct waiter *waiter, uint64_t *spin_until)
 {
     struct worker *worker = context->worker;
     waiter->is_parked = 1;
@@ -38,15 +38,112 @@ static void park_or_poll(struct context *context, struct waiter *waiter, uint64_
     base_list_remove(&waiter->timed);
     waiter->is_parked = 0;
     if (!is_parked) {
-        idle_step(context->rank, context->sleeper, spin_until, waiter->deadline_ns);
+        exec_give_back(context->rank);
+        idle_step(context->rank, context->sleeper, spin_until,
+                  MT_MIN(waiter->deadline_ns, base_now_ns(context->rank->host) + TICK_NS));
     }
+    return is_parked;
+}
+
+/* The run of what is awaited, if it lies unstarted in this rank's queues. */
+static struct run *find_unstarted(struct rank *rank, const struct target *target)
+{
+    struct run *run = NULL;
+    if (target->object->kind == OBJECT_TASK) {
+        run = object_task(target->object)->run;
+    } else if (target->object->kind == OBJECT_BORROW) {
+        manta_ref ref = object_borrow(target->object)->ref;
+        run = exec_find_run(rank, ref.owner, ref.parent, ref.position);
+    }
+    return run && run->state == RUN_QUEUED ? run : NULL;
+}
+
+static bool is_pending(const struct target *target)
+{
+    return target->object->kind == OBJECT_TASK && object_task(target->object)->state == TASK_PENDING;
+}
+
+/* The same, taken out of the queues to be run right here; NULL when that cannot be. */
+static struct run *take_unstarted(struct context *context, const struct target *target)
+{
+    struct rank *rank = context->rank;
+    if (!context->run || fiber_stack_left(fiber_current()) < rank->options.stack_bytes / INLINE_STACK_PART) {
+        return NULL;
+    }
+    struct run *run = find_unstarted(rank, target);
+    if (run) {
+        exec_unqueue(rank, run);
+        return run;
+    }
+    return is_pending(target) ? dispatch_take(rank, object_task(target->object)) : NULL;
+}
+
+static int help_waiter(struct context *context, const struct waiter *waiter)
+{
+    int code = MANTA_OK;
+    if (waiter->queue) {
+        return queue_help(context, waiter->queue);
+    }
+    uint64_t executed = context->rank->stats.executed;
+    for (size_t i = 0; i < waiter->target_count && code == MANTA_OK; i++) {
+        code = wait_help(context, &waiter->targets[i]);
+        if (context->rank->stats.executed != executed) {
+            return code; /* much may have happened meanwhile: the waiter may be gone */
+        }
+    }
+    return code;
+}
+
+/* What a run that has started here waits for: on a stack put aside, or for a run on top of its own. */
+static int help_run(struct context *context, const struct run *run)
+{
+    while (run && run->state == RUN_RUNNING) {
+        run = run->context->inner;
+    }
+    return run && run->state == RUN_PARKED ? help_waiter(context, run->context->waiter) : MANTA_OK;
+}
+
+int wait_help(struct context *context, const struct target *target)
+{
+    struct rank *rank = context->rank;
+    if (target_is_done(target)) {
+        return MANTA_OK;
+    }
+    struct run *run = take_unstarted(context, target);
+    if (run) {
+        rank->stats.inlined++;
+        exec_run(context->worker, run);
+        return MANTA_OK;
+    }
+    if (find_unstarted(rank, target) || is_pending(target)) {
+        return MANTA_E_STACK;
+    }
+    return target->object->kind == OBJECT_TASK ? help_run(context, object_task(target->object)->run) : MANTA_OK;
+}
+
+/* Own needs first; then those of any task parked here, because somebody far away may wait for it, whom we wait for. */
+static int help_anyone(struct context *context, const struct waiter *waiter)
+{
+    struct rank *rank = context->rank;
+    uint64_t executed = rank->stats.executed;
+    int code = help_waiter(context, waiter);
+    BASE_LIST_EACH(&rank->parked, link)
+    {
+        if (code != MANTA_OK || rank->stats.executed != executed) {
+            return code;
+        }
+        code = help_run(context, MT_CONTAINER(link, struct run, link));
+    }
+    return code;
 }
 
 int wait_for(struct context *context, struct waiter *waiter, uint64_t deadline_ns)
 {
     struct rank *rank = context->rank;
     uint64_t spin_until = 0;
+    int code = MANTA_OK;
     waiter->context = context;
+    context->waiter = waiter;
     waiter->deadline_ns = deadline_ns;
     waiter->is_parked = waiter->is_timed_out = 0;
     base_list_init(&waiter->timed);
@@ -60,50 +157,46 @@ int wait_for(struct context *context, struct waiter *waiter, uint64_t deadline_n
         if (rank->is_stopped) {
             return MANTA_E_SHUTDOWN;
         }
-        if (context->run) {
-            park_or_poll(context, waiter, &spin_until);
-        } else {
+        if (!context->run) {
             idle_step(rank, context->sleeper, &spin_until, deadline_ns);
+        } else if (!park_or_poll(context, waiter, &spin_until) && deadline_ns == BASE_FOREVER) {
+            code = waiter->missing ? help_anyone(context, waiter) : MANTA_OK;
+        }
+        if (code != MANTA_OK) {
+            return code;
         }
     }
     return waiter->is_timed_out ? MANTA_E_TIMEOUT : MANTA_OK;
 }
 
-/* The awaited task's run, taken out of this rank's queues to be run right here; NULL when that cannot be. */
-static struct run *take_unstarted(struct context *context, const struct target *target)
+/* A ref's own task is run on top of the waiter's stack before anything else is considered: no switch, no message. */
+static void run_awaited(struct context *context, const struct target *target)
 {
-    struct rank *rank = context->rank;
-    if (!context->run || target->object->kind != OBJECT_TASK ||
-        fiber_stack_left(fiber_current()) < INLINE_STACK_MIN) {
-        return NULL;
+    struct run *run;
+    while (!target_is_done(target) && (run = take_unstarted(context, target))) {
+        context->rank->stats.inlined++;
+        exec_run(context->worker, run);
     }
-    struct task *task = object_task(target->object);
-    if (task->run && task->run->state == RUN_QUEUED) {
-        exec_unqueue(rank, task->run);
-        return task->run;
-    }
-    return dispatch_take(rank, task);
 }
 
 int wait_target(struct context *context, const struct target *target, uint64_t deadline_ns)
 {
     struct rank *rank = context->rank;
-    struct run *run;
-    while (!target_is_done(target) && deadline_ns == BASE_FOREVER && (run = take_unstarted(context, target))) {
-        rank->stats.inlined++;
-        exec_run(context->worker, run);
+    if (deadline_ns == BASE_FOREVER) {
+        run_awaited(context, target);
     }
     if (target_is_done(target)) {
         return MANTA_OK;
     }
-    struct waiter waiter = {.missing = 1};
+    struct waiter waiter = {.missing = 1, .targets = target, .target_count = 1};
     struct watch watch = {.kind = WATCH_WAITER, .target = &waiter};
+    int code;
     waiter.context = context;
     if (!target_watch(rank, target, &watch)) {
         return MANTA_E_NOMEM;
     }
-    int code = wait_for(context, &waiter, deadline_ns);
-    if (code != MANTA_OK) {
+    code = wait_for(context, &waiter, deadline_ns);
+    if (code != MANTA_OK && !target_is_done(target)) {
         target_unwatch(rank, target, &watch);
     }
     return code;

@@ -13,8 +13,8 @@ static int start(const struct manta_config *config)
     char text[PROCESS_TEXT_MAX] = "";
     bool is_speaker;
     int code = process_start(PROCESS_GUEST, config->workers, &log, &current, &is_speaker, text);
-    if (code != MANTA_OK) {
-        base_log(&log, BASE_LOG_ERROR, "%s: %s (%s)", text, manta_error_text(code), manta_error_name(code));
+    if (code != MANTA_OK && is_speaker) {
+        process_tell(&log, code, text);
     }
     return code;
 }

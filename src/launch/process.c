@@ -69,6 +69,7 @@ static int start_watch(struct process *process)
                                     .host_name = process->host_name,
                                     .owner = is_run ? WATCH_OWN_PROCESS : WATCH_GUEST,
                                     .has_launcher = is_run && process->launcher.kind != LAUNCHER_NONE,
+                                    .rank = process->launcher.rank == LAUNCHER_RANK_UNKNOWN ? 0 : process->launcher.rank,
                                     .stop_timeout_ns = process->settings.stop_timeout_ns};
     int code = watch_start(&options, &process->watch);
     if (code == MANTA_OK && is_run) {
@@ -326,6 +327,11 @@ static struct process *make(enum process_owner owner, struct base_log *log, char
     return process;
 }
 
+void process_tell(const struct base_log *log, int code, const char *text)
+{
+    base_log(log, BASE_LOG_ERROR, "%s: %s (%s)", text, manta_error_text(code), manta_error_name(code));
+}
+
 /* Between the settings, which cost nothing, and the driver. */
 static int start(struct process *process, bool *ret_is_speaker)
 {
@@ -340,7 +346,7 @@ static int start(struct process *process, bool *ret_is_speaker)
         *ret_is_speaker = process->rank == 0;
         code = start_together(process);
     } else if (process->has_boot && *ret_is_speaker) {
-        base_log(&process->log, BASE_LOG_ERROR, "%s", process->text); /* before the others' end takes this rank along */
+        process_tell(&process->log, code, process->text); /* before the others' end takes this rank along */
         *ret_is_speaker = false;
     }
     return code;

@@ -30,6 +30,9 @@ enum process_owner {
 int process_start(enum process_owner owner, uint32_t workers, struct base_log *log, struct process **ret_process,
                   bool *ret_is_speaker, char *text);
 
+/* The one line that says why a start failed. */
+void process_tell(const struct base_log *log, int code, const char *text);
+
 uint32_t process_rank(const struct process *process);
 struct watch *process_watch(struct process *process);
 

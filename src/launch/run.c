@@ -50,7 +50,7 @@ MT_EXPORT int manta_run(int argc, char **argv, manta_driver driver)
     int code = process_start(PROCESS_RUN, 0, &log, &process, &is_speaker, text);
     if (code != MANTA_OK) {
         if (is_speaker) {
-            base_log(&log, BASE_LOG_ERROR, "%s: %s (%s)", text, manta_error_text(code), manta_error_name(code));
+            process_tell(&log, code, text);
         }
         return CODE_FAILED;
     }

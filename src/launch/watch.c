@@ -359,6 +359,7 @@ int watch_start(const struct watch_options *options, struct watch **ret_watch)
     }
     watch->options = *options;
     watch->force_at_ns = BASE_FOREVER;
+    watch->rank = options->rank;
     watch->size = 1;
     watch->epoll = watch->signals = watch->commands = watch->parent = -1;
     pthread_mutex_init(&watch->lock, NULL);

@@ -25,6 +25,7 @@ struct watch_options {
     const char *host_name;      /* borrowed */
     enum watch_owner owner;
     bool has_launcher;          /* the parent's end is the job's end */
+    uint32_t rank;              /* as the launcher tells, until watch_adopt */
     uint64_t stop_timeout_ns;
 };
 

@@ -269,6 +269,76 @@ static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
     }
 EACH_DRIVER(TEST)
 
+/* Waits for its children by manta_wait and a queue, so nothing is run on the waiter's stack but for want of stacks. */
+MANTA_TASK(wide, val(int32_t, depth), out(int64_t, leaves))
+{
+    enum { FAN = 3 };
+    manta_ref parts[FAN];
+    manta_queue *queue;
+    int64_t part;
+    if (depth == 0) {
+        *leaves = 1;
+        return MANTA_OK;
+    }
+    MANTA_TRY(manta_queue_create(&queue));
+    for (int i = 0; i < FAN; i++) {
+        parts[i] = wide_async(NULL, depth - 1);
+        MANTA_TRY(manta_queue_add(queue, parts[i], NULL));
+    }
+    int code = depth % 2 ? manta_wait(parts, FAN, FAN, MANTA_FOREVER, NULL) : MANTA_OK;
+    for (int i = 0; i < FAN && code == MANTA_OK; i++) {
+        manta_ref ref;
+        code = manta_queue_next(queue, MANTA_FOREVER, &ref, NULL);
+    }
+    manta_queue_destroy(queue);
+    for (int i = 0; i < FAN && code == MANTA_OK; i++) {
+        code = wide_get(parts[i], &part);
+        *leaves += part;
+    }
+    return code;
+}
+
+MANTA_TASK(deep, val(int32_t, depth), out(int32_t, reached))
+{
+    *reached = 0;
+    if (depth > 0) {
+        MANTA_TRY(deep_get(deep_async(NULL, depth - 1), reached));
+    }
+    ++*reached;
+    return MANTA_OK;
+}
+
+static int few_stacks_are_enough_for_width(int argc, char **argv)
+{
+    int64_t leaves;
+    CHECK(wide_get(wide_async(NULL, 6), &leaves) == MANTA_OK && leaves == 729);
+    CHECK(fibonacci_get(fibonacci_async(NULL, 11), &leaves) == MANTA_OK && leaves == 89);
+    return 0;
+}
+
+static int too_deep_is_a_named_error(int argc, char **argv)
+{
+    int32_t reached;
+    CHECK(deep_get(deep_async(NULL, 20), &reached) == MANTA_OK && reached == 21);
+    CHECK(deep_get(deep_async(NULL, 20000), &reached) == MANTA_E_STACK);
+    CHECK(strcmp(manta_last_error()->task, "deep") == 0);
+    return 0;
+}
+
+static void test_at_the_stack_cap(void **state)
+{
+    uint64_t first, count;
+    world_seeds(10, &first, &count);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        struct world_options options = {.seed = seed, .ranks = 1 + (uint32_t)(seed % 4), .workers = 1, .parked_max = 2};
+        struct world_result result;
+        assert_int_equal(world_run(&options, few_stacks_are_enough_for_width, &result), 0);
+        assert_int_equal(world_check("tasks", &options, &result), 0);
+        assert_int_equal(world_run(&options, too_deep_is_a_named_error, &result), 0);
+        assert_int_equal(world_check("tasks", &options, &result), 0);
+    }
+}
+
 static void test_same_seed_same_trace(void **state)
 {
     struct world_options options = {.seed = 42, .ranks = 5};
@@ -284,6 +354,7 @@ static void test_same_seed_same_trace(void **state)
 int main(void)
 {
 #define ENTRY(driver) cmocka_unit_test(test_##driver),
-    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(test_same_seed_same_trace)};
+    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(test_at_the_stack_cap),
+                                      cmocka_unit_test(test_same_seed_same_trace)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

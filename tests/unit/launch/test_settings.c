@@ -1,0 +1,70 @@
+/* The variables that users set: each is read, each bad value is refused by name. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "launch/settings.h"
+#include "manta/error.h"
+
+#include <string.h>
+
+static void defaults_are_taken_from_an_empty_environment(void **state)
+{
+    const char *none[] = {"PATH=/bin", NULL};
+    struct settings settings;
+    char text[200];
+    memset(&settings, 0xff, sizeof settings);
+    assert_int_equal(settings_read(none, &settings, text, sizeof text), MANTA_OK);
+    assert_int_equal(settings.workers, 0);
+    assert_int_equal(settings.stack_bytes, 256 * 1024);
+    assert_int_equal(settings.stop_timeout_ns, 1000000000);
+    assert_int_equal(settings.is_pinned, 1);
+    assert_int_equal(settings.is_alone, 0);
+}
+
+static void variables_reach_their_fields(void **state)
+{
+    const char *some[] = {"MANTA_WORKERS=3",  "MANTA_STACK_BYTES=1m", "MANTA_PARKED_MAX=7", "MANTA_WINDOW_MAX=9",
+                          "MANTA_SPIN=5us",   "MANTA_LOG_LEVEL=4",    "MANTA_PIN=off",      "MANTA_LAUNCH_TIMEOUT=2s",
+                          "MANTA_ALONE=yes", "MANTA_STOP_TIMEOUT=3ms", "MANTA_MPI_LIBRARY=/x", NULL};
+    struct settings settings, expected = {3, 1 << 20, 7, 9, 5000, 4, 2000000000, 3000000, 0, 1};
+    char text[200];
+    assert_int_equal(settings_read(some, &settings, text, sizeof text), MANTA_OK);
+    assert_memory_equal(&settings, &expected, sizeof settings);
+}
+
+static void bad_value_is_named_and_changes_nothing(void **state)
+{
+    const char *bad[] = {"MANTA_WORKERS=2", "MANTA_STACK_BYTES=small", NULL};
+    struct settings settings = {.workers = 77};
+    char text[200];
+    assert_int_equal(settings_read(bad, &settings, text, sizeof text), MANTA_E_INVALID);
+    assert_non_null(strstr(text, "MANTA_STACK_BYTES=small"));
+    assert_int_equal(settings.workers, 77);
+}
+
+static void every_row_has_help_and_a_default_within_its_bounds(void **state)
+{
+    size_t count;
+    const struct base_config_row *rows = settings_rows(&count);
+    assert_int_equal(count, sizeof(struct settings) / sizeof(uint64_t));
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(rows[i].offset, i * sizeof(uint64_t));
+        assert_true(rows[i].min <= rows[i].fallback && rows[i].fallback <= rows[i].max);
+        assert_int_equal(rows[i].help[strlen(rows[i].help) - 1], '.');
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_taken_from_an_empty_environment),
+        cmocka_unit_test(variables_reach_their_fields),
+        cmocka_unit_test(bad_value_is_named_and_changes_nothing),
+        cmocka_unit_test(every_row_has_help_and_a_default_within_its_bounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

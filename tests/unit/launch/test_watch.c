@@ -1,0 +1,356 @@
+/*
+ * Handover and watch between real processes: the test is rank 0, forked children are the others. Who ends in
+ * order is told apart from who dies, strangers get nothing, and every wait ends.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "launch/watch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MS UINT64_C(1000000)
+#define SECOND (1000 * MS)
+
+enum { RANKS = 3 };
+
+static union card_page cards[RANKS];
+static const struct base_host *const host = &base_host_real;
+static char said[4096];
+
+static void collect(void *arg, int level, const char *line)
+{
+    size_t length = strlen(said);
+    snprintf(said + length, sizeof said - length, "%s\n", line);
+}
+
+static uint64_t in(uint64_t ns)
+{
+    return base_deadline_after(base_now_ns(host), ns);
+}
+
+static struct watch *watch_of(enum watch_owner owner)
+{
+    struct watch_options options = {.host = host, .host_name = "n1", .owner = owner, .stop_timeout_ns = 50 * MS,
+                                    .log = {collect, NULL, BASE_LOG_INFO}};
+    struct watch *watch = NULL;
+    assert_int_equal(watch_start(&options, &watch), MANTA_OK);
+    return watch;
+}
+
+/* A child: takes what is handed over, joins, does `act`, ends with its result. */
+static pid_t spawn(uint32_t rank, int (*act)(struct watch *watch))
+{
+    pid_t pid = fork();
+    if (pid) {
+        cards[rank].card.pid = (uint32_t)pid;
+        return pid;
+    }
+    struct link link;
+    char text[300];
+    int fd, value = 0;
+    struct watch *watch = watch_of(WATCH_GUEST);
+    if (handover_take(host, cards, rank, in(5 * SECOND), &link, &fd, text, sizeof text) ||
+        pread(fd, &value, sizeof value, 0) != sizeof value || value != 42 ||
+        watch_adopt(watch, rank, RANKS, &link, cards)) {
+        _exit(90);
+    }
+    int result = act(watch);
+    watch_destroy(watch);
+    _exit(result);
+}
+
+static int listener = -1, segment = -1;
+
+static int set_up(void **state)
+{
+    int value = 42;
+    memset(cards, 0, sizeof cards);
+    said[0] = 0;
+    for (int i = 0; i < RANKS; i++) {
+        card_fill(&cards[i].card, host, NULL, 0);
+        strcpy(cards[i].card.host, "n1");
+    }
+    segment = memfd_create("test", MFD_CLOEXEC);
+    return write(segment, &value, sizeof value) != sizeof value ||
+           handover_listen(&cards[0].card, RANKS, &listener) != MANTA_OK;
+}
+
+static int tear_down(void **state)
+{
+    close(listener);
+    close(segment);
+    return 0;
+}
+
+static struct watch *join(void)
+{
+    struct link links[RANKS];
+    char text[300] = "";
+    struct watch *watch = watch_of(WATCH_GUEST);
+    int code = handover_give(host, listener, cards, RANKS, segment, in(5 * SECOND), links, text, sizeof text);
+    if (code) {
+        print_error("%s\n", text);
+    }
+    assert_int_equal(code, MANTA_OK);
+    assert_int_equal(watch_adopt(watch, 0, RANKS, links, cards), MANTA_OK);
+    return watch;
+}
+
+static void expect_exit(pid_t pid, int code)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), code);
+}
+
+static int await_end(struct watch *watch, uint64_t bound_ns)
+{
+    int code = 0;
+    for (uint64_t end_ns = in(bound_ns); !watch_has_ended(watch, &code) && base_now_ns(host) < end_ns;) {
+        usleep(500);
+    }
+    return code;
+}
+
+static int meet_twice_and_leave(struct watch *watch)
+{
+    char text[300] = "";
+    int first = watch_meet(watch, 0, 5 * SECOND, text, sizeof text);
+    int second = watch_meet(watch, 0, 5 * SECOND, text, sizeof text);
+    watch_leave(watch);
+    return first || second;
+}
+
+static void ranks_meet_and_leave_in_order(void **state)
+{
+    pid_t a = spawn(1, meet_twice_and_leave), b = spawn(2, meet_twice_and_leave);
+    struct watch *watch = join();
+    char text[300] = "";
+    int code;
+    assert_int_equal(watch_meet(watch, 0, 5 * SECOND, text, sizeof text), 0);
+    assert_int_equal(watch_meet(watch, 0, 5 * SECOND, text, sizeof text), 0);
+    expect_exit(a, 0);
+    expect_exit(b, 0);
+    usleep(20000);
+    assert_false(watch_has_ended(watch, &code));
+    assert_string_equal(said, "");
+    watch_leave(watch);
+    watch_destroy(watch);
+}
+
+static int fail_to_start(struct watch *watch)
+{
+    char text[300] = "no disk";
+    int code = watch_meet(watch, 7, 5 * SECOND, text, sizeof text);
+    watch_leave(watch);
+    return code;
+}
+
+static int start_well(struct watch *watch)
+{
+    char text[300] = "";
+    int code = watch_meet(watch, 0, 5 * SECOND, text, sizeof text);
+    watch_leave(watch);
+    return strcmp(text, "no disk") == 0 ? code : 91;
+}
+
+static void failure_of_one_is_every_ones(void **state)
+{
+    pid_t a = spawn(1, start_well), b = spawn(2, fail_to_start);
+    struct watch *watch = join();
+    char text[300] = "";
+    assert_int_equal(watch_meet(watch, 0, 5 * SECOND, text, sizeof text), 7);
+    assert_string_equal(text, "no disk");
+    expect_exit(a, 7);
+    expect_exit(b, 7);
+    watch_leave(watch);
+    watch_destroy(watch);
+}
+
+static int wait_for_the_end(struct watch *watch)
+{
+    return await_end(watch, 5 * SECOND);
+}
+
+static int wait_long(struct watch *watch)
+{
+    sleep(20);
+    return 0;
+}
+
+static void death_is_named_and_ends_all(void **state)
+{
+    pid_t a = spawn(1, wait_for_the_end), b = spawn(2, wait_long);
+    struct watch *watch = join();
+    char expected[100], text[300] = "";
+    kill(b, SIGKILL);
+    assert_int_equal(await_end(watch, 5 * SECOND), 1);
+    expect_exit(a, 1);
+    snprintf(expected, sizeof expected, "rank 2 on n1 (process %d) was killed by signal 9", b);
+    assert_non_null(strstr(said, expected));
+    assert_int_equal(watch_meet(watch, 0, 5 * SECOND, text, sizeof text), MANTA_E_RANK);
+    assert_non_null(strstr(text, expected));
+    waitpid(b, NULL, 0);
+    watch_destroy(watch);
+}
+
+static int end_early(struct watch *watch)
+{
+    _exit(3);
+}
+
+static void end_without_leaving_is_a_death(void **state)
+{
+    pid_t a = spawn(1, wait_for_the_end), b = spawn(2, end_early);
+    struct watch *watch = join();
+    assert_int_equal(await_end(watch, 5 * SECOND), 1);
+    expect_exit(a, 1);
+    expect_exit(b, 3);
+    assert_non_null(strstr(said, "rank 2 on n1"));
+    watch_destroy(watch);
+}
+
+static void signal_ends_the_job_everywhere(void **state)
+{
+    pid_t a = spawn(1, wait_for_the_end), b = spawn(2, wait_for_the_end);
+    struct watch *watch = join();
+    uint64_t bits = WATCH_SIGNAL_END;
+    char text[300] = "";
+    assert_int_equal(write(watch_signal_fd(watch), &bits, sizeof bits), sizeof bits);
+    assert_int_equal(await_end(watch, 5 * SECOND), 143);
+    assert_int_equal(watch_meet(watch, 0, SECOND, text, sizeof text), MANTA_E_SHUTDOWN);
+    expect_exit(a, 143);
+    expect_exit(b, 143);
+    watch_destroy(watch);
+}
+
+static void meeting_in_vain_times_out(void **state)
+{
+    pid_t a = spawn(1, wait_long), b = spawn(2, wait_long);
+    struct watch *watch = join();
+    char text[300] = "";
+    assert_int_equal(watch_meet(watch, 0, 30 * MS, text, sizeof text), MANTA_E_TIMEOUT);
+    watch_leave(watch);
+    watch_destroy(watch);
+    kill(a, SIGKILL);
+    kill(b, SIGKILL);
+    waitpid(a, NULL, 0);
+    waitpid(b, NULL, 0);
+}
+
+static void owner_of_the_process_ends_it_by_force(void **state)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        uint64_t bits = WATCH_SIGNAL_END;
+        struct watch *watch = watch_of(WATCH_OWN_PROCESS);
+        _exit(write(watch_signal_fd(watch), &bits, sizeof bits) != sizeof bits || sleep(20));
+    }
+    expect_exit(pid, 143);
+}
+
+/* Knows the name, not the secret; the second one not even what to say. */
+static int call_as_a_stranger(bool says_hello)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "manta-%016llx%016llx",
+                          (unsigned long long)cards[0].card.socket_name[0],
+                          (unsigned long long)cards[0].card.socket_name[1]);
+    struct {
+        uint64_t magic;
+        uint32_t rank, reserved;
+        uint8_t secret[32];
+    } hello = {UINT64_C(0x6d616e746168656c), 1, 0, {1, 2, 3}};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address,
+                             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)), 0);
+    if (says_hello) {
+        assert_int_equal(send(fd, &hello, sizeof hello, 0), sizeof hello);
+    }
+    return fd;
+}
+
+static void strangers_get_nothing_and_hold_up_nobody(void **state)
+{
+    int liar = call_as_a_stranger(true), mute = call_as_a_stranger(false);
+    pid_t a = spawn(1, meet_twice_and_leave), b = spawn(2, meet_twice_and_leave);
+    struct watch *watch = join();
+    char text[300] = "", byte;
+    assert_int_equal(watch_meet(watch, 0, 5 * SECOND, text, sizeof text), 0);
+    assert_int_equal(watch_meet(watch, 0, 5 * SECOND, text, sizeof text), 0);
+    ssize_t got = recv(liar, &byte, 1, MSG_DONTWAIT);
+    assert_true(got == 0 || (got < 0 && errno == ECONNRESET));
+    close(liar);
+    close(mute);
+    expect_exit(a, 0);
+    expect_exit(b, 0);
+    watch_leave(watch);
+    watch_destroy(watch);
+}
+
+static void death_before_the_call_is_noticed_at_once(void **state)
+{
+    struct link links[RANKS];
+    char text[300] = "";
+    pid_t a = fork();
+    if (a == 0) {
+        _exit(0);
+    }
+    cards[1].card.pid = (uint32_t)a;
+    pid_t b = spawn(2, wait_long);
+    uint64_t start_ns = base_now_ns(host);
+    assert_int_equal(handover_give(host, listener, cards, RANKS, segment, in(20 * SECOND), links, text, sizeof text),
+                     MANTA_E_LAUNCH);
+    assert_true(base_now_ns(host) - start_ns < 10 * SECOND);
+    assert_non_null(strstr(text, "rank 1 on n1"));
+    waitpid(a, NULL, 0);
+    kill(b, SIGKILL);
+    waitpid(b, NULL, 0);
+}
+
+static void giver_and_taker_give_up_in_time(void **state)
+{
+    struct link links[RANKS], link;
+    char text[300] = "";
+    int fd;
+    cards[1].card.pid = cards[2].card.pid = (uint32_t)getpid();
+    assert_int_equal(handover_give(host, listener, cards, RANKS, segment, in(30 * MS), links, text, sizeof text),
+                     MANTA_E_LAUNCH);
+    assert_non_null(strstr(text, "rank 1"));
+    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fd, text, sizeof text), MANTA_E_LAUNCH);
+    cards[0].card.socket_name[0]++;
+    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fd, text, sizeof text), MANTA_E_LAUNCH);
+    assert_non_null(strstr(text, "cannot reach rank 0"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(ranks_meet_and_leave_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failure_of_one_is_every_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(death_is_named_and_ends_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(end_without_leaving_is_a_death, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(signal_ends_the_job_everywhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(meeting_in_vain_times_out, set_up, tear_down),
+        cmocka_unit_test(owner_of_the_process_ends_it_by_force),
+        cmocka_unit_test_setup_teardown(strangers_get_nothing_and_hold_up_nobody, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(death_before_the_call_is_noticed_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(giver_and_taker_give_up_in_time, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
