@@ -36,6 +36,8 @@
 #include <unistd.h>
 
 #define NS_PER_S UINT64_C(1000000000)
+/* As below pooled stacks: a page is jumped over by a function with a large frame. */
+#define GUARD_BYTES ((size_t)64 << 10)
 
 enum token { TOKEN_NONE, TOKEN_LEFT, TOKEN_SLEEPER };
 
@@ -138,6 +140,7 @@ static int create(pthread_t *ret_thread, const struct base_thread_options *optio
         return ENOMEM;
     }
     set_stack(&attributes, options->stack_bytes);
+    pthread_attr_setguardsize(&attributes, GUARD_BYTES);
     bool bound = bind && set_affinity(&attributes, options);
     int result = pthread_create(ret_thread, &attributes, thread_main, start);
     pthread_attr_destroy(&attributes);

@@ -14,7 +14,9 @@ struct map {
     uint32_t element_bytes;
     uint8_t *values;
     uint64_t *is_done;          /* bit by index */
-    struct base_map failed;     /* index -> manta_error */
+    uint64_t *is_failed;        /* bit by index; the same block */
+    uint64_t failures;
+    struct base_map failed;     /* index -> manta_error, where there was memory for it */
     struct base_map watchers;   /* index -> list of watch */
     struct base_map retries;    /* index -> times it was tried again */
     struct base_list returned;  /* ranges to be leased again */

@@ -43,6 +43,13 @@ struct message_register {
 };
 enum register_what { REGISTER_OWNER, REGISTER_GONE, REGISTER_GIVEN_UP };
 
+/* ---- Between recover.c, settle.c and takeover.c */
+void recover_send_register(struct rank *rank, uint64_t id, uint32_t home, enum register_what what);
+void recover_drop_orphan(struct rank *rank, struct run *run);
+/* Registers everything borrowed here because of a death, and says so when all is acknowledged. */
+void recover_settle(struct rank *rank, uint32_t dead);
+void recover_settle_with(struct rank *rank, struct borrow *borrow);
+
 uint32_t recover_home(const struct rank *rank, uint64_t id);
 /* An offer has reached the rank that runs the parent again. */
 void recover_take_offer(struct rank *rank, struct scope *scope, uint32_t position,

@@ -132,6 +132,7 @@ static int exchange(struct process *process)
     }
     int code = process->boot.allgather(&page, sizeof page, process->cards, time_left_ns(process));
     if (code != MANTA_OK) {
+        process->has_boot = false; /* its end is collective, and somebody is missing */
         return fail(process, code, "the ranks did not find each other in time (MANTA_LAUNCH_TIMEOUT)");
     }
     code = cards_check(process->cards, process->size, &differs, reason, sizeof reason);
@@ -410,6 +411,7 @@ int process_end(struct process *process, int code)
     leave_core(process);
     if (watch_has_ended(process->watch, &ended)) {
         code = ended;
+        process->has_boot = false; /* its end is collective, and somebody may be missing */
     }
     free_process(process);
     return code;

@@ -1,0 +1,350 @@
+/*
+ * A parent that runs again, and what survived of its earlier run.
+ *
+ * Before a run that may have had an earlier one starts, its rank registers at the home of its id and is told of orphaned
+ * children (offers). Each submission then looks whether its position was offered: with the same digest the orphan is
+ * adopted. If an earlier run is still on this very rank, it goes on for the new owner (twin); if only its scope is left,
+ * the new run submits into the same records. Holders that ask for a position not yet reached wait for it.
+ */
+#include "core/dispatch.h"
+#include "core/exec.h"
+#include "core/map.h"
+#include "core/message.h"
+#include "core/recover.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "core/task.h"
+
+#include <stdio.h>
+
+/* An orphan that waits for the parent to submit its position again. */
+struct offer {
+    struct base_list link;
+    uint32_t position;
+    struct message_offer message;
+};
+
+/* A holder's request for a position not yet submitted again. */
+struct lookup {
+    struct base_list link;
+    struct wire_header header;
+    uint32_t from, size;
+    uint8_t message[sizeof(struct message_hold)];
+};
+
+/* An earlier run of the same task that is still on this rank. */
+static struct run *find_twin(struct rank *rank, const struct run *run)
+{
+    for (uint32_t i = 1; i < rank->runs.fresh; i++) {
+        struct run *other = base_slab_at(&rank->runs, i);
+        if (other != run && other->id == run->id && other->index == i && !other->map_count) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+/* The earlier run goes on for the new owner. */
+static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, uint32_t token, uint8_t attempt)
+{
+    struct peer *peer = peer_get(rank, owner);
+    base_list_remove(&run->owned);
+    if (peer && owner != rank->number) {
+        base_list_push_back(&peer->runs, &run->owned);
+    }
+    run->is_orphan = run->is_dismissed = run->is_credited = 0;
+    run->owner = owner;
+    run->token = token;
+    run->attempt = attempt;
+    if (run->scope) {
+        run->scope->owner = owner;
+        run->scope->owner_token = token;
+    }
+    if (run->state == RUN_FINISHED) {
+        exec_send_result(rank, run);
+    }
+}
+
+/*
+ * Two ranks run the same parent for a while, because one of them has not heard yet that it was given up. Both may want
+ * the same child from here: the later one gets the run, the other places its task again and will find the result.
+ */
+static void displace_owner(struct rank *rank, struct run *run)
+{
+    struct message_result result = {.flags = RESULT_DISPLACED | (run->is_credited ? RESULT_CREDITED : 0)};
+    struct wire_header about = {.parent = run->parent, .position = run->position, .token = run->token,
+                                .attempt = run->attempt};
+    if (run->is_orphan || run->state == RUN_FINISHED) {
+        return;
+    }
+    if (run->task) {
+        if (!run->is_credited) {
+            dispatch_credit(rank, rank->number, true);
+        }
+        task_place_again(rank, run->task);
+        run->task = NULL;
+    } else if (!rank->down[run->owner]) {
+        message_send(rank, run->owner, MESSAGE_RESULT, about, &result, sizeof result);
+    }
+}
+
+/* The scope of an earlier run that has ended, with children alive, becomes the new run's: it submits into the same records. */
+static void inherit_scope(struct scope *scope, struct run *run)
+{
+    run->scope = scope;
+    scope->run = run;
+    scope->owner = run->owner;
+    scope->owner_token = run->token;
+    scope->is_ended = scope->told_owner = 0;
+    scope->next_position = 0;
+}
+
+bool recover_takes_over(struct rank *rank, struct run *run)
+{
+    struct run *twin = run->map_count ? NULL : find_twin(rank, run);
+    if (run->map_count) {
+        return false;
+    }
+    if (twin) {
+        displace_owner(rank, twin);
+        twin->task = run->task;
+        if (run->task) {
+            run->task->run = twin;
+        }
+        uint32_t owner = run->owner, token = run->token;
+        uint8_t attempt = run->attempt;
+        exec_run_free(rank, run);
+        replace_owner(rank, twin, owner, token, attempt);
+        return true;
+    }
+    struct scope *scope = scope_find(rank, run->id);
+    if (scope) {
+        inherit_scope(scope, run);
+    } else {
+        scope = scope_of_run(rank, run);
+    }
+    if (!scope || scope_make_findable(rank, scope) != 0) {
+        return false;
+    }
+    if (scope->is_taken_over && scope->home != recover_home(rank, run->id)) {
+        recover_send_register(rank, scope->id, scope->home, REGISTER_GONE);
+    }
+    scope->is_taken_over = 1;
+    scope->lost_on = run->lost_on;
+    scope->deaths = run->deaths;
+    scope->home = recover_home(rank, run->id);
+    run->state = RUN_REGISTERING;
+    recover_send_register(rank, run->id, scope->home, REGISTER_OWNER);
+    return true;
+}
+
+void recover_on_registered(struct rank *rank, uint32_t from, const struct wire_header *header,
+                           struct wire_reader *body)
+{
+    struct scope *scope = scope_find(rank, header->parent);
+    if (scope && scope->run && scope->run->state == RUN_REGISTERING) {
+        exec_queue(rank, scope->run);
+    }
+}
+
+static void answer_offer(struct rank *rank, uint64_t parent, uint32_t position, const struct message_offer *offer,
+                         struct task *task)
+{
+    struct wire_header about = {.parent = parent, .position = position, .token = task ? task->index : 0,
+                                .attempt = task ? task->attempt : 0};
+    if (!rank->down[offer->runner]) {
+        message_send(rank, offer->runner, MESSAGE_ADOPT, about, &offer->run_token, sizeof offer->run_token);
+    }
+}
+
+void recover_take_offer(struct rank *rank, struct scope *scope, uint32_t position,
+                        const struct message_offer *message)
+{
+    struct offer *offer = position >= scope->next_position ? base_alloc(sizeof *offer) : NULL;
+    if (!offer) {
+        answer_offer(rank, scope->id, position, message, NULL);
+    } else {
+        offer->position = position;
+        offer->message = *message;
+        base_list_push_back(&scope->offers, &offer->link);
+    }
+}
+
+static struct offer *find_offer(struct scope *scope, uint32_t position)
+{
+    BASE_LIST_EACH(&scope->offers, link)
+    {
+        struct offer *offer = MT_CONTAINER(link, struct offer, link);
+        if (offer->position == position) {
+            return offer;
+        }
+    }
+    return NULL;
+}
+
+static void drop_offer(struct offer *offer)
+{
+    base_list_remove(&offer->link);
+    base_free(offer);
+}
+
+static void replay_lookups(struct rank *rank, struct scope *scope, const struct task *task)
+{
+    BASE_LIST_EACH(&scope->lookups, link)
+    {
+        struct lookup *lookup = MT_CONTAINER(link, struct lookup, link);
+        if (lookup->header.position - task->position >= task->outputs) {
+            continue;
+        }
+        struct wire_reader reader = wire_reader_init(lookup->message, lookup->size);
+        base_list_remove(&lookup->link);
+        (lookup->header.kind == MESSAGE_HOLD ? object_on_hold : object_on_ask)(rank, lookup->from, &lookup->header,
+                                                                              &reader);
+        base_free(lookup);
+    }
+}
+
+bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
+{
+    struct offer *offer = find_offer(scope, task->position);
+    bool is_adopted = false;
+    while (offer) {
+        const struct message_offer message = offer->message;
+        drop_offer(offer);
+        if (message.digest != task_digest(task)) {
+            answer_offer(rank, scope->id, task->position, &message, NULL);
+            if (task_get_extra(task)) {
+                task->extra->diverged_function = message.function;
+                task->flags |= TASK_DIVERGED;
+            }
+        } else if (!is_adopted && !rank->down[message.runner] && dispatch_adopted(rank, task, message.runner)) {
+            answer_offer(rank, scope->id, task->position, &message, task);
+            rank->stats.adopted++;
+            is_adopted = true;
+        } else {
+            answer_offer(rank, scope->id, task->position, &message, NULL);
+        }
+        offer = find_offer(scope, task->position);
+    }
+    replay_lookups(rank, scope, task);
+    return is_adopted;
+}
+
+static struct run *find_orphan(struct rank *rank, const struct wire_header *header, uint32_t token)
+{
+    if (!base_slab_is_known(&rank->runs, token)) {
+        return NULL;
+    }
+    struct run *run = base_slab_at(&rank->runs, token);
+    bool fits = run->index == token && run->is_orphan && run->parent == header->parent &&
+                run->position == header->position && !run->is_dismissed;
+    return fits ? run : NULL;
+}
+
+void recover_on_adopt(struct rank *rank, uint32_t from, const struct wire_header *header,
+                      struct wire_reader *body)
+{
+    struct run *run = find_orphan(rank, header, wire_get_u32(body));
+    struct peer *peer = peer_get(rank, from);
+    if (!run && header->token) {
+        struct message_result gone = {.flags = RESULT_DISPLACED};
+        message_send(rank, from, MESSAGE_RESULT, *header, &gone, sizeof gone);
+    }
+    if (!run || !peer) {
+        return;
+    }
+    if (!header->token) {
+        recover_drop_orphan(rank, run);
+        return;
+    }
+    if (from == rank->number) {
+        run->task = base_slab_at(&rank->tasks, header->token);
+        run->task->run = run;
+    }
+    replace_owner(rank, run, from, header->token, header->attempt);
+}
+
+/* ---- Requests of holders ---------------------------------------------------------------------------------------------- */
+
+bool recover_park_request(struct rank *rank, uint32_t from, const struct wire_header *header,
+                          const void *message, size_t size)
+{
+    struct scope *scope = scope_find(rank, header->parent);
+    struct lookup *lookup;
+    if (!scope || !scope->is_taken_over || scope->is_ended || header->position < scope->next_position ||
+        size > sizeof lookup->message || !(lookup = base_alloc(sizeof *lookup))) {
+        return false;
+    }
+    lookup->header = *header;
+    lookup->from = from;
+    lookup->size = (uint32_t)size;
+    memcpy(lookup->message, message, size);
+    base_list_push_back(&scope->lookups, &lookup->link);
+    return true;
+}
+
+void recover_fail_lookups(struct rank *rank, struct scope *scope)
+{
+    struct base_list *link;
+    while ((link = base_list_pop_front(&scope->lookups))) {
+        struct lookup *lookup = MT_CONTAINER(link, struct lookup, link);
+        manta_ref ref = {lookup->header.parent, lookup->header.position, rank->number};
+        struct message_hold hold;
+        memcpy(&hold, lookup->message, sizeof hold);
+        if (lookup->header.kind == MESSAGE_ASK) {
+            answer_lost(rank, lookup->from, ref);
+        } else if (hold.want_ack) {
+            message_send(rank, lookup->from, MESSAGE_HELD, lookup->header, NULL, 0);
+        }
+        base_free(lookup);
+    }
+    while ((link = base_list_pop_front(&scope->offers))) {
+        struct offer *offer = MT_CONTAINER(link, struct offer, link);
+        answer_offer(rank, scope->id, offer->position, &offer->message, NULL);
+        base_free(offer);
+    }
+}
+
+void recover_forget_scope(struct rank *rank, struct scope *scope)
+{
+    recover_fail_lookups(rank, scope);
+    if (scope->is_taken_over) {
+        recover_send_register(rank, scope->id, scope->home, REGISTER_GONE);
+    }
+}
+
+bool recover_is_diverged(const struct task *task)
+{
+    return task->flags & TASK_DIVERGED;
+}
+
+void recover_diverged_error(struct rank *rank, const struct task *task, manta_error *ret_error)
+{
+    const manta_function *before = registry_find(task->extra->diverged_function);
+    *ret_error = (manta_error){.code = MANTA_E_DIVERGED, .rank = rank->number};
+    task_describe(task, ret_error);
+    snprintf(ret_error->host, sizeof ret_error->host, "%s", rank->options.host_name);
+    snprintf(ret_error->text, sizeof ret_error->text,
+             "the lost run of the parent submitted %.30s (%.30s:%u) here, its re-execution %.30s; it must submit "
+             "the same again",
+             before ? before->name : "an unknown task", before ? before->file : "?", before ? before->line : 0,
+             task->function->name);
+}
+
+struct task *recover_resubmit(struct rank *rank, struct scope *scope, const manta_function *function)
+{
+    struct target target = {.element = -1};
+    if (!scope_resolve(rank, scope, scope->next_position, &target)) {
+        return NULL;
+    }
+    struct task *task = object_task(target.object);
+    if (task->position != scope->next_position || task->function != function || task->flags & TASK_HELD) {
+        return NULL;
+    }
+    task->flags |= TASK_HELD;
+    task->dropped = 0;
+    object_hold(&task->object);
+    recover_grace(rank, scope, task);
+    scope->next_position += task->flags & TASK_IS_MAP ? (uint32_t)task->map->count + 1 : task->outputs;
+    return task;
+}
