@@ -76,12 +76,22 @@ static uint8_t *make_args(struct run *run, size_t size)
     return run->args;
 }
 
+/* The place that the task has taken is given back. */
+static MT_COLD struct run *fail_local(struct rank *rank, struct task *task, struct run *run)
+{
+    if (run) {
+        exec_run_free(rank, run);
+    }
+    task_fail(rank, task, MANTA_E_NOMEM, "no memory to run the task");
+    dispatch_credit(rank, rank->number, false);
+    return NULL;
+}
+
 struct run *exec_make_local(struct rank *rank, struct task *task)
 {
     struct run *run = exec_run_alloc(rank, task->function);
     if (!run) {
-        task_fail(rank, task, MANTA_E_NOMEM, "no memory to run the task");
-        return NULL;
+        return fail_local(rank, task, NULL);
     }
     run->id = task_id(task);
     run->parent = task->parent;
@@ -101,9 +111,7 @@ struct run *exec_make_local(struct rank *rank, struct task *task)
     if (function_info(task->function)->inputs_awaited) {
         uint8_t *args = make_args(run, dispatch_resolve(rank, task, NULL));
         if (!args) {
-            exec_run_free(rank, run);
-            task_fail(rank, task, MANTA_E_NOMEM, "no memory for the arguments' values");
-            return NULL;
+            return fail_local(rank, task, run);
         }
         dispatch_resolve(rank, task, args);
     } else {

@@ -64,6 +64,15 @@ static bool is_busy(const struct rank *rank)
     return rank->tasks.live || rank->runs.live || rank->borrows.count;
 }
 
+static struct message_quiet look(struct rank *rank, uint64_t round)
+{
+    drop_orphans(rank);
+    dispatch_pump(rank);
+    dispatch_flush(rank);
+    return (struct message_quiet){.round = round, .sent = rank->counted_sent, .received = rank->counted_received,
+                                  .busy = is_busy(rank)};
+}
+
 void finish_on_quiet(struct rank *rank, uint32_t from, const struct wire_header *header,
                      struct wire_reader *body)
 {
@@ -73,11 +82,7 @@ void finish_on_quiet(struct rank *rank, uint32_t from, const struct wire_header 
         return;
     }
     memcpy(&question, bytes, sizeof question);
-    drop_orphans(rank);
-    dispatch_pump(rank);
-    dispatch_flush(rank);
-    struct message_quiet answer = {.round = question.round, .sent = rank->counted_sent,
-                                   .received = rank->counted_received, .busy = is_busy(rank)};
+    struct message_quiet answer = look(rank, question.round);
     message_send(rank, from, MESSAGE_QUIET_ANSWER, *header, &answer, sizeof answer);
 }
 
@@ -117,7 +122,7 @@ static void send_all(struct rank *rank, enum message_kind kind, const struct mes
 {
     rank->quiet.asked = 0;
     for (uint32_t i = 0; i < rank->size; i++) {
-        if (!rank->down[i] && (kind == MESSAGE_QUIET || i != rank->number)) {
+        if (!rank->down[i] && i != rank->number) {
             rank->quiet.asked++;
             message_send(rank, i, kind, (struct wire_header){0}, message, sizeof *message);
         }
@@ -140,8 +145,11 @@ static bool ask_round(struct rank *rank)
     uint64_t spin_until = 0, last_sent = quiet->sent, last_received = quiet->received;
     bool was_busy = quiet->busy;
     struct message_quiet question = {.round = ++quiet->round};
-    quiet->answers = quiet->sent = quiet->received = 0;
-    quiet->busy = 0;
+    struct message_quiet own = look(rank, quiet->round); /* not by message: it must be had without memory too */
+    quiet->answers = 0;
+    quiet->sent = own.sent;
+    quiet->received = own.received;
+    quiet->busy = own.busy != 0;
     send_all(rank, MESSAGE_QUIET, &question);
     while (quiet->answers < quiet->asked && !rank->is_stopped) {
         uint32_t asked = quiet->asked;

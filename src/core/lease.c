@@ -27,7 +27,8 @@ struct lease_results {
     uint32_t element_bytes;
     uint32_t tick;              /* when it was begun */
     struct failed_element *failed, **failed_end;
-    uint32_t failures;
+    uint32_t failures, bare_count;
+    uint64_t bare[CHUNK_ELEMENTS / 64]; /* bit by element: it failed, and there was no memory for a record */
     uint8_t values[];
 };
 
@@ -48,7 +49,8 @@ static void next_chunk(struct rank *rank, struct lease_results *results, uint64_
     results->tick = atomic_load_explicit(&rank->ticks, memory_order_relaxed);
     results->failed = NULL;
     results->failed_end = &results->failed;
-    results->failures = 0;
+    results->failures = results->bare_count = 0;
+    memset(results->bare, 0, sizeof results->bare);
 }
 
 struct lease_results *map_results_begin(struct rank *rank, struct run *run)
@@ -68,12 +70,15 @@ struct lease_results *map_results_begin(struct rank *rank, struct run *run)
 static void add_failure(struct lease_results *results, uint64_t index, const manta_error *error)
 {
     struct failed_element *failed = base_alloc(sizeof *failed);
+    results->failures++;
     if (failed) {
         failed->index = index;
         failed->error = error ? *error : out_of_memory;
         *results->failed_end = failed;
         results->failed_end = &failed->next;
-        results->failures++;
+    } else {
+        results->bare[results->count / 64] |= UINT64_C(1) << (results->count % 64);
+        results->bare_count++;
     }
 }
 
@@ -98,11 +103,19 @@ bool map_results_add(struct rank *rank, struct run *run, struct lease_results *r
 static size_t chunk_bytes(const struct lease_results *results)
 {
     size_t size = sizeof(struct message_result) + sizeof(struct message_lease) + 4 +
-                  results->count * results->element_bytes;
+                  results->count * results->element_bytes +
+                  results->bare_count * (8 + wire_error_bytes(&out_of_memory));
     for (struct failed_element *failed = results->failed; failed; failed = failed->next) {
         size += 8 + wire_error_bytes(&failed->error);
     }
     return size;
+}
+
+static uint8_t *write_failure(uint8_t *out, uint64_t index, const manta_error *error)
+{
+    wire_put_u64(&out, index);
+    wire_error_write(error, out);
+    return out + wire_error_bytes(error);
 }
 
 static void write_chunk(const struct lease_results *results, uint8_t *out)
@@ -111,10 +124,14 @@ static void write_chunk(const struct lease_results *results, uint8_t *out)
     wire_put_bytes(&out, &chunk, sizeof chunk);
     wire_put_u32(&out, results->failures);
     wire_put_bytes(&out, results->values, results->count * results->element_bytes);
-    for (struct failed_element *failed = results->failed; failed; failed = failed->next) {
-        wire_put_u64(&out, failed->index);
-        wire_error_write(&failed->error, out);
-        out += wire_error_bytes(&failed->error);
+    const struct failed_element *failed = results->failed;
+    for (uint64_t i = 0; results->failures && i < results->count; i++) {
+        if (failed && failed->index == results->begin + i) {
+            out = write_failure(out, failed->index, &failed->error);
+            failed = failed->next;
+        } else if (results->bare[i / 64] >> (i % 64) & 1) {
+            out = write_failure(out, results->begin + i, &out_of_memory);
+        }
     }
 }
 
@@ -149,6 +166,8 @@ static void give_chunk(struct rank *rank, struct run *run, const struct lease_re
         write_chunk(results, bytes);
         map_on_result(rank, run->task, rank->number, &result, &reader);
         base_free(bytes);
+    } else {
+        map_lose_chunk(rank, run->task, results->begin, results->count);
     }
 }
 
@@ -195,6 +214,10 @@ static void fail_lease(struct rank *rank, struct run *run, int code)
     }
     if (results) {
         map_results_end(rank, run, results);
+    } else if (run->task) {
+        map_lose_chunk(rank, run->task, run->map_begin, run->map_count);
+    } else {
+        comm_mark_down(rank->comm, run->owner); /* as when there is no memory for a message */
     }
 }
 

@@ -419,6 +419,17 @@ static void take_chunk(struct rank *rank, struct task *task, struct message_leas
     base_free(error);
 }
 
+static void end_chunk(struct rank *rank, struct task *task, struct range *lease, uint64_t count)
+{
+    lease->done += count;
+    if (lease->done >= lease->count) {
+        base_list_remove(&lease->link);
+        base_free(lease);
+    }
+    enqueue(rank, task);
+    finish_if_done(rank, task);
+}
+
 void map_on_result(struct rank *rank, struct task *task, uint32_t from, const struct message_result *result,
                    struct wire_reader *body)
 {
@@ -437,14 +448,22 @@ void map_on_result(struct rank *rank, struct task *task, uint32_t from, const st
         enqueue(rank, task);
     } else if (lease && chunk.count <= lease->count) {
         take_chunk(rank, task, chunk, body);
-        lease->done += chunk.count;
-        if (lease->done >= lease->count) {
-            base_list_remove(&lease->link);
-            base_free(lease);
-        }
-        enqueue(rank, task);
-        finish_if_done(rank, task);
+        end_chunk(rank, task, lease, chunk.count);
     }
+    object_drop(rank, &task->object);
+}
+
+void map_lose_chunk(struct rank *rank, struct task *task, uint64_t begin, uint64_t count)
+{
+    struct range *lease = task->object.is_done ? NULL : find_lease(task->map, rank->number, begin);
+    if (!lease) {
+        return;
+    }
+    object_hold(&task->object);
+    for (uint64_t i = begin; i < begin + count; i++) {
+        take_element(rank, task, i, NULL, &out_of_memory);
+    }
+    end_chunk(rank, task, lease, count);
     object_drop(rank, &task->object);
 }
 

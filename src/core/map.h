@@ -35,6 +35,8 @@ void map_close(struct rank *rank, struct task *task, int code, const manta_error
 void map_lease(struct rank *rank, struct peer *peer, struct task *task);
 void map_on_result(struct rank *rank, struct task *task, uint32_t from, const struct message_result *result,
                    struct wire_reader *body);
+/* Results of this rank that there was no memory to hand over: those runs fail. */
+void map_lose_chunk(struct rank *rank, struct task *task, uint64_t begin, uint64_t count);
 void map_cancel(struct rank *rank, struct task *task);
 void map_rank_lost(struct rank *rank, struct task *task, uint32_t where);
 

@@ -51,8 +51,10 @@ static void *load_beside(const char *subdirectory)
     }
     const char *slash = strrchr(self.dli_fname, '/');
     int length = slash ? (int)(slash - self.dli_fname) + 1 : 0;
-    int written = snprintf(path, sizeof path, "%.*s%s" PLUGIN_FILE, length, self.dli_fname, subdirectory);
-    return written < PATH_MAX && access(path, R_OK) == 0 ? dlopen(path, RTLD_NOW | RTLD_GLOBAL) : NULL;
+    int written =
+        snprintf(path, sizeof path, "%.*s%s" PLUGIN_FILE, length, self.dli_fname, subdirectory);
+    return written < PATH_MAX && access(path, R_OK) == 0 ? dlopen(path, RTLD_NOW | RTLD_GLOBAL)
+                                                         : NULL;
 }
 
 static void *load(void)
@@ -72,29 +74,31 @@ static const struct mpi_plugin *find_plugin(char *text, size_t text_size)
     const struct mpi_plugin *plugin = library ? dlsym(library, MPI_PLUGIN_SYMBOL) : NULL;
     if (!plugin) {
         const char *reason = dlerror();
-        snprintf(text, text_size, "cannot load " PLUGIN_FILE " (%s): build Manta with MPI or set MANTA_MPI_LIBRARY",
+        snprintf(text, text_size,
+                 "cannot load " PLUGIN_FILE " (%s): build Manta with MPI or set MANTA_MPI_LIBRARY",
                  reason ? reason : "it has no " MPI_PLUGIN_SYMBOL);
         return NULL;
     }
     if (plugin->version != MPI_PLUGIN_VERSION) {
-        snprintf(text, text_size, PLUGIN_FILE " is of another version (%u, not %d): install both from one build",
+        snprintf(text, text_size,
+                 PLUGIN_FILE " is of another version (%u, not %d): install both from one build",
                  plugin->version, MPI_PLUGIN_VERSION);
         return NULL;
     }
     return plugin;
 }
 
-int boot_open_mpi(const struct launcher *launcher, enum boot_use use, struct boot *ret_boot, char *text,
-                  size_t text_size)
+int boot_open_mpi(const struct launcher *launcher, enum boot_use use, struct boot *ret_boot,
+                  char *text, size_t text_size)
 {
     struct boot boot;
     const struct mpi_plugin *plugin = find_plugin(text, text_size);
-    if (!plugin || (!boot_has_live_mpi() && !launcher_suits(launcher, plugin->is_open_mpi, plugin->library, text,
-                                                            text_size))) {
+    if (!plugin || (!boot_has_live_mpi() && !launcher_suits(launcher, plugin->is_open_mpi,
+                                                            plugin->library, text, text_size))) {
         return MANTA_E_LAUNCH;
     }
-    int code = plugin->start(use == BOOT_USE_KEPT ? MPI_USE_KEPT : MPI_USE_BRIEF, &boot.rank, &boot.size, text,
-                             text_size);
+    int code = plugin->start(use == BOOT_USE_KEPT ? MPI_USE_KEPT : MPI_USE_BRIEF, &boot.rank,
+                             &boot.size, text, text_size);
     if (code != MANTA_OK) {
         return code;
     }

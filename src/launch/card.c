@@ -1,3 +1,9 @@
+/*
+ * Cards are compared by every rank in the same way, against rank 0's, so all come to the same verdict
+ * without another exchange. The split of cores is computed from the cards too: each rank knows the
+ * place of every other one, hence whether the node is crowded. O(ranks^2) comparisons of one word,
+ * once per job and node.
+ */
 #include "launch/card.h"
 
 #include "core/registry.h"
@@ -10,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LIBRARY_VERSION (MANTA_VERSION_MAJOR * 1000000u + MANTA_VERSION_MINOR * 1000u + MANTA_VERSION_PATCH)
+#define LIBRARY_VERSION                                                                            \
+    (MANTA_VERSION_MAJOR * 1000000u + MANTA_VERSION_MINOR * 1000u + MANTA_VERSION_PATCH)
 
 static uint64_t digest(const char *text)
 {
@@ -27,7 +34,8 @@ static uint64_t read_pid_space(void)
     return stat("/proc/self/ns/pid", &space) == 0 ? (uint64_t)space.st_ino : 0;
 }
 
-void card_fill(struct card *card, const struct base_host *host, const struct topo *topo, uint32_t workers)
+void card_fill(struct card *card, const struct base_host *host, const struct topo *topo,
+               uint32_t workers)
 {
     card->magic = CARD_MAGIC;
     card->byte_order = CARD_ORDER;
@@ -57,24 +65,28 @@ static void write_version(const struct card *card, char *text, size_t size)
              card->pointer_bytes * 8);
 }
 
-static int check_version(const struct card *first, const struct card *other, uint32_t rank, char *text, size_t size)
+static int check_version(const struct card *first, const struct card *other, uint32_t rank,
+                         char *text, size_t size)
 {
     char ours[64], theirs[64];
     if (other->magic != CARD_MAGIC || other->byte_order != first->byte_order) {
         snprintf(text, size, "rank %u speaks another byte order or is no Manta program", rank);
         return MANTA_E_VERSION;
     }
-    if (other->library_version == first->library_version && other->wire_version == first->wire_version &&
+    if (other->library_version == first->library_version &&
+        other->wire_version == first->wire_version &&
         other->pointer_bytes == first->pointer_bytes) {
         return MANTA_OK;
     }
     write_version(first, ours, sizeof ours);
     write_version(other, theirs, sizeof theirs);
-    snprintf(text, size, "rank 0 runs Manta %s, rank %u runs %s: install one version everywhere", ours, rank, theirs);
+    snprintf(text, size, "rank 0 runs Manta %s, rank %u runs %s: install one version everywhere",
+             ours, rank, theirs);
     return MANTA_E_VERSION;
 }
 
-static int check_one(const struct card *first, const struct card *other, uint32_t rank, char *text, size_t size)
+static int check_one(const struct card *first, const struct card *other, uint32_t rank, char *text,
+                     size_t size)
 {
     int code = check_version(first, other, rank, text, size);
     if (code != MANTA_OK) {
@@ -86,17 +98,18 @@ static int check_one(const struct card *first, const struct card *other, uint32_
         return other->code;
     }
     if (strncmp(first->host, other->host, sizeof first->host) != 0) {
-        snprintf(text, size,
-                 "rank 0 is on %.*s and rank %u on %.*s: this build has no transport between hosts yet; "
-                 "start all ranks on one host (srun -N 1, mpirun --host localhost:N)",
-                 MANTA_ERROR_HOST_MAX - 1, first->host, rank, MANTA_ERROR_HOST_MAX - 1, other->host);
+        snprintf(
+            text, size,
+            "rank 0 is on %.*s and rank %u on %.*s: this build has no transport between hosts yet; "
+            "start all ranks on one host (srun -N 1, mpirun --host localhost:N)",
+            MANTA_ERROR_HOST_MAX - 1, first->host, rank, MANTA_ERROR_HOST_MAX - 1, other->host);
         return MANTA_E_LAUNCH;
     }
     return MANTA_OK;
 }
 
-int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_functions_differ, char *text,
-                size_t text_size)
+int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_functions_differ,
+                char *text, size_t text_size)
 {
     uint32_t differs = 0;
     for (uint32_t rank = 0; rank < size; rank++) {
@@ -112,7 +125,8 @@ int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_funct
     return MANTA_OK;
 }
 
-static void find_share(const union card_page *cards, uint32_t size, uint32_t rank, struct place *place)
+static void find_share(const union card_page *cards, uint32_t size, uint32_t rank,
+                       struct place *place)
 {
     uint64_t cores = cards[rank].card.mask_cores;
     for (uint32_t other = 0; other < size; other++) {
@@ -122,9 +136,10 @@ static void find_share(const union card_page *cards, uint32_t size, uint32_t ran
         }
     }
     /* As topo_share splits. */
-    place->cores = place->sharers > cores ? 1
-                                          : (uint32_t)((place->index + UINT64_C(1)) * cores / place->sharers -
-                                                       place->index * cores / place->sharers);
+    place->cores = place->sharers > cores
+                       ? 1
+                       : (uint32_t)((place->index + UINT64_C(1)) * cores / place->sharers -
+                                    place->index * cores / place->sharers);
 }
 
 static bool is_first_of_mask(const union card_page *cards, uint32_t rank)

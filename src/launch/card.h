@@ -20,9 +20,9 @@ struct card {
     uint32_t library_version, wire_version;
     uint64_t functions; /* registry_digest */
     /* What is above never moves. */
-    int32_t code;       /* why this rank cannot start; 0: it can */
-    uint32_t workers;   /* asked for; 0: by its share */
-    uint64_t mask;      /* digest of the granted cores' list */
+    int32_t code;     /* why this rank cannot start; 0: it can */
+    uint32_t workers; /* asked for; 0: by its share */
+    uint64_t mask;    /* digest of the granted cores' list */
     uint32_t mask_cores;
     uint32_t pid;
     uint64_t pid_space; /* pids are comparable where these are equal */
@@ -40,21 +40,22 @@ union card_page {
 };
 
 /* topo may be NULL when code is not 0. */
-void card_fill(struct card *card, const struct base_host *host, const struct topo *topo, uint32_t workers);
+void card_fill(struct card *card, const struct base_host *host, const struct topo *topo,
+               uint32_t workers);
 
 /*
  * Do these ranks make one job? The first that differs from rank 0, if any: MANTA_E_VERSION, MANTA_E_LAUNCH or the code
  * it gave, the reason in text. *ret_functions_differ is the lowest rank that registered other tasks, 0 when none did.
  */
-int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_functions_differ, char *text,
-                size_t text_size);
+int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_functions_differ,
+                char *text, size_t text_size);
 
 /* A rank's place among those of its node. */
 struct place {
     uint32_t index, sharers; /* among the ranks that hold the same cores */
     uint32_t cores;          /* of its share, at least 1 */
     uint32_t workers;
-    bool is_crowded;         /* more workers than cores on the node */
+    bool is_crowded; /* more workers than cores on the node */
 };
 struct place cards_place(const union card_page *cards, uint32_t size, uint32_t rank);
 

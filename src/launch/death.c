@@ -40,7 +40,8 @@ static bool read_zombie(uint32_t pid, int *ret_status)
     close(file);
     line[length > 0 ? length : 0] = 0;
     const char *state = strrchr(line, ')'), *last = strrchr(line, ' ');
-    return state && last > state && state[1] == ' ' && state[2] == 'Z' && sscanf(last, " %d", ret_status) == 1;
+    return state && last > state && state[1] == ' ' && state[2] == 'Z' &&
+           sscanf(last, " %d", ret_status) == 1;
 }
 
 static bool read_info(int pidfd, int *ret_status)
@@ -71,7 +72,8 @@ void death_describe(int pidfd, uint32_t pid, char *text, size_t size)
     if (!read_status(pidfd, pid, &status)) {
         snprintf(text, size, "ended");
     } else if (WIFSIGNALED(status)) {
-        snprintf(text, size, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(text, size, "was killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
     } else {
         snprintf(text, size, "ended with code %d before the job was over", WEXITSTATUS(status));
     }

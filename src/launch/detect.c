@@ -84,29 +84,33 @@ struct launcher launcher_detect(const char *const *environment)
 const char *launcher_name(const struct launcher *launcher)
 {
     static const char *const names[] = {
-        [LAUNCHER_NONE] = "no launcher",        [LAUNCHER_OPEN_MPI] = "mpirun of Open MPI",
-        [LAUNCHER_PMI] = "mpiexec (PMI)",       [LAUNCHER_SLURM] = "srun",
+        [LAUNCHER_NONE] = "no launcher",     [LAUNCHER_OPEN_MPI] = "mpirun of Open MPI",
+        [LAUNCHER_PMI] = "mpiexec (PMI)",    [LAUNCHER_SLURM] = "srun",
         [LAUNCHER_PMIX] = "a PMIx launcher",
     };
     return names[launcher->kind];
 }
 
-static void explain_open_mpi(const struct launcher *launcher, const char *library, char *text, size_t size)
+static void explain_open_mpi(const struct launcher *launcher, const char *library, char *text,
+                             size_t size)
 {
     if (launcher->kind == LAUNCHER_SLURM) {
         snprintf(text, size,
-                 "srun started %u tasks without PMIx, which %s needs; run: srun --mpi=pmix -n %u PROGRAM (if srun "
+                 "srun started %u tasks without PMIx, which %s needs; run: srun --mpi=pmix -n %u "
+                 "PROGRAM (if srun "
                  "--mpi=list has it) or mpirun -n %u PROGRAM",
                  launcher->size, library, launcher->size, launcher->size);
     } else {
         snprintf(text, size,
-                 "an mpiexec of another MPI (MPICH, Intel MPI) started %u processes, but libmanta_mpi is built with "
+                 "an mpiexec of another MPI (MPICH, Intel MPI) started %u processes, but "
+                 "libmanta_mpi is built with "
                  "%s; run: mpirun -n %u PROGRAM with that one's mpirun",
                  launcher->size, library, launcher->size);
     }
 }
 
-bool launcher_suits(const struct launcher *launcher, bool is_open_mpi, const char *library, char *text, size_t size)
+bool launcher_suits(const struct launcher *launcher, bool is_open_mpi, const char *library,
+                    char *text, size_t size)
 {
     if (is_open_mpi && launcher->kind != LAUNCHER_OPEN_MPI && launcher->kind != LAUNCHER_NONE &&
         !launcher->has_pmix) {
@@ -115,7 +119,8 @@ bool launcher_suits(const struct launcher *launcher, bool is_open_mpi, const cha
     }
     if (!is_open_mpi && launcher->kind == LAUNCHER_OPEN_MPI && !launcher->has_pmi) {
         snprintf(text, size,
-                 "mpirun of Open MPI started %u processes, but libmanta_mpi is built with %s; run: mpiexec -n %u "
+                 "mpirun of Open MPI started %u processes, but libmanta_mpi is built with %s; run: "
+                 "mpiexec -n %u "
                  "PROGRAM with that one's mpiexec",
                  launcher->size, library, launcher->size);
         return false;
@@ -123,19 +128,24 @@ bool launcher_suits(const struct launcher *launcher, bool is_open_mpi, const cha
     return true;
 }
 
-bool launcher_agrees(const struct launcher *launcher, uint32_t world, const char *library, char *text, size_t size)
+bool launcher_agrees(const struct launcher *launcher, uint32_t world, const char *library,
+                     char *text, size_t size)
 {
     if (launcher->size == 0 || launcher->size == world) {
         return true;
     }
     if (launcher->kind == LAUNCHER_SLURM) {
         snprintf(text, size,
-                 "srun started %u tasks, but %s sees a world of %u; run: srun --mpi=pmix -n %u PROGRAM (srun --mpi=list "
+                 "srun started %u tasks, but %s sees a world of %u; run: srun --mpi=pmix -n %u "
+                 "PROGRAM (srun --mpi=list "
                  "shows what there is)",
                  launcher->size, library, world, launcher->size);
     } else {
-        snprintf(text, size, "%s started %u processes, but %s sees a world of %u; run: mpirun -n %u PROGRAM with that one's "
-                 "mpirun", launcher_name(launcher), launcher->size, library, world, launcher->size);
+        snprintf(text, size,
+                 "%s started %u processes, but %s sees a world of %u; run: mpirun -n %u PROGRAM "
+                 "with that one's "
+                 "mpirun",
+                 launcher_name(launcher), launcher->size, library, world, launcher->size);
     }
     return false;
 }

@@ -67,16 +67,20 @@ static bool is_same_name(const char *a, const char *b)
     return *a && *b && length == strcspn(b, "(") && memcmp(a, b, length) == 0;
 }
 
-static void write_difference(const char *first, const char *others, uint32_t other, char *text, size_t size)
+static void write_difference(const char *first, const char *others, uint32_t other, char *text,
+                             size_t size)
 {
     int order = differ_compare(first, others);
     if (is_same_name(first, others)) {
-        snprintf(text, size, "rank 0 has %s, but rank %u has %s: start one program everywhere", first, other, others);
+        snprintf(text, size, "rank 0 has %s, but rank %u has %s: start one program everywhere",
+                 first, other, others);
     } else if (order) {
         snprintf(text, size, "rank %u has %s, which rank %u has not: start one program everywhere",
                  order < 0 ? 0 : other, order < 0 ? first : others, order < 0 ? other : 0);
     } else {
-        snprintf(text, size, "rank 0 and rank %u registered different tasks: start one program everywhere", other);
+        snprintf(text, size,
+                 "rank 0 and rank %u registered different tasks: start one program everywhere",
+                 other);
     }
 }
 
@@ -99,7 +103,8 @@ static int walk(const struct boot *boot, const struct list *list, struct piece *
     }
 }
 
-int differ_explain(const struct boot *boot, uint32_t other, uint64_t timeout_ns, char *text, size_t text_size)
+int differ_explain(const struct boot *boot, uint32_t other, uint64_t timeout_ns, char *text,
+                   size_t text_size)
 {
     struct list list = {0};
     struct piece *all = base_alloc(boot->size * sizeof *all);

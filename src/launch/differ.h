@@ -8,7 +8,8 @@
  * Collective, after cards_check named `other`: writes to text which task rank 0 and that rank do not have in common, with both
  * places. MANTA_E_VERSION, or MANTA_E_NOMEM or what the exchange gave.
  */
-int differ_explain(const struct boot *boot, uint32_t other, uint64_t timeout_ns, char *text, size_t text_size);
+int differ_explain(const struct boot *boot, uint32_t other, uint64_t timeout_ns, char *text,
+                   size_t text_size);
 
 #define DIFFER_TEXT_MAX 384
 

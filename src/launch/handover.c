@@ -36,7 +36,7 @@ struct giving {
     const struct base_host *host;
     const union card_page *cards;
     struct link *links;
-    struct pollfd *polls;  /* listener, callers that have not said hello, pidfds by rank */
+    struct pollfd *polls; /* listener, callers that have not said hello, pidfds by rank */
     uint32_t size, missing, caller_count;
     int listener, fd;
 };
@@ -56,8 +56,9 @@ static socklen_t make_address(const struct card *card, struct sockaddr_un *addre
 {
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
-    int length = snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "manta-%016llx%016llx",
-                          (unsigned long long)card->socket_name[0], (unsigned long long)card->socket_name[1]);
+    int length = snprintf(address->sun_path + 1, sizeof address->sun_path - 1,
+                          "manta-%016llx%016llx", (unsigned long long)card->socket_name[0],
+                          (unsigned long long)card->socket_name[1]);
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
 }
 
@@ -69,7 +70,8 @@ int handover_listen(const struct card *card, uint32_t size, int *ret_listener)
     if (listener < 0) {
         return MANTA_E_SYSTEM;
     }
-    if (bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, (int)size) != 0) {
+    if (bind(listener, (struct sockaddr *)&address, length) != 0 ||
+        listen(listener, (int)size) != 0) {
         close(listener);
         return MANTA_E_SYSTEM;
     }
@@ -94,7 +96,8 @@ static bool is_equal(const uint8_t *a, const uint8_t *b, size_t size)
 static bool read_peer(int socket, struct ucred *ret_peer)
 {
     socklen_t length = sizeof *ret_peer;
-    return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, ret_peer, &length) == 0 && ret_peer->uid == geteuid();
+    return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, ret_peer, &length) == 0 &&
+           ret_peer->uid == geteuid();
 }
 
 static bool send_fd(int socket, int fd)
@@ -105,8 +108,10 @@ static bool send_fd(int socket, int fd)
     } control = {0};
     uint64_t magic = HELLO_MAGIC;
     struct iovec part = {&magic, sizeof magic};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
     control.head.cmsg_level = SOL_SOCKET;
     control.head.cmsg_type = SCM_RIGHTS;
     control.head.cmsg_len = CMSG_LEN(sizeof fd);
@@ -122,10 +127,13 @@ static bool receive_fd(int socket, int *ret_fd)
     } control = {0};
     uint64_t magic = 0;
     struct iovec part = {&magic, sizeof magic};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof magic || magic != HELLO_MAGIC ||
-        control.head.cmsg_type != SCM_RIGHTS || control.head.cmsg_len != CMSG_LEN(sizeof *ret_fd)) {
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof magic ||
+        magic != HELLO_MAGIC || control.head.cmsg_type != SCM_RIGHTS ||
+        control.head.cmsg_len != CMSG_LEN(sizeof *ret_fd)) {
         return false;
     }
     memcpy(ret_fd, CMSG_DATA(&control.head), sizeof *ret_fd);
@@ -138,9 +146,11 @@ static bool welcome(struct giving *giving, int socket)
     struct hello hello;
     struct ucred peer;
     ssize_t got = recv(socket, &hello, sizeof hello, 0);
-    if (got != (ssize_t)sizeof hello || hello.magic != HELLO_MAGIC || hello.rank == 0 || hello.rank >= giving->size ||
-        giving->links[hello.rank].socket >= 0 || !read_peer(socket, &peer) ||
-        !is_equal(hello.secret, giving->cards[0].card.secret, sizeof hello.secret) || !send_fd(socket, giving->fd)) {
+    if (got != (ssize_t)sizeof hello || hello.magic != HELLO_MAGIC || hello.rank == 0 ||
+        hello.rank >= giving->size || giving->links[hello.rank].socket >= 0 ||
+        !read_peer(socket, &peer) ||
+        !is_equal(hello.secret, giving->cards[0].card.secret, sizeof hello.secret) ||
+        !send_fd(socket, giving->fd)) {
         return false;
     }
     struct link *link = &giving->links[hello.rank];
@@ -209,7 +219,8 @@ static void open_pidfds(struct giving *giving)
     }
 }
 
-static int say_missing(const struct giving *giving, const char *what, uint32_t rank, char *text, size_t size)
+static int say_missing(const struct giving *giving, const char *what, uint32_t rank, char *text,
+                       size_t size)
 {
     while (!rank || (rank < giving->size && giving->links[rank].socket >= 0)) {
         rank++;
@@ -228,7 +239,9 @@ static int give_all(struct giving *giving, uint64_t deadline_ns, char *text, siz
             return say_missing(giving, "ended while the job was starting", dead, text, size);
         }
         if (base_now_ns(giving->host) >= deadline_ns) {
-            return say_missing(giving, "did not call in time; do all ranks share a network namespace?", 0, text, size);
+            return say_missing(giving,
+                               "did not call in time; do all ranks share a network namespace?", 0,
+                               text, size);
         }
         giving->polls[0] = (struct pollfd){.fd = giving->listener, .events = POLLIN};
         if (poll(giving->polls, 1 + giving->caller_count, 10) > 0) {
@@ -239,11 +252,17 @@ static int give_all(struct giving *giving, uint64_t deadline_ns, char *text, siz
     return MANTA_OK;
 }
 
-int handover_give(const struct base_host *host, int listener, const union card_page *cards, uint32_t size, int fd,
-                  uint64_t deadline_ns, struct link *links, char *text, size_t text_size)
+int handover_give(const struct base_host *host, int listener, const union card_page *cards,
+                  uint32_t size, int fd, uint64_t deadline_ns, struct link *links, char *text,
+                  size_t text_size)
 {
-    struct giving giving = {.host = host, .cards = cards, .links = links, .size = size, .missing = size - 1,
-                            .listener = listener, .fd = fd};
+    struct giving giving = {.host = host,
+                            .cards = cards,
+                            .links = links,
+                            .size = size,
+                            .missing = size - 1,
+                            .listener = listener,
+                            .fd = fd};
     giving.polls = base_alloc((1 + 2 * (size_t)size) * sizeof *giving.polls);
     if (!giving.polls) {
         snprintf(text, text_size, "no memory for the handover");
@@ -261,7 +280,8 @@ int handover_give(const struct base_host *host, int listener, const union card_p
     return code;
 }
 
-static int call(const struct base_host *host, const struct card *card, uint64_t deadline_ns, int *ret_socket)
+static int call(const struct base_host *host, const struct card *card, uint64_t deadline_ns,
+                int *ret_socket)
 {
     struct sockaddr_un address;
     socklen_t length = make_address(card, &address);
@@ -287,13 +307,16 @@ static bool await_fd(const struct base_host *host, int socket, uint64_t deadline
     int ready;
     do {
         uint64_t now_ns = base_now_ns(host);
-        ready = now_ns < deadline_ns ? poll(&one, 1, (int)MT_MIN((deadline_ns - now_ns) / 1000000 + 1, 1000u)) : -1;
+        ready = now_ns < deadline_ns
+                    ? poll(&one, 1, (int)MT_MIN((deadline_ns - now_ns) / 1000000 + 1, 1000u))
+                    : -1;
     } while (ready == 0 || (ready < 0 && errno == EINTR && base_now_ns(host) < deadline_ns));
     return ready > 0 && receive_fd(socket, ret_fd);
 }
 
-int handover_take(const struct base_host *host, const union card_page *cards, uint32_t rank, uint64_t deadline_ns,
-                  struct link *ret_link, int *ret_fd, char *text, size_t text_size)
+int handover_take(const struct base_host *host, const union card_page *cards, uint32_t rank,
+                  uint64_t deadline_ns, struct link *ret_link, int *ret_fd, char *text,
+                  size_t text_size)
 {
     const struct card *first = &cards[0].card;
     struct hello hello = {.magic = HELLO_MAGIC, .rank = rank};
@@ -301,15 +324,18 @@ int handover_take(const struct base_host *host, const union card_page *cards, ui
     int fd, socket_fd, code = call(host, first, deadline_ns, &socket_fd);
     if (code != MANTA_OK) {
         snprintf(text, text_size,
-                 "rank %u cannot reach rank 0 on %s (process %u): it has ended, or the ranks do not share a network "
-                 "namespace", rank, first->host, first->pid);
+                 "rank %u cannot reach rank 0 on %s (process %u): it has ended, or the ranks do "
+                 "not share a network "
+                 "namespace",
+                 rank, first->host, first->pid);
         return code;
     }
     memcpy(hello.secret, first->secret, sizeof hello.secret);
     if (!read_peer(socket_fd, &peer) ||
         send(socket_fd, &hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello ||
         !await_fd(host, socket_fd, deadline_ns, &fd)) {
-        snprintf(text, text_size, "rank 0 on %s (process %u) ended or did not answer while the job was starting",
+        snprintf(text, text_size,
+                 "rank 0 on %s (process %u) ended or did not answer while the job was starting",
                  first->host, first->pid);
         close(socket_fd);
         return MANTA_E_LAUNCH;

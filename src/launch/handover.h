@@ -17,12 +17,14 @@ struct link {
 int handover_listen(const struct card *card, uint32_t size, int *ret_listener);
 
 /* Rank 0: gives `fd` to all others. links[size] come owned. On failure the reason is in text and nothing is left open. */
-int handover_give(const struct base_host *host, int listener, const union card_page *cards, uint32_t size, int fd,
-                  uint64_t deadline_ns, struct link *links, char *text, size_t text_size);
+int handover_give(const struct base_host *host, int listener, const union card_page *cards,
+                  uint32_t size, int fd, uint64_t deadline_ns, struct link *links, char *text,
+                  size_t text_size);
 
 /* The others. *ret_fd comes owned. */
-int handover_take(const struct base_host *host, const union card_page *cards, uint32_t rank, uint64_t deadline_ns,
-                  struct link *ret_link, int *ret_fd, char *text, size_t text_size);
+int handover_take(const struct base_host *host, const union card_page *cards, uint32_t rank,
+                  uint64_t deadline_ns, struct link *ret_link, int *ret_fd, char *text,
+                  size_t text_size);
 
 void link_close(struct link *link);
 

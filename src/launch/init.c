@@ -24,7 +24,8 @@ MT_EXPORT int manta_init(const manta_config *config)
     static const manta_config standard;
     manta_world world;
     pthread_mutex_lock(&lock);
-    int code = current || manta_world_get(&world) == MANTA_OK ? MANTA_E_STATE : start(config ? config : &standard);
+    int code = current || manta_world_get(&world) == MANTA_OK ? MANTA_E_STATE
+                                                              : start(config ? config : &standard);
     pthread_mutex_unlock(&lock);
     return code;
 }

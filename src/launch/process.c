@@ -31,7 +31,7 @@ struct process {
     struct place place;
     union card_page *cards; /* of all, until the start is over */
     uint32_t rank, size;
-    uint64_t deadline_ns;   /* of the start */
+    uint64_t deadline_ns; /* of the start */
     int listener, segment;
     char host_name[MANTA_ERROR_HOST_MAX];
     char *text; /* PROCESS_TEXT_MAX: why the start failed */
@@ -57,26 +57,30 @@ static uint64_t time_left_ns(const struct process *process)
 static int read_settings(struct process *process)
 {
     char reason[MANTA_ERROR_TEXT_MAX];
-    int code = settings_read((const char *const *)environ, &process->settings, reason, sizeof reason);
+    int code =
+        settings_read((const char *const *)environ, &process->settings, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
 static int start_watch(struct process *process)
 {
     bool is_run = process->owner == PROCESS_RUN;
-    struct watch_options options = {.host = &process->host,
-                                    .log = process->log,
-                                    .host_name = process->host_name,
-                                    .owner = is_run ? WATCH_OWN_PROCESS : WATCH_GUEST,
-                                    .has_launcher = is_run && process->launcher.kind != LAUNCHER_NONE,
-                                    .rank = process->launcher.rank == LAUNCHER_RANK_UNKNOWN ? 0 : process->launcher.rank,
-                                    .stop_timeout_ns = process->settings.stop_timeout_ns};
+    struct watch_options options = {
+        .host = &process->host,
+        .log = process->log,
+        .host_name = process->host_name,
+        .owner = is_run ? WATCH_OWN_PROCESS : WATCH_GUEST,
+        .has_launcher = is_run && process->launcher.kind != LAUNCHER_NONE,
+        .rank = process->launcher.rank == LAUNCHER_RANK_UNKNOWN ? 0 : process->launcher.rank,
+        .stop_timeout_ns = process->settings.stop_timeout_ns};
     int code = watch_start(&options, &process->watch);
     if (code == MANTA_OK && is_run) {
         code = signals_install(watch_signal_fd(process->watch), process->host_name);
         process->has_signals = code == MANTA_OK;
     }
-    return code ? fail(process, code, "cannot start the watch thread: check ulimit -u and ulimit -n") : MANTA_OK;
+    return code
+               ? fail(process, code, "cannot start the watch thread: check ulimit -u and ulimit -n")
+               : MANTA_OK;
 }
 
 /* A launcher that started one process, or none at all, needs no MPI. */
@@ -133,11 +137,13 @@ static int exchange(struct process *process)
     int code = process->boot.allgather(&page, sizeof page, process->cards, time_left_ns(process));
     if (code != MANTA_OK) {
         process->has_boot = false; /* its end is collective, and somebody is missing */
-        return fail(process, code, "the ranks did not find each other in time (MANTA_LAUNCH_TIMEOUT)");
+        return fail(process, code,
+                    "the ranks did not find each other in time (MANTA_LAUNCH_TIMEOUT)");
     }
     code = cards_check(process->cards, process->size, &differs, reason, sizeof reason);
     if (code == MANTA_OK && differs) {
-        code = differ_explain(&process->boot, differs, time_left_ns(process), reason, sizeof reason);
+        code =
+            differ_explain(&process->boot, differs, time_left_ns(process), reason, sizeof reason);
     }
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
@@ -158,16 +164,16 @@ static int give(struct process *process, struct link *links)
     if (comm_shm_segment_create(process->size, &process->segment) != MANTA_OK) {
         return fail(process, MANTA_E_SYSTEM, "cannot make the shared segment (memfd_create)");
     }
-    int code = handover_give(&process->host, process->listener, process->cards, process->size, process->segment,
-                             process->deadline_ns, links, reason, sizeof reason);
+    int code = handover_give(&process->host, process->listener, process->cards, process->size,
+                             process->segment, process->deadline_ns, links, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
 static int take(struct process *process, struct link *links)
 {
     char reason[PROCESS_TEXT_MAX];
-    int code = handover_take(&process->host, process->cards, process->rank, process->deadline_ns, links,
-                             &process->segment, reason, sizeof reason);
+    int code = handover_take(&process->host, process->cards, process->rank, process->deadline_ns,
+                             links, &process->segment, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
@@ -181,7 +187,8 @@ static int connect_ranks(struct process *process)
     int code = is_first ? give(process, links) : take(process, links);
     if (code == MANTA_OK) {
         code = watch_adopt(process->watch, process->rank, process->size, links, process->cards);
-        code = code ? fail(process, code, "cannot watch %u ranks: check ulimit -n", process->size) : MANTA_OK;
+        code = code ? fail(process, code, "cannot watch %u ranks: check ulimit -n", process->size)
+                    : MANTA_OK;
     }
     base_free(links);
     if (process->listener >= 0) {
@@ -194,8 +201,8 @@ static int connect_ranks(struct process *process)
 static int open_comm(struct process *process)
 {
     int code = process->size == 1 ? comm_create_alone(&process->host, &process->comm)
-                                  : comm_create_shm(&process->host, process->segment, process->rank, process->size,
-                                                    &process->comm);
+                                  : comm_create_shm(&process->host, process->segment, process->rank,
+                                                    process->size, &process->comm);
     if (process->segment >= 0) {
         close(process->segment);
         process->segment = -1;
@@ -241,7 +248,8 @@ static int enter(struct process *process)
         return fail(process, code, "no memory for the driver's context");
     }
     code = hooks_run(MANTA_AT_START);
-    return code ? fail(process, code, "a start hook on rank %u returned %d", process->rank, code) : MANTA_OK;
+    return code ? fail(process, code, "a start hook on rank %u returned %d", process->rank, code)
+                : MANTA_OK;
 }
 
 static int start_local(struct process *process)
@@ -330,31 +338,35 @@ static struct process *make(enum process_owner owner, struct base_log *log, char
 
 void process_tell(const struct base_log *log, int code, const char *text)
 {
-    base_log(log, BASE_LOG_ERROR, "%s: %s (%s)", text, manta_error_text(code), manta_error_name(code));
+    base_log(log, BASE_LOG_ERROR, "%s: %s (%s)", text, manta_error_text(code),
+             manta_error_name(code));
 }
 
 /* Between the settings, which cost nothing, and the driver. */
 static int start(struct process *process, bool *ret_is_speaker)
 {
-    process->deadline_ns = base_deadline_after(base_now_ns(&process->host), process->settings.launch_timeout_ns);
+    process->deadline_ns =
+        base_deadline_after(base_now_ns(&process->host), process->settings.launch_timeout_ns);
     process->host.spin_ns = process->settings.spin_ns;
     if (!process->settings.is_alone) {
         process->launcher = launcher_detect((const char *const *)environ);
-        *ret_is_speaker = process->launcher.rank == 0 || process->launcher.rank == LAUNCHER_RANK_UNKNOWN;
+        *ret_is_speaker =
+            process->launcher.rank == 0 || process->launcher.rank == LAUNCHER_RANK_UNKNOWN;
     }
     int code = prepare(process);
     if (code == MANTA_OK) {
         *ret_is_speaker = process->rank == 0;
         code = start_together(process);
     } else if (process->has_boot && *ret_is_speaker) {
-        process_tell(&process->log, code, process->text); /* before the others' end takes this rank along */
+        process_tell(&process->log, code,
+                     process->text); /* before the others' end takes this rank along */
         *ret_is_speaker = false;
     }
     return code;
 }
 
-int process_start(enum process_owner owner, uint32_t workers, struct base_log *log, struct process **ret_process,
-                  bool *ret_is_speaker, char *text)
+int process_start(enum process_owner owner, uint32_t workers, struct base_log *log,
+                  struct process **ret_process, bool *ret_is_speaker, char *text)
 {
     struct process *process = make(owner, log, text);
     *ret_is_speaker = true;
@@ -405,7 +417,8 @@ int process_end(struct process *process, int code)
     }
     int hooked = hooks_run(MANTA_AT_STOP);
     if (hooked) {
-        base_log(&process->log, BASE_LOG_WARN, "a stop hook on rank %u returned %d", process->rank, hooked);
+        base_log(&process->log, BASE_LOG_WARN, "a stop hook on rank %u returned %d", process->rank,
+                 hooked);
     }
     watch_leave(process->watch);
     leave_core(process);

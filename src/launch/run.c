@@ -22,12 +22,13 @@ static void tell(const struct base_log *log, int code)
         manta_error_format(last, line, sizeof line);
         base_log(log, BASE_LOG_ERROR, "the driver failed: %s", line);
     } else {
-        base_log(log, BASE_LOG_ERROR, "the driver returned %d: %s (%s)", code, manta_error_text(code),
-                 manta_error_name(code));
+        base_log(log, BASE_LOG_ERROR, "the driver returned %d: %s (%s)", code,
+                 manta_error_text(code), manta_error_name(code));
     }
 }
 
-static int drive(struct process *process, const struct base_log *log, int argc, char **argv, manta_driver driver)
+static int drive(struct process *process, const struct base_log *log, int argc, char **argv,
+                 manta_driver driver)
 {
     int ended, code = driver(argc, argv);
     if (code < 0 && !watch_has_ended(process_watch(process), &ended)) {
@@ -44,7 +45,8 @@ MT_EXPORT int manta_run(int argc, char **argv, manta_driver driver)
     char text[PROCESS_TEXT_MAX] = "";
     bool is_speaker;
     if (!driver || atomic_flag_test_and_set(&has_run)) {
-        base_log(&log, BASE_LOG_ERROR, driver ? "manta_run was called a second time" : "manta_run got no driver");
+        base_log(&log, BASE_LOG_ERROR,
+                 driver ? "manta_run was called a second time" : "manta_run got no driver");
         return CODE_FAILED;
     }
     int code = process_start(PROCESS_RUN, 0, &log, &process, &is_speaker, text);

@@ -1,9 +1,12 @@
+/* The rows are in the order of the struct's fields; docs/launching.md repeats them, and a test compares. */
 #include "launch/settings.h"
 
 #include "manta/error.h"
 
 #define ROW(name, type, field, fallback, min, max, help)                                           \
-    {name, BASE_CONFIG_##type, offsetof(struct settings, field), fallback, min, max, help}
+    {                                                                                              \
+        name, BASE_CONFIG_##type, offsetof(struct settings, field), fallback, min, max, help       \
+    }
 
 #define MS UINT64_C(1000000)
 #define SECONDS UINT64_C(1000000000)
@@ -12,19 +15,21 @@
 static const struct base_config_row rows[] = {
     ROW("workers", UINT, workers, 0, 0, 4096,
         "Threads that run tasks on each rank; 0 is one per core of the rank's share."),
-    ROW("stack_bytes", BYTES, stack_bytes, 256 * KIB, 16 * KIB, KIB * KIB * KIB,
+    ROW("stack_bytes", BYTES, stack_bytes, 256 * KIB, 16 * KIB, KIB *KIB *KIB,
         "Stack of a task that runs while another one waits."),
     ROW("parked_max", UINT, parked_max, 4096, 1, 1000000,
         "Tasks of one rank that may wait at once with their stacks put aside."),
     ROW("window_max", UINT, window_max, 1024, 1, 1000000,
         "Tasks that one rank may have under way to another one."),
-    ROW("spin", TIME, spin_ns, 20000, 0, SECONDS, "How long a waiting thread polls before it sleeps."),
+    ROW("spin", TIME, spin_ns, 20000, 0, SECONDS,
+        "How long a waiting thread polls before it sleeps."),
     ROW("log_level", UINT, log_level, 2, 0, 4,
         "What is printed: 0 nothing, 1 errors, 2 warnings too, 3 what happens, 4 everything."),
     ROW("launch_timeout", TIME, launch_timeout_ns, 60 * SECONDS, 100 * MS, 3600 * SECONDS,
         "How long the ranks may take to find each other."),
     ROW("stop_timeout", TIME, stop_timeout_ns, SECONDS, 0, 3600 * SECONDS,
-        "How long tasks may go on when the job is ended by a signal or a death, before it is ended by force."),
+        "How long tasks may go on when the job is ended by a signal or a death, before it is ended "
+        "by force."),
     ROW("pin", SWITCH, is_pinned, 1, 0, 1, "Binds each worker to a core of the rank's share."),
     ROW("alone", SWITCH, is_alone, 0, 0, 1,
         "Ignores the launcher: a world of one, for a program that a rank of another job starts."),
@@ -44,7 +49,8 @@ int settings_read(const char *const *environment, struct settings *ret_settings,
 {
     struct settings settings;
     base_config_defaults(rows, MT_COUNT(rows), &settings);
-    int code = base_config_environment(rows, MT_COUNT(rows), environment, others, &settings, text, text_size);
+    int code = base_config_environment(rows, MT_COUNT(rows), environment, others, &settings, text,
+                                       text_size);
     if (code == MANTA_OK) {
         *ret_settings = settings;
     }

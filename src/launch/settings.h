@@ -5,7 +5,7 @@
 #include "base/config.h"
 
 struct settings {
-    uint64_t workers;           /* 0: one per core of the share */
+    uint64_t workers; /* 0: one per core of the share */
     uint64_t stack_bytes;
     uint64_t parked_max;
     uint64_t window_max;

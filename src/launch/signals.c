@@ -84,7 +84,8 @@ static void put(struct line *line, const char *text)
 static bool is_drivers_overflow(const void *address)
 {
     uintptr_t at = (uintptr_t)address;
-    return is_driver && state.driver_low && at + GAP_BYTES >= state.driver_low && at < state.driver_low;
+    return is_driver && state.driver_low && at + GAP_BYTES >= state.driver_low &&
+           at < state.driver_low;
 }
 
 static void note_overflow(const char *where, const char *name, const char *advice)
@@ -105,8 +106,10 @@ static void on_fault(int number, siginfo_t *info, void *context)
 {
     const char *name;
     if (info->si_code > 0 && fiber_guard_hit(info->si_addr, &name)) {
-        note_overflow("task ", name, ": put less on the stack, or raise MANTA_STACK_BYTES (tasks that run while others "
-                                     "wait) or ulimit -s (the others)\n");
+        note_overflow(
+            "task ", name,
+            ": put less on the stack, or raise MANTA_STACK_BYTES (tasks that run while others "
+            "wait) or ulimit -s (the others)\n");
     } else if (info->si_code > 0 && is_drivers_overflow(info->si_addr)) {
         note_overflow("the driver", "", ": put less on the stack, or raise ulimit -s\n");
     }
@@ -208,8 +211,8 @@ static void thread_main(void *arg)
     stack_remove(stack, &former);
 }
 
-static int thread_start(void *self, struct base_thread *ret_thread, const struct base_thread_options *options,
-                        void (*main)(void *), void *arg)
+static int thread_start(void *self, struct base_thread *ret_thread,
+                        const struct base_thread_options *options, void (*main)(void *), void *arg)
 {
     struct start *start = base_alloc(sizeof *start);
     if (!start) {

@@ -1,3 +1,14 @@
+/*
+ * The watch thread and what others ask of it.
+ *
+ * One lock guards everything; it is held for moments and by no one who waits for another rank, so
+ * the thread is always there within microseconds. Under it core_stop takes the core's baton; nobody
+ * who holds a baton calls in here, so the order is always lock, then baton.
+ *
+ * Invariants: a job ends once (end_job), and the first reason counts. What a rank said before its
+ * process ended is read before its end is judged, so one that left in order is never taken for dead.
+ * After watch_leave nothing that others do ends this process any more.
+ */
 #include "launch/watch.h"
 
 #include "base/alloc.h"
@@ -38,22 +49,23 @@ struct watch {
     struct watch_options options;
     struct base_thread thread;
     int epoll, signals, commands, parent;
-    pthread_mutex_t lock; /* guards all below; held for moments, never while waiting for another rank */
+    pthread_mutex_t
+        lock; /* guards all below; held for moments, never while waiting for another rank */
     struct rank *core;
     struct other *others; /* by rank; a rank that is not 0 has only that one */
     uint32_t rank, size, other_count;
     bool is_stopping, has_left;
 
-    uint32_t arrivals;      /* rank 0: of the meeting in course */
+    uint32_t arrivals; /* rank 0: of the meeting in course */
     uint32_t failed_rank;
-    struct note meeting;    /* rank 0: the answer so far; elsewhere: the answer */
+    struct note meeting; /* rank 0: the answer so far; elsewhere: the answer */
     uint32_t meetings_over, meetings_joined;
-    struct base_park park;  /* of the one who meets */
+    struct base_park park; /* of the one who meets */
 
     bool has_ended;
     int end_code;
     char end_text[sizeof((struct note){0}.text)];
-    uint64_t force_at_ns;   /* BASE_FOREVER: not ended */
+    uint64_t force_at_ns; /* BASE_FOREVER: not ended */
 };
 
 static uint64_t now(const struct watch *watch)
@@ -64,7 +76,8 @@ static uint64_t now(const struct watch *watch)
 static int listen_to(struct watch *watch, int fd, enum source source, uint32_t index)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index};
-    return fd < 0 || epoll_ctl(watch->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? MANTA_OK : MANTA_E_SYSTEM;
+    return fd < 0 || epoll_ctl(watch->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? MANTA_OK
+                                                                             : MANTA_E_SYSTEM;
 }
 
 static void say(const struct watch *watch, uint32_t other, const struct note *note)
@@ -149,7 +162,8 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
         base_park_wake(watch->options.host, &watch->park);
         break;
     case NOTE_END:
-        base_log(&watch->options.log, BASE_LOG_INFO, "rank %u: the job ends: %s", watch->rank, note->text);
+        base_log(&watch->options.log, BASE_LOG_INFO, "rank %u: the job ends: %s", watch->rank,
+                 note->text);
         end_job(watch, note->code, note->text);
         break;
     case NOTE_LEAVE:
@@ -165,7 +179,8 @@ static bool read_line(struct watch *watch, uint32_t other)
 {
     struct note note;
     ssize_t got;
-    while ((got = recv(watch->others[other].link.socket, &note, sizeof note, MSG_DONTWAIT)) == (ssize_t)sizeof note) {
+    while ((got = recv(watch->others[other].link.socket, &note, sizeof note, MSG_DONTWAIT)) ==
+           (ssize_t)sizeof note) {
         hear(watch, other, &note);
     }
     return got < 0 && (errno == EAGAIN || errno == EINTR);
@@ -181,7 +196,8 @@ static void note_death(struct watch *watch, uint32_t other)
         return;
     }
     death_describe(dead->link.pidfd, dead->pid, how, sizeof how);
-    snprintf(text, sizeof text, "rank %u on %s (process %u) %s", other, watch->options.host_name, dead->pid, how);
+    snprintf(text, sizeof text, "rank %u on %s (process %u) %s", other, watch->options.host_name,
+             dead->pid, how);
     base_log(&watch->options.log, speaking_level(watch), "%s; the job ends", text);
     end_job(watch, CODE_DIED, text);
 }
@@ -211,7 +227,8 @@ static void on_line(struct watch *watch, uint32_t other)
 static void on_parent_end(struct watch *watch)
 {
     epoll_ctl(watch->epoll, EPOLL_CTL_DEL, watch->parent, NULL);
-    base_log(&watch->options.log, BASE_LOG_INFO, "rank %u: the launcher has ended; the job ends", watch->rank);
+    base_log(&watch->options.log, BASE_LOG_INFO, "rank %u: the launcher has ended; the job ends",
+             watch->rank);
     end_job(watch, CODE_TERMINATED, "the launcher has ended");
 }
 
@@ -227,12 +244,16 @@ static void report(const struct watch *watch)
     struct base_log always = watch->options.log;
     always.level = BASE_LOG_INFO;
     base_log(&always, BASE_LOG_INFO,
-             "rank %u on %s: live: %llu tasks, %llu runs, %llu borrows, %llu scopes, %llu values, %llu maps; so far: "
-             "%llu submitted, %llu completed, %llu executed, %llu retried, %llu adopted, %llu parked, %llu inlined",
-             watch->rank, watch->options.host_name, (unsigned long long)counts.tasks, (unsigned long long)counts.runs,
-             (unsigned long long)counts.borrows, (unsigned long long)counts.scopes, (unsigned long long)counts.values,
-             (unsigned long long)counts.maps, (unsigned long long)stats.submitted, (unsigned long long)stats.completed,
-             (unsigned long long)stats.executed, (unsigned long long)stats.retried, (unsigned long long)stats.adopted,
+             "rank %u on %s: live: %llu tasks, %llu runs, %llu borrows, %llu scopes, %llu values, "
+             "%llu maps; so far: "
+             "%llu submitted, %llu completed, %llu executed, %llu retried, %llu adopted, %llu "
+             "parked, %llu inlined",
+             watch->rank, watch->options.host_name, (unsigned long long)counts.tasks,
+             (unsigned long long)counts.runs, (unsigned long long)counts.borrows,
+             (unsigned long long)counts.scopes, (unsigned long long)counts.values,
+             (unsigned long long)counts.maps, (unsigned long long)stats.submitted,
+             (unsigned long long)stats.completed, (unsigned long long)stats.executed,
+             (unsigned long long)stats.retried, (unsigned long long)stats.adopted,
              (unsigned long long)stats.parked, (unsigned long long)stats.inlined);
 }
 
@@ -286,13 +307,16 @@ static int time_left_ms(const struct watch *watch)
         return -1;
     }
     uint64_t at_ns = now(watch);
-    return at_ns >= watch->force_at_ns ? 0 : (int)MT_MIN((watch->force_at_ns - at_ns) / 1000000 + 1, 60000u);
+    return at_ns >= watch->force_at_ns
+               ? 0
+               : (int)MT_MIN((watch->force_at_ns - at_ns) / 1000000 + 1, 60000u);
 }
 
 MT_NORETURN static void force(struct watch *watch)
 {
-    base_log(&watch->options.log, BASE_LOG_WARN, "rank %u on %s still ran when the time to stop was over; ended by force",
-             watch->rank, watch->options.host_name);
+    base_log(&watch->options.log, BASE_LOG_WARN,
+             "rank %u on %s still ran when the time to stop was over; ended by force", watch->rank,
+             watch->options.host_name);
     _exit(watch->end_code);
 }
 
@@ -328,7 +352,8 @@ static int open_all(struct watch *watch)
         watch->parent = (int)syscall(SYS_pidfd_open, parent, 0);
     }
     if (watch->epoll < 0 || watch->signals < 0 || watch->commands < 0 ||
-        listen_to(watch, watch->signals, SOURCE_SIGNAL, 0) || listen_to(watch, watch->commands, SOURCE_COMMAND, 0)) {
+        listen_to(watch, watch->signals, SOURCE_SIGNAL, 0) ||
+        listen_to(watch, watch->commands, SOURCE_COMMAND, 0)) {
         return MANTA_E_SYSTEM;
     }
     return listen_to(watch, watch->parent, SOURCE_PARENT, 0);
@@ -365,7 +390,8 @@ int watch_start(const struct watch_options *options, struct watch **ret_watch)
     pthread_mutex_init(&watch->lock, NULL);
     int code = open_all(watch);
     if (code == MANTA_OK) {
-        code = options->host->thread_start(options->host->self, &watch->thread, &thread, watch_main, watch);
+        code = options->host->thread_start(options->host->self, &watch->thread, &thread, watch_main,
+                                           watch);
     }
     if (code != MANTA_OK) {
         close_all(watch);
@@ -436,7 +462,8 @@ static void join_meeting(struct watch *watch, int code, const char *text)
 }
 
 /* True when the wait is over. Lock held. */
-static bool is_met(const struct watch *watch, uint64_t deadline_ns, int *ret_code, char *text, size_t text_size)
+static bool is_met(const struct watch *watch, uint64_t deadline_ns, int *ret_code, char *text,
+                   size_t text_size)
 {
     if (watch->meetings_over >= watch->meetings_joined) {
         *ret_code = watch->meeting.code;

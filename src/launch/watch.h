@@ -22,10 +22,10 @@ enum watch_owner { WATCH_OWN_PROCESS, WATCH_GUEST }; /* a guest never ends the p
 struct watch_options {
     const struct base_host *host;
     struct base_log log;
-    const char *host_name;      /* borrowed */
+    const char *host_name; /* borrowed */
     enum watch_owner owner;
-    bool has_launcher;          /* the parent's end is the job's end */
-    uint32_t rank;              /* as the launcher tells, until watch_adopt */
+    bool has_launcher; /* the parent's end is the job's end */
+    uint32_t rank;     /* as the launcher tells, until watch_adopt */
     uint64_t stop_timeout_ns;
 };
 

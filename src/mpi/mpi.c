@@ -27,7 +27,9 @@
 
 #if defined(OPEN_MPI) && OPEN_MPI
 #define IS_OPEN_MPI 1
-#define LIBRARY "Open MPI " STRING(OMPI_MAJOR_VERSION) "." STRING(OMPI_MINOR_VERSION) "." STRING(OMPI_RELEASE_VERSION)
+#define LIBRARY                                                                                    \
+    "Open MPI " STRING(OMPI_MAJOR_VERSION) "." STRING(OMPI_MINOR_VERSION) "." STRING(              \
+        OMPI_RELEASE_VERSION)
 #elif defined(MPICH_VERSION)
 #define IS_OPEN_MPI 0
 #define LIBRARY "MPICH " MPICH_VERSION
@@ -56,13 +58,15 @@ static int prepare(enum mpi_use use, char *text, size_t text_size)
     MPI_Initialized(&is_initialized);
     MPI_Finalized(&is_finalized);
     if (is_finalized) {
-        snprintf(text, text_size, "MPI has been finalized already; start Manta before MPI_Finalize");
+        snprintf(text, text_size,
+                 "MPI has been finalized already; start Manta before MPI_Finalize");
         return MANTA_E_LAUNCH;
     }
     return is_initialized ? MANTA_OK : initialize(use, text, text_size);
 }
 
-static int start(enum mpi_use use, uint32_t *ret_rank, uint32_t *ret_size, char *text, size_t text_size)
+static int start(enum mpi_use use, uint32_t *ret_rank, uint32_t *ret_size, char *text,
+                 size_t text_size)
 {
     int rank, size, code = prepare(use, text, text_size);
     if (code != MANTA_OK) {
@@ -104,7 +108,8 @@ static int allgather(const void *mine, size_t bytes, void *all, uint64_t timeout
 {
     MPI_Request request;
     int count = (int)bytes;
-    if (MPI_Iallgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, comm, &request) != MPI_SUCCESS) {
+    if (MPI_Iallgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, comm, &request) !=
+        MPI_SUCCESS) {
         return MANTA_E_LAUNCH;
     }
     return await(&request, timeout_ns);

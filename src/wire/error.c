@@ -53,26 +53,30 @@ static void take_text(struct wire_reader *reader, uint8_t length, char *text, si
     }
 }
 
+/* Read into a record here first: what follows in the message must be found though memory is out. */
 manta_error *wire_error_read(struct wire_reader *reader)
 {
     struct error_head head;
     const void *bytes = wire_left(reader) ? wire_take(reader, sizeof head) : NULL;
-    manta_error *error = bytes ? base_alloc(sizeof *error) : NULL;
-    if (!error) {
+    if (!bytes) {
         return NULL;
     }
     memcpy(&head, bytes, sizeof head);
-    error->code = head.code;
-    error->cause_code = head.cause_code;
-    error->rank = head.rank;
-    error->attempt = head.attempt;
-    error->task_id = head.task_id;
-    error->cause_task_id = head.cause_task_id;
-    error->line = head.line;
-    take_text(reader, head.host, error->host, sizeof error->host);
-    take_text(reader, head.task, error->task, sizeof error->task);
-    take_text(reader, head.file, error->file, sizeof error->file);
-    take_text(reader, head.text, error->text, sizeof error->text);
-    take_text(reader, head.cause_task, error->cause_task, sizeof error->cause_task);
-    return error;
+    manta_error error = {.code = head.code,
+                         .cause_code = head.cause_code,
+                         .rank = head.rank,
+                         .attempt = head.attempt,
+                         .task_id = head.task_id,
+                         .cause_task_id = head.cause_task_id,
+                         .line = head.line};
+    take_text(reader, head.host, error.host, sizeof error.host);
+    take_text(reader, head.task, error.task, sizeof error.task);
+    take_text(reader, head.file, error.file, sizeof error.file);
+    take_text(reader, head.text, error.text, sizeof error.text);
+    take_text(reader, head.cause_task, error.cause_task, sizeof error.cause_task);
+    manta_error *copy = reader->failed ? NULL : base_alloc(sizeof *copy);
+    if (copy) {
+        *copy = error;
+    }
+    return copy;
 }
