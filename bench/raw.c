@@ -171,7 +171,7 @@ MANTA_TASK(comm_pong, val(int32_t, process), val(int32_t, descriptor), val(uint6
         return manta_fail(MANTA_E_SYSTEM, "cannot join the rings of process %d", process);
     }
     close(fd);
-    while (end.received < rounds) {
+    while (end.received < rounds || comm_is_congested(end.comm, 0)) {
         base_cpu_relax();
         comm_progress(end.comm, TURN);
         comm_flush(end.comm);

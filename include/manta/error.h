@@ -35,7 +35,6 @@ extern "C" {
     X(E_CRASH, -22, "the task's process died")                                                     \
     X(E_EXCEPTION, -23, "a C++ exception left the task")                                           \
     X(E_STACK, -24, "the stack is exhausted")                                                      \
-    X(E_UNSCHEDULABLE, -25, "no rank can run the task")                                            \
     X(E_LOST, -40, "the object is lost")                                                           \
     X(E_DIVERGED, -41, "a re-executed task did something else")                                    \
     X(E_TOOBIG, -42, "the value is too big")                                                       \

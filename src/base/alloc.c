@@ -100,13 +100,6 @@ void base_free_pages(void *memory, size_t bytes)
     }
 }
 
-char *base_strdup(const char *text)
-{
-    size_t size = strlen(text) + 1;
-    char *copy = base_alloc(size);
-    return copy ? memcpy(copy, text, size) : NULL;
-}
-
 uint64_t base_alloc_live(void)
 {
     return atomic_load_explicit(&live_count, memory_order_relaxed);

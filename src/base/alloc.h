@@ -17,7 +17,6 @@ void base_free(void *memory);                                   /* accepts NULL 
 /* Whole pages, huge ones where the system has them; zeroed, touched only when used. bytes at free as at allocation. */
 void *base_alloc_pages(size_t bytes) MT_CHECKED;
 void base_free_pages(void *memory, size_t bytes); /* accepts NULL */
-char *base_strdup(const char *text) MT_CHECKED;
 
 /* Allocations alive now, in this process. */
 uint64_t base_alloc_live(void);

@@ -17,7 +17,7 @@ int comm_shm_segment_create(uint32_t ranks, int *ret_fd); /* sealed memfd, close
 /* Maps the segment and makes rank's end; fd may be closed afterwards. Messages to itself go through self. */
 int comm_create_shm(const struct base_host *host, int fd, uint32_t rank, uint32_t ranks,
                     struct comm **ret_comm);
-/* Called by the process's death watcher from any thread: makes the next progress mark the peer down, and wakes. */
+/* From any thread, when the process learns of a death: makes the next progress mark the peer down, and wakes. */
 void comm_shm_report_death(struct comm *comm, uint32_t peer);
 
 #endif

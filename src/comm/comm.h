@@ -6,8 +6,8 @@
  * publishes it, flush makes sure the peer will look. None of them ever blocks:
  * when the way to a peer is full the message goes to an overflow queue in this
  * process and follows later, in order, from progress. That is what makes cycles of
- * full rings harmless; the price is memory, so whoever creates work (not replies)
- * asks comm_is_congested first and waits.
+ * full rings harmless; the price is memory, so whoever creates work
+ * bounds what is under way (core's windows); comm_is_congested tells how it stands.
  *
  * Everything here except comm_wake is called under the rank's baton: one thread at
  * a time. Messages from one peer arrive in the order they were committed there,

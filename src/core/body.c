@@ -339,7 +339,10 @@ int manta_fail(int code, const char *format, ...)
     if (error) {
         va_list args;
         va_start(args, format);
-        vsnprintf(error->text, sizeof error->text, format ? format : "", args);
+        error->text[0] = '\0';
+        if (format) {
+            vsnprintf(error->text, sizeof error->text, format, args);
+        }
         va_end(args);
         error->code = code;
         context->run->error = error;

@@ -17,7 +17,7 @@ void cancel_run(struct rank *rank, struct run *run)
         if (run->scope) {
             cancel_children(rank, run->scope);
         }
-    } else if (run->state == RUN_QUEUED) {
+    } else if (run->state == RUN_QUEUED && !run->map_count) {
         exec_unqueue(rank, run);
         exec_deliver(rank, run, MANTA_E_CANCELLED, NULL, NULL);
     }
@@ -25,17 +25,22 @@ void cancel_run(struct rank *rank, struct run *run)
 
 void cancel_children(struct rank *rank, struct scope *scope)
 {
-    for (uint32_t i = 0; i < scope->next_position; i++) {
-        struct task *task = scope_child(rank, scope, i);
-        if (task && !task->object.is_done && task->object.holds <= 2 + (int)task->inputs_missing) {
-            cancel_task(rank, task);
-        }
+    struct task *task;
+    for (uint32_t at = 0; (task = scope_next_child(rank, scope, &at));) {
+        cancel_task(rank, task);
     }
     BASE_LIST_EACH(&scope->maps, link)
     {
-        struct task *task = MT_CONTAINER(link, struct map, link)->task;
-        if (!task->object.is_done && task->object.holds <= 2) {
-            cancel_task(rank, task);
+        cancel_task(rank, MT_CONTAINER(link, struct map, link)->task);
+    }
+}
+
+void cancel_leases_here(struct rank *rank, const struct task *task)
+{
+    for (uint32_t i = 1; i < rank->runs.fresh; i++) {
+        struct run *run = base_slab_at(&rank->runs, i);
+        if (run->id && run->index == i && run->task == task) {
+            cancel_run(rank, run);
         }
     }
 }
@@ -110,8 +115,7 @@ void cancel_on_cancel(struct rank *rank, uint32_t from, const struct wire_header
         struct run *run = MT_CONTAINER(link, struct run, owned);
         link = link->next;
         if (run->parent == header->parent && run->position == header->position) {
-            cancel_run(rank, run);
-            break;
+            cancel_run(rank, run); /* of a map there may be several */
         }
     }
 }

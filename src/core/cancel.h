@@ -8,8 +8,10 @@
 void cancel_task(struct rank *rank, struct task *task);
 /* From a holder: cancels whatever the target is. */
 void cancel_target(struct rank *rank, const struct target *target);
-/* The unfinished children of a cancelled run that are held by nobody but its scope. */
+/* The unfinished children of a cancelled run. */
 void cancel_children(struct rank *rank, struct scope *scope);
+/* The parts of a map that this rank runs itself. */
+void cancel_leases_here(struct rank *rank, const struct task *task);
 /* Asks a run on this rank to stop; one that has not started never will. */
 void cancel_run(struct rank *rank, struct run *run);
 

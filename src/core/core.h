@@ -1,6 +1,6 @@
 /*
  * core: one rank of a running program. The room's face for whoever starts ranks: the
- * launcher (core/run.c) on real processes, tests on simulated ones.
+ * launcher (launch/process.c) on real processes, tests on simulated ones.
  */
 #ifndef CORE_CORE_H
 #define CORE_CORE_H

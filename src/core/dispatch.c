@@ -199,6 +199,7 @@ static uint16_t message_flags(const struct task *task, const struct message_leas
     uint16_t flags = core_is_root_id(task->parent) ? TASK_MESSAGE_ROOT : 0;
     flags |= task->extra && (task->extra->timeout_ns || task->extra->name[0]) ? TASK_MESSAGE_OPTIONS : 0;
     flags |= lease ? TASK_MESSAGE_LEASE : 0;
+    flags |= task->flags & TASK_PINNED ? TASK_MESSAGE_PINNED : 0;
     flags |= may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
     return flags;
 }

@@ -5,8 +5,8 @@
  * run, else wait. A run's body is a plain call on the current stack. When it waits
  * (exec_park) the worker goes on with its loop on another stack, a spare one or a new
  * one; when what it waited for is there, the loop switches back and its own stack
- * becomes a spare. So a stack always holds one loop and at most one parked body under
- * it, stacks are only made when bodies wait, and a parked body resumes on its thread.
+ * becomes a spare. So a stack holds one loop and the bodies started on top of each other
+ * by waiting, of which only the last can be parked; stacks are only made when bodies wait, and a parked body resumes on its thread.
  *
  * The baton is held across switches: it belongs to the thread, and the stack that goes
  * on gives it back.
@@ -224,6 +224,7 @@ static struct run *make_remote(struct rank *rank, uint32_t from, const struct wi
         run->attempt = header->attempt;
         run->priority = (int8_t)MT_MIN(MT_MAX(message->priority, -8), 7);
         run->parent_is_root = message->flags & TASK_MESSAGE_ROOT ? 1 : 0;
+        run->is_pinned = message->flags & TASK_MESSAGE_PINNED ? 1 : 0;
     }
     return run;
 }
@@ -315,6 +316,7 @@ static void send_result(struct rank *rank, struct run *run, const struct message
     result.flags |= run->is_credited ? RESULT_CREDITED : 0;
     result.flags |= run->is_retained ? RESULT_RETAINED : 0;
     result.flags |= kept_count ? RESULT_KEPT : 0;
+    about.ref_count = (uint16_t)MT_MIN(kept_count, UINT16_MAX);
     if (run->scope && run->scope->children) {
         result.flags |= RESULT_CHILDREN;
         run->scope->told_owner = 1;
@@ -644,7 +646,6 @@ void exec_worker_main(void *arg)
             }
         }
     }
-    rank->workers_ended++;
     baton_give(&rank->baton);
     if (is_ours) {
         fiber_release_thread(worker->base);
@@ -677,7 +678,7 @@ void exec_give_back(struct rank *rank)
         BASE_LIST_EACH(&rank->ready[level], link)
         {
             struct run *run = MT_CONTAINER(link, struct run, link);
-            if (!run->task && !run->is_orphan) {
+            if (!run->task && !run->is_orphan && !run->is_pinned) {
                 give_back(rank, run);
             }
         }

@@ -78,7 +78,8 @@ void finish_on_quiet(struct rank *rank, uint32_t from, const struct wire_header 
 {
     struct message_quiet question;
     const void *bytes = wire_take(body, sizeof question);
-    if (!bytes) {
+    if (!bytes || from != 0) {
+        body->failed = true;
         return;
     }
     memcpy(&question, bytes, sizeof question);
@@ -112,10 +113,12 @@ void finish_on_stop_all(struct rank *rank, uint32_t from, const struct wire_head
 {
     struct message_quiet message;
     const void *bytes = wire_take(body, sizeof message);
-    if (bytes) {
-        memcpy(&message, bytes, sizeof message);
-        finish_stop(rank, message.code);
+    if (!bytes || from != 0) {
+        body->failed = true;
+        return;
     }
+    memcpy(&message, bytes, sizeof message);
+    finish_stop(rank, message.code);
 }
 
 static void send_all(struct rank *rank, enum message_kind kind, const struct message_quiet *message)
@@ -169,11 +172,9 @@ static void cancel_all(struct rank *rank, struct scope *scope)
     {
         cancel_task(rank, MT_CONTAINER(link, struct map, link)->task);
     }
-    for (uint32_t i = 0; rank->unfinished && i < scope->next_position; i++) {
-        struct task *task = scope_child(rank, scope, i);
-        if (task) {
-            cancel_task(rank, task);
-        }
+    struct task *task;
+    for (uint32_t at = 0; rank->unfinished && (task = scope_next_child(rank, scope, &at));) {
+        cancel_task(rank, task);
     }
     scope_drop_all(rank, scope);
 }

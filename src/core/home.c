@@ -145,6 +145,10 @@ void home_on_offer(struct rank *rank, uint32_t from, const struct wire_header *h
         return;
     }
     memcpy(&message, bytes, sizeof message);
+    if (message.runner >= rank->size) {
+        body->failed = true;
+        return;
+    }
     struct scope *scope = scope_find(rank, header->parent);
     if (scope && scope->is_taken_over) {
         recover_take_offer(rank, scope, header->position, &message);

@@ -2,16 +2,7 @@
 
 #include "core/dispatch.h"
 
-enum { TURN_MESSAGES = 64, SPINS_PER_CLOCK = 32 };
-
-unsigned rank_turn(struct rank *rank)
-{
-    unsigned count = comm_progress(rank->comm, TURN_MESSAGES);
-    rank->turns++;
-    dispatch_pump(rank);
-    dispatch_flush(rank);
-    return count;
-}
+enum { TURN_MESSAGES = 64, SPINS_PER_CLOCK = 32, SPINS_BEFORE_YIELD = 200 };
 
 void idle_wake(struct rank *rank, struct sleeper *sleeper)
 {
@@ -45,6 +36,16 @@ void idle_rouse(struct rank *rank)
     }
 }
 
+unsigned rank_turn(struct rank *rank)
+{
+    idle_rouse(rank);
+    unsigned count = comm_progress(rank->comm, TURN_MESSAGES);
+    rank->turns++;
+    dispatch_pump(rank);
+    dispatch_flush(rank);
+    return count;
+}
+
 /* At the own park: another thread is at the bell. Threads that are not workers can be found there at the end. */
 static void sleep_at_park(struct rank *rank, struct sleeper *sleeper, uint64_t deadline_ns)
 {
@@ -66,7 +67,7 @@ static void sleep_at_bell(struct rank *rank, struct sleeper *sleeper, uint64_t d
     comm_sleep(rank->comm, deadline_ns);
     baton_take(&rank->baton, rank->host);
     rank->has_sentinel = sleeper->is_sentinel = 0;
-    comm_rouse(rank->comm);
+    idle_rouse(rank);
 }
 
 /* Unless it was woken since it last looked, or something is there. Baton held outside. */
@@ -86,9 +87,11 @@ static bool spin(struct rank *rank, const struct sleeper *sleeper)
     for (unsigned i = 0; i < SPINS_PER_CLOCK; i++) {
         if (baton_is_wanted(&rank->baton)) {
             baton_give(&rank->baton);
-            base_cpu_relax();
-            while (baton_is_wanted(&rank->baton)) {
+            for (unsigned spins = 1; baton_is_wanted(&rank->baton); spins++) {
                 base_cpu_relax();
+                if (spins % SPINS_BEFORE_YIELD == 0) {
+                    rank->host->yield(rank->host->self);
+                }
             }
             baton_take(&rank->baton, rank->host);
             return rank->spinner == sleeper;

@@ -25,7 +25,10 @@ void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
 void idle_wake(struct rank *rank, struct sleeper *sleeper);
 /* Work is ready: wakes a worker that waits for some. */
 void idle_wake_worker(struct rank *rank);
-/* A thread starts user code or submits: senders need not ring, the ticker looks. */
+/*
+ * Ends the state in which senders ring. From then on somebody must look: whoever calls this, and after it the ticker,
+ * which is woken for that. Nothing else disarms the bell.
+ */
 void idle_rouse(struct rank *rank);
 
 void ticker_main(void *rank);

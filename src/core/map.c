@@ -9,6 +9,7 @@
  */
 #include "core/map.h"
 
+#include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/message.h"
@@ -490,10 +491,13 @@ void map_cancel(struct rank *rank, struct task *task)
         dispatch_remove(rank, task);
     }
     map->next = map->count;
+    cancel_leases_here(rank, task);
     BASE_LIST_EACH(&map->leases, link)
     {
         uint32_t where = MT_CONTAINER(link, struct range, link)->rank;
-        dispatch_stop_lease(rank, task, where);
+        if (where != rank->number) {
+            dispatch_stop_lease(rank, task, where);
+        }
     }
     fail_range(rank, task, &all, &error);
     finish_if_done(rank, task);

@@ -49,6 +49,7 @@ enum task_message_flag {
     TASK_MESSAGE_OPTIONS = 1,    /* struct message_options follows */
     TASK_MESSAGE_LEASE = 2,      /* struct message_lease follows */
     TASK_MESSAGE_ROOT = 4,       /* submitted by a root scope */
+    TASK_MESSAGE_PINNED = 16,    /* for that rank and no other */
     TASK_MESSAGE_AGAIN = 8,      /* it, or its parent, may have run before: children may have survived */
 };
 
@@ -91,7 +92,7 @@ enum result_flag {
 struct message_result {
     int32_t code;
     uint16_t flags;
-    uint16_t outputs;
+    uint16_t unused;
     uint32_t run_token;
 };
 

@@ -315,6 +315,13 @@ void guard_release(struct rank *rank, struct guard *guard)
     base_free(guard);
 }
 
+/* Its owner died, and it is not yet known who is it now. One that is lost for good waits for nobody. */
+static bool awaits_new_owner(const struct rank *rank, const struct borrow *borrow)
+{
+    uint32_t owner = borrow->ref.owner;
+    return comm_is_down(rank->comm, owner) && (!rank->down[owner] || borrow->is_looking);
+}
+
 void object_register(struct rank *rank, struct borrow *borrow, struct guard *guard)
 {
     bool must_tell = !borrow->is_registered || (guard && guard->settles);
@@ -327,7 +334,7 @@ void object_register(struct rank *rank, struct borrow *borrow, struct guard *gua
         borrow->acks_missing++;
         object_hold(&borrow->object);
         message_send(rank, borrow->ref.owner, MESSAGE_HOLD, about_ref(borrow->ref), &hold, sizeof hold);
-    } else if (borrow->acks_missing == 0 && !comm_is_down(rank->comm, borrow->ref.owner)) {
+    } else if (borrow->acks_missing == 0 && !awaits_new_owner(rank, borrow)) {
         borrow_acknowledged(rank, borrow);
     }
 }
@@ -438,6 +445,10 @@ void object_on_hold(struct rank *rank, uint32_t from, const struct wire_header *
         return;
     }
     memcpy(&message, bytes, sizeof message);
+    if (message.holder >= rank->size) {
+        body->failed = true;
+        return;
+    }
     if (!task && recover_park_request(rank, from, header, &message, sizeof message)) {
         return;
     }
@@ -563,23 +574,23 @@ void object_on_ask(struct rank *rank, uint32_t from, const struct wire_header *h
 
 static void hold_inner(struct rank *rank, manta_ref ref, void *arg)
 {
-    struct value_holds *holds = arg;
+    struct task *task = arg;
     struct object *object = object_get_held(rank, ref);
     struct guard *guard;
     if (!object || object->kind != OBJECT_BORROW) {
         return;
     }
-    guard = holds->task_index ? base_alloc(sizeof *guard) : NULL;
+    guard = task ? base_alloc(sizeof *guard) : NULL;
     if (guard) {
-        guard->task_index = holds->task_index;
-        holds->unacked++;
+        guard->task_index = task->index;
+        task->extra->unacked++;
     }
     object_register(rank, object_borrow(object), guard);
 }
 
-void value_hold_refs(struct rank *rank, const struct value *value, struct value_holds *holds)
+void value_hold_refs(struct rank *rank, const struct value *value, struct task *task)
 {
-    value_each_ref(rank, value, hold_inner, holds);
+    value_each_ref(rank, value, hold_inner, task);
 }
 
 static void drop_inner(struct rank *rank, manta_ref ref, void *arg)

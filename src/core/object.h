@@ -86,12 +86,9 @@ void object_answer(struct rank *rank, const struct target *target, manta_ref ref
 void remote_notify(struct rank *rank, const struct watch *watch);
 void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref);
 
-/* Holds for the refs inside a value that has just arrived or been made here. */
-struct value_holds {
-    uint32_t unacked;       /* registrations that guard `task_index` */
-    uint32_t task_index;    /* 0: none */
-};
-void value_hold_refs(struct rank *rank, const struct value *value, struct value_holds *holds);
+/* Holds for the refs inside a value that has just arrived or been made here. Registrations of them guard `task` (counted in
+ * its extra's unacked, which must be there); NULL: nothing. */
+void value_hold_refs(struct rank *rank, const struct value *value, struct task *task);
 void value_drop_refs(struct rank *rank, const struct value *value);
 
 #endif

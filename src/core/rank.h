@@ -13,7 +13,7 @@
  *
  * Everything here is guarded by the rank's baton (baton.h) unless a field says
  * otherwise. Handlers and completions never run user code and never wait, so the baton
- * is held for well under a microsecond at a time.
+ * is held for well under a microsecond at a time, except after a death.
  *
  * A ref that lives on another rank is a `struct borrow` here. task and borrow share
  * `struct object`: watchers, holds, code and value. An object is freed when it is done
@@ -107,7 +107,6 @@ struct remote_holder {
     struct remote_holder *next;
     uint32_t rank, position;
     uint32_t added, dropped; /* highest instances; it holds while added > dropped */
-    uint32_t ghost;          /* the rank is dead, its share is not yet settled */
 };
 
 /* Rare things about a task. */
@@ -234,6 +233,7 @@ struct run {
     _Atomic uint8_t cancelled;  /* read by the body without the baton */
     uint8_t args_borrowed;      /* args belong to the task or a map */
     uint8_t parent_is_root;
+    uint8_t is_pinned;          /* its owner wants it here and nowhere else */
     uint8_t is_retained;        /* finished, kept for the owner's release */
     uint64_t timeout_ns, deadline_ns;
     uint64_t map_begin, map_count, map_index; /* a lease of a map; count 0: a single task */
@@ -319,7 +319,6 @@ struct rank {
     struct base_map scopes;     /* id -> scope, those with children */
     struct base_map borrows;    /* (parent, position) -> borrow */
     struct base_map homes;      /* id -> home record */
-    struct base_map retained;   /* (parent, position) -> finished run kept for its owner */
     struct scope root;          /* of the driver; threads beyond the first have their own: */
     struct base_list roots;     /* all root scopes */
     uint32_t root_serial;       /* of the latest */
@@ -341,7 +340,6 @@ struct rank {
     struct fiber_pool *stacks;
     uint32_t parked_count;
     struct base_list parked;    /* runs that wait on stacks put aside */
-    uint32_t workers_ended;
 
     struct base_thread ticker;
     struct sleeper ticker_sleeper;

@@ -241,6 +241,21 @@ struct task *scope_child(struct rank *rank, const struct scope *scope, uint32_t 
     return index ? base_slab_at(&rank->tasks, index) : NULL;
 }
 
+struct task *scope_next_child(struct rank *rank, const struct scope *scope, uint32_t *at)
+{
+    while (*at < scope->next_position && *at / SCOPE_PAGE < scope->page_count) {
+        if (!scope->pages[*at / SCOPE_PAGE]) {
+            *at = (*at / SCOPE_PAGE + 1) * SCOPE_PAGE;
+            continue;
+        }
+        struct task *task = scope_child(rank, scope, (*at)++);
+        if (task && task->position + 1 == *at) {
+            return task;
+        }
+    }
+    return NULL;
+}
+
 bool scope_resolve(struct rank *rank, struct scope *scope, uint32_t position, struct target *ret_target)
 {
     struct task *task = scope_child(rank, scope, position);
@@ -365,17 +380,10 @@ bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref)
 
 static void drop_children_from(struct rank *rank, struct scope *scope, uint32_t position)
 {
-    for (uint32_t i = position; i < scope->next_position;) {
-        if (i / SCOPE_PAGE >= scope->page_count) {
-            break;
-        }
-        if (!scope->pages[i / SCOPE_PAGE]) {
-            i = (i / SCOPE_PAGE + 1) * SCOPE_PAGE;
-            continue;
-        }
-        struct task *task = scope_child(rank, scope, i++);
-        if (task && task->flags & TASK_HELD) {
-            drop_child(rank, task);
+    struct task *child;
+    for (uint32_t at = position; (child = scope_next_child(rank, scope, &at));) {
+        if (child->flags & TASK_HELD) {
+            drop_child(rank, child);
         }
     }
     BASE_LIST_EACH(&scope->maps, link)

@@ -26,6 +26,8 @@ void scope_leave(struct rank *rank, struct scope *scope, uint32_t position, uint
 void scope_leave_map(struct rank *rank, struct scope *scope, struct map *map);
 bool scope_resolve(struct rank *rank, struct scope *scope, uint32_t position, struct target *ret_target);
 /* The child's record at a position, NULL when there is none. */
+/* For loops over the children's records, each once: *at starts at a position; NULL at the end. Records may go meanwhile. */
+struct task *scope_next_child(struct rank *rank, const struct scope *scope, uint32_t *at);
 struct task *scope_child(struct rank *rank, const struct scope *scope, uint32_t position);
 
 /* Takes over one hold that the caller has on the object. */

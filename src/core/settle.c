@@ -84,7 +84,11 @@ static void clear_if_settled(struct rank *rank, struct settling *settling)
 void recover_on_settled(struct rank *rank, uint32_t from, const struct wire_header *header,
                         struct wire_reader *body)
 {
-    struct settling *settling = rank->number ? NULL : get_settling(rank, header->position);
+    if (rank->number != 0 || header->position >= rank->size) {
+        body->failed = true;
+        return;
+    }
+    struct settling *settling = get_settling(rank, header->position);
     if (settling) {
         settling->settled[from] = 1;
         clear_if_settled(rank, settling);
@@ -147,6 +151,10 @@ static void forget_holder(struct rank *rank, uint32_t dead)
 void recover_on_cleared(struct rank *rank, uint32_t from, const struct wire_header *header,
                         struct wire_reader *body)
 {
+    if (from != 0 || header->position >= rank->size) {
+        body->failed = true;
+        return;
+    }
     struct settling *settling = get_settling(rank, header->position);
     forget_holder(rank, header->position);
     if (settling) {

@@ -592,15 +592,17 @@ static void take_value(struct rank *rank, struct task *task, uint32_t from, cons
         }
     }
     if (value && value->ref_outputs) {
-        struct value_holds holds = {.task_index = result->flags & RESULT_RETAINED ? task->index : 0};
+        struct task_extra *extra = task_get_extra(task);
         object_hold(&task->object);
-        value_hold_refs(rank, value, &holds);
-        if (task_get_extra(task)) {
-            task->extra->unacked = holds.unacked;
-            task->extra->release_rank = from;
-            task->extra->release_token = result->run_token;
+        if (extra) {
+            extra->unacked = 1; /* ours: a registration may be settled at once */
+            extra->release_rank = from;
+            extra->release_token = result->run_token;
         }
-        if (holds.unacked == 0) {
+        value_hold_refs(rank, value, extra && result->flags & RESULT_RETAINED ? task : NULL);
+        if (extra) {
+            task_release_settled(rank, task->index);
+        } else {
             object_drop(rank, &task->object);
         }
     }

@@ -16,13 +16,6 @@ static inline void *value_data(const struct value *value, uint32_t output)
 {
     return (char *)(uintptr_t)&value->output[value->outputs] + value->output[output].offset;
 }
-static inline struct value *value_share(struct value *value)
-{
-    if (value) {
-        value->sharers++;
-    }
-    return value;
-}
 /* Ends one share; the last frees it. Accepts NULL. Holds of refs inside are not touched. */
 void value_unshare(struct rank *rank, struct value *value);
 

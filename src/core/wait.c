@@ -26,8 +26,8 @@ static bool is_late(struct rank *rank, uint64_t deadline_ns)
     return deadline_ns != BASE_FOREVER && base_now_ns(rank->host) >= deadline_ns;
 }
 
-/* Puts the body aside; false when there is no stack for the worker to go on with: then it has looked once, in place. */
-static bool park_or_poll(struct context *context, struct waiter *waiter, uint64_t *spin_until)
+/* Puts the body aside until the wait may be over. False: there is no stack for the worker to go on with. */
+static bool park(struct context *context, struct waiter *waiter)
 {
     struct worker *worker = context->worker;
     waiter->is_parked = 1;
@@ -37,11 +37,6 @@ static bool park_or_poll(struct context *context, struct waiter *waiter, uint64_
     bool is_parked = exec_park(worker, context->run);
     base_list_remove(&waiter->timed);
     waiter->is_parked = 0;
-    if (!is_parked) {
-        exec_give_back(context->rank);
-        idle_step(context->rank, context->sleeper, spin_until,
-                  MT_MIN(waiter->deadline_ns, base_now_ns(context->rank->host) + TICK_NS));
-    }
     return is_parked;
 }
 
@@ -137,11 +132,43 @@ static int help_anyone(struct context *context, const struct waiter *waiter)
     return code;
 }
 
-int wait_for(struct context *context, struct waiter *waiter, uint64_t deadline_ns)
+/* One step of a wait without a stack: helps, or, when there is nothing to help with, looks and sleeps for at most a tick. */
+static int wait_in_place(struct context *context, struct waiter *waiter, uint64_t *spin_until)
+{
+    struct rank *rank = context->rank;
+    uint64_t executed = rank->stats.executed;
+    int code = waiter->deadline_ns == BASE_FOREVER ? help_anyone(context, waiter) : MANTA_OK;
+    if (code == MANTA_OK && waiter->missing && rank->stats.executed == executed) {
+        uint64_t tick_ns = base_now_ns(rank->host) + TICK_NS;
+        exec_give_back(rank);
+        dispatch_flush(rank);
+        idle_step(rank, context->sleeper, spin_until, MT_MIN(waiter->deadline_ns, tick_ns));
+    }
+    return code;
+}
+
+static int wait_loop(struct context *context, struct waiter *waiter)
 {
     struct rank *rank = context->rank;
     uint64_t spin_until = 0;
     int code = MANTA_OK;
+    while (waiter->missing && code == MANTA_OK) {
+        if (waiter->is_timed_out || is_late(rank, waiter->deadline_ns)) {
+            code = MANTA_E_TIMEOUT;
+        } else if (rank->is_stopped) {
+            code = MANTA_E_SHUTDOWN;
+        } else if (!context->run) {
+            idle_step(rank, context->sleeper, &spin_until, waiter->deadline_ns);
+        } else if (!park(context, waiter)) {
+            code = wait_in_place(context, waiter, &spin_until);
+        }
+    }
+    return code == MANTA_OK && waiter->is_timed_out ? MANTA_E_TIMEOUT : code;
+}
+
+int wait_for(struct context *context, struct waiter *waiter, uint64_t deadline_ns)
+{
+    struct rank *rank = context->rank;
     waiter->context = context;
     context->waiter = waiter;
     waiter->deadline_ns = deadline_ns;
@@ -150,23 +177,11 @@ int wait_for(struct context *context, struct waiter *waiter, uint64_t deadline_n
     dispatch_pump(rank);
     dispatch_flush(rank);
     idle_rouse(rank);
-    while (waiter->missing) {
-        if (waiter->is_timed_out || is_late(rank, deadline_ns)) {
-            return MANTA_E_TIMEOUT;
-        }
-        if (rank->is_stopped) {
-            return MANTA_E_SHUTDOWN;
-        }
-        if (!context->run) {
-            idle_step(rank, context->sleeper, &spin_until, deadline_ns);
-        } else if (!park_or_poll(context, waiter, &spin_until) && deadline_ns == BASE_FOREVER) {
-            code = waiter->missing ? help_anyone(context, waiter) : MANTA_OK;
-        }
-        if (code != MANTA_OK) {
-            return code;
-        }
+    int code = wait_loop(context, waiter);
+    if (!context->run) {
+        idle_rouse(rank); /* this thread looked last: now the ticker must, or nobody hears the others */
     }
-    return waiter->is_timed_out ? MANTA_E_TIMEOUT : MANTA_OK;
+    return code;
 }
 
 /* A ref's own task is run on top of the waiter's stack before anything else is considered: no switch, no message. */

@@ -11,11 +11,12 @@
 #define MS UINT64_C(1000000)
 #define SECONDS UINT64_C(1000000000)
 #define KIB UINT64_C(1024)
+#define GIB (KIB * KIB * KIB)
 
 static const struct base_config_row rows[] = {
     ROW("workers", UINT, workers, 0, 0, 4096,
         "Threads that run tasks on each rank; 0 is one per core of the rank's share."),
-    ROW("stack_bytes", BYTES, stack_bytes, 256 * KIB, 16 * KIB, KIB *KIB *KIB,
+    ROW("stack_bytes", BYTES, stack_bytes, 256 * KIB, 16 * KIB, GIB,
         "Stack of a task that runs while another one waits."),
     ROW("parked_max", UINT, parked_max, 4096, 1, 1000000,
         "Tasks of one rank that may wait at once with their stacks put aside."),

@@ -4,8 +4,8 @@
  * Every message starts with the same 24-byte header. What a message must always
  * carry but the header does not hold is implied by its channel: protocol version
  * and the sender's rank and incarnation (agreed and authenticated when the
- * channel is opened), sequence (channels are ordered). The membership epoch is
- * only carried by messages about membership, because it only orders those.
+ * channel is opened), sequence (channels are ordered). Membership is a set of
+ * deaths, named by rank, so its messages need no order.
  *
  * Bodies are read through a `struct wire_reader`, which never reads past the end:
  * after the first short read it is failed and yields zeros; the caller checks
@@ -86,8 +86,6 @@ static inline const void *wire_take(struct wire_reader *reader, size_t size)
         memcpy(*at, &value, sizeof value);                                                         \
         *at += sizeof value;                                                                       \
     }
-WIRE_GET(u8, uint8_t)
-WIRE_GET(u16, uint16_t)
 WIRE_GET(u32, uint32_t)
 WIRE_GET(u64, uint64_t)
 #undef WIRE_GET

@@ -175,10 +175,12 @@ static int check_cancel(uint32_t ranks)
 
 static int check_errors(uint32_t last)
 {
-    manta_ref failed = fails_async(MANTA_OPTIONS(.rank = MANTA_ON(last), .name = "doomed"), "of this");
+    manta_ref failed =
+        fails_async(MANTA_OPTIONS(.rank = MANTA_ON(last), .name = "doomed"), "of this");
     CHECK(fails_get(failed) == USER_CODE);
     const manta_error *error = manta_last_error();
-    CHECK(error->code == USER_CODE && error->rank == last && error->attempt == 1 && error->line != 0);
+    CHECK(error->code == USER_CODE && error->rank == last && error->attempt == 1 &&
+          error->line != 0);
     CHECK(strcmp(error->text, "because of this") == 0 && strcmp(error->task, "doomed") == 0);
     CHECK(strstr(error->file, "check.c") && error->host[0]);
     int64_t value;
@@ -198,7 +200,8 @@ static int check_large(uint32_t last)
     const manta_options *there = MANTA_OPTIONS(.rank = MANTA_ON(last));
     memset(in, 3, sizeof in);
     for (int i = 0; i < 20; i++) {
-        CHECK(sum_bytes_get(sum_bytes_async(there, in, sizeof in), &sum) == MANTA_OK && sum == 180000);
+        CHECK(sum_bytes_get(sum_bytes_async(there, in, sizeof in), &sum) == MANTA_OK &&
+              sum == 180000);
         manta_ref made = bytes_async(there, 60000);
         CHECK(bytes_get(made, &out, &count) == MANTA_OK && count == 60000 && out[59999] == 7);
         CHECK(manta_unview(made) == MANTA_OK);
@@ -211,7 +214,8 @@ static int driver(int argc, char **argv)
     manta_world world;
     MANTA_TRY(manta_world_get(&world));
     CHECK(argc < 2 || world.size == (uint32_t)atoi(argv[1]));
-    CHECK(world.rank == 0 && world.workers >= 1 && world.cores >= 1 && world.node_ranks == world.size);
+    CHECK(world.rank == 0 && world.workers >= 1 && world.cores >= 1 &&
+          world.node_ranks == world.size);
     MANTA_TRY(check_every_rank_runs(world.size));
     MANTA_TRY(check_many());
     MANTA_TRY(check_nested_and_chained(world.size));

@@ -32,8 +32,7 @@ MANTA_TASK(spin)
 
 MANTA_TASK(stay)
 {
-    while (pause()) {
-    }
+    while (pause()) {}
     return MANTA_OK;
 }
 
@@ -97,8 +96,7 @@ static int stay_everywhere(void)
     }
     puts("running");
     fflush(stdout);
-    while (pause()) {
-    }
+    while (pause()) {}
     return 0;
 }
 
@@ -149,8 +147,8 @@ static int driver(int argc, char **argv)
         return argc > 2 ? dig(0) : digs_get(digs_async(NULL), &sum);
     }
     if (strcmp(what, "exit") == 0) {
-        return leaves_get(leaves_async(MANTA_OPTIONS(.rank = MANTA_ON(count_ranks() - 1), .retries = MANTA_NO_RETRY),
-                                       number));
+        return leaves_get(leaves_async(
+            MANTA_OPTIONS(.rank = MANTA_ON(count_ranks() - 1), .retries = MANTA_NO_RETRY), number));
     }
     return strcmp(what, "parent") == 0 ? tell_pids() : number;
 }
@@ -176,7 +174,8 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "hooks") == 0) {
         start_code = argc > 2 ? atoi(argv[2]) : 0;
-        if (manta_hook(MANTA_AT_START, on_start, NULL) || manta_hook(MANTA_AT_STOP, on_stop, NULL)) {
+        if (manta_hook(MANTA_AT_START, on_start, NULL) ||
+            manta_hook(MANTA_AT_STOP, on_stop, NULL)) {
             return 99;
         }
         argc = 2;

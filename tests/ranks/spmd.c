@@ -63,8 +63,8 @@ static int submit_from_threads(void)
 static int pass_around(int rank, int size)
 {
     int token = rank, got = -1;
-    MPI_Sendrecv(&token, 1, MPI_INT, (rank + 1) % size, TAG, &got, 1, MPI_INT, (rank + size - 1) % size, TAG,
-                 MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    MPI_Sendrecv(&token, 1, MPI_INT, (rank + 1) % size, TAG, &got, 1, MPI_INT,
+                 (rank + size - 1) % size, TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     CHECK(got == (rank + size - 1) % size);
     return 0;
 }

@@ -233,6 +233,72 @@ static int unfinished_work_is_cancelled_at_the_end(int argc, char **argv)
     return 0;
 }
 
+/* Works for a while, then wants a value whose owner does something else meanwhile. */
+MANTA_TASK(ask_later, ref(value), out(int32_t, in_time))
+{
+    core_work(20000000);
+    *in_time = manta_wait(&value, 1, 1, 5000000, NULL) == MANTA_OK;
+    return MANTA_OK;
+}
+
+static int a_computing_driver_still_answers(int argc, char **argv)
+{
+    int64_t y;
+    int32_t in_time = 0;
+    manta_world world;
+    CHECK(manta_world_get(&world) == MANTA_OK);
+    manta_options last = {.rank = MANTA_ON(world.size - 1)};
+    manta_ref value = square_async(NULL, 5), asked = ask_later_async(&last, value);
+    CHECK(square_get(value, &y) == MANTA_OK && y == 25);
+    core_work(200000000);
+    CHECK(ask_later_get(asked, &in_time) == MANTA_OK && in_time);
+    return 0;
+}
+
+static int ran_to_the_end;
+
+MANTA_TASK(long_child, val(int32_t, steps))
+{
+    for (int32_t i = 0; i < steps; i++) {
+        core_work(100000);
+        if (manta_cancelled()) {
+            return MANTA_E_CANCELLED;
+        }
+    }
+    ran_to_the_end++;
+    return MANTA_OK;
+}
+
+MANTA_TASK(waiting_parent, val(int32_t, steps))
+{
+    return long_child_get(long_child_async(NULL, steps));
+}
+
+static int cancelling_a_parent_cancels_the_child_it_waits_for(int argc, char **argv)
+{
+    manta_ref parent = waiting_parent_async(NULL, 10000);
+    ran_to_the_end = 0;
+    CHECK(manta_wait(&parent, 1, 1, 5000000, NULL) == MANTA_E_TIMEOUT);
+    CHECK(manta_cancel(parent) == MANTA_OK && waiting_parent_get(parent) == MANTA_E_CANCELLED);
+    core_work(UINT64_C(2000000000));
+    CHECK(ran_to_the_end == 0);
+    return 0;
+}
+
+static int cancelling_a_map_stops_it(int argc, char **argv)
+{
+    enum { N = 3000 };
+    static int32_t codes[N];
+    ran_to_the_end = 0;
+    manta_ref map = long_child_map(NULL, N, 10);
+    CHECK(manta_wait(&map, 1, 1, 5000000, NULL) == MANTA_E_TIMEOUT);
+    CHECK(manta_cancel(map) == MANTA_OK);
+    CHECK(manta_map_get(map, NULL, 0, N, codes) == MANTA_E_CANCELLED && codes[N - 1] == MANTA_E_CANCELLED);
+    core_work(UINT64_C(2000000000));
+    CHECK(ran_to_the_end < 200);
+    return 0;
+}
+
 static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
 {
     static const uint32_t sizes[] = {1, 2, 7};
@@ -259,6 +325,9 @@ static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
     X(inout_consumes_and_yields)                                                                   \
     X(cancel_reaches_a_running_task)                                                               \
     X(time_limit_is_an_error)                                                                      \
+    X(a_computing_driver_still_answers)                                                            \
+    X(cancelling_a_parent_cancels_the_child_it_waits_for)                                          \
+    X(cancelling_a_map_stops_it)                                                                   \
     X(queue_gives_all_once)                                                                        \
     X(unfinished_work_is_cancelled_at_the_end)
 

@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-enum { SECONDS_PER_RUN = 10, MAP_RUNS = 40 };
+enum { SECONDS_PER_RUN = 20, MAP_RUNS = 40 };
 
 static uint64_t failing; /* the k of the run in course, for the alarm */
 

@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-static struct launcher detect(const char *a, const char *b, const char *c, const char *d, const char *e)
+static struct launcher detect(const char *a, const char *b, const char *c, const char *d,
+                              const char *e)
 {
     const char *environment[] = {"HOME=/", a, b, c, d, e, NULL};
     return launcher_detect(environment);
@@ -26,7 +27,8 @@ static void no_variables_no_launcher(void **state)
 
 static void mpirun_is_told_by_its_variables(void **state)
 {
-    struct launcher launcher = detect("OMPI_COMM_WORLD_SIZE=4", "OMPI_COMM_WORLD_RANK=2", "PMIX_RANK=2", NULL, NULL);
+    struct launcher launcher =
+        detect("OMPI_COMM_WORLD_SIZE=4", "OMPI_COMM_WORLD_RANK=2", "PMIX_RANK=2", NULL, NULL);
     assert_int_equal(launcher.kind, LAUNCHER_OPEN_MPI);
     assert_int_equal(launcher.size, 4);
     assert_int_equal(launcher.rank, 2);
@@ -43,8 +45,8 @@ static void mpirun_inside_a_slurm_step_is_mpirun(void **state)
 
 static void mpiexec_inside_a_slurm_step_is_mpiexec(void **state)
 {
-    struct launcher launcher =
-        detect("SLURM_STEP_ID=0", "SLURM_PROCID=0", "SLURM_STEP_NUM_TASKS=2", "PMI_SIZE=6", "PMI_RANK=5");
+    struct launcher launcher = detect("SLURM_STEP_ID=0", "SLURM_PROCID=0", "SLURM_STEP_NUM_TASKS=2",
+                                      "PMI_SIZE=6", "PMI_RANK=5");
     assert_int_equal(launcher.kind, LAUNCHER_PMI);
     assert_int_equal(launcher.size, 6);
     assert_int_equal(launcher.rank, 5);
@@ -52,7 +54,8 @@ static void mpiexec_inside_a_slurm_step_is_mpiexec(void **state)
 
 static void slurm_step_is_srun_and_an_allocation_is_not(void **state)
 {
-    struct launcher launcher = detect("SLURM_STEP_ID=0", "SLURM_PROCID=1", "SLURM_STEP_NUM_TASKS=3", NULL, NULL);
+    struct launcher launcher =
+        detect("SLURM_STEP_ID=0", "SLURM_PROCID=1", "SLURM_STEP_NUM_TASKS=3", NULL, NULL);
     assert_int_equal(launcher.kind, LAUNCHER_SLURM);
     assert_int_equal(launcher.size, 3);
     assert_int_equal(launcher.rank, 1);
@@ -72,8 +75,9 @@ static void pmix_alone_gives_a_rank_and_no_size(void **state)
 
 static void nonsense_numbers_are_no_launcher(void **state)
 {
-    static const char *const nonsense[] = {"PMI_SIZE=", "PMI_SIZE=-3", "PMI_SIZE=3x", "PMI_SIZE= 3", "PMI_SIZE=0",
-                                           "PMI_SIZE=99999999999999999999"};
+    static const char *const nonsense[] = {"PMI_SIZE=",   "PMI_SIZE=-3",
+                                           "PMI_SIZE=3x", "PMI_SIZE= 3",
+                                           "PMI_SIZE=0",  "PMI_SIZE=99999999999999999999"};
     for (size_t i = 0; i < MT_COUNT(nonsense); i++) {
         assert_int_equal(detect(nonsense[i], NULL, NULL, NULL, NULL).kind, LAUNCHER_NONE);
     }
@@ -93,8 +97,10 @@ static void suits(struct launcher launcher, bool is_open_mpi, const char *comman
 static void open_mpi_needs_pmix(void **state)
 {
     suits(detect("PMI_SIZE=4", "PMI_RANK=0", NULL, NULL, NULL), true, "mpirun -n 4 PROGRAM");
-    suits(detect("SLURM_STEP_ID=0", "SLURM_PROCID=0", "SLURM_NTASKS=4", NULL, NULL), true, "srun --mpi=pmix -n 4");
-    suits(detect("SLURM_STEP_ID=0", "SLURM_PROCID=0", "SLURM_NTASKS=4", "PMIX_RANK=0", NULL), true, NULL);
+    suits(detect("SLURM_STEP_ID=0", "SLURM_PROCID=0", "SLURM_NTASKS=4", NULL, NULL), true,
+          "srun --mpi=pmix -n 4");
+    suits(detect("SLURM_STEP_ID=0", "SLURM_PROCID=0", "SLURM_NTASKS=4", "PMIX_RANK=0", NULL), true,
+          NULL);
     suits(detect("OMPI_COMM_WORLD_SIZE=4", NULL, NULL, NULL, NULL), true, NULL);
     suits(detect("PMIX_RANK=0", NULL, NULL, NULL, NULL), true, NULL);
     suits(detect("A=b", NULL, NULL, NULL, NULL), true, NULL);

@@ -9,7 +9,12 @@
 #include "launch/settings.h"
 #include "manta/error.h"
 
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+static const char *documentation; /* docs/launching.md, whole */
 
 static void defaults_are_taken_from_an_empty_environment(void **state)
 {
@@ -27,9 +32,10 @@ static void defaults_are_taken_from_an_empty_environment(void **state)
 
 static void variables_reach_their_fields(void **state)
 {
-    const char *some[] = {"MANTA_WORKERS=3",  "MANTA_STACK_BYTES=1m", "MANTA_PARKED_MAX=7", "MANTA_WINDOW_MAX=9",
-                          "MANTA_SPIN=5us",   "MANTA_LOG_LEVEL=4",    "MANTA_PIN=off",      "MANTA_LAUNCH_TIMEOUT=2s",
-                          "MANTA_ALONE=yes", "MANTA_STOP_TIMEOUT=3ms", "MANTA_MPI_LIBRARY=/x", NULL};
+    const char *some[] = {"MANTA_WORKERS=3",        "MANTA_STACK_BYTES=1m",    "MANTA_PARKED_MAX=7",
+                          "MANTA_WINDOW_MAX=9",     "MANTA_SPIN=5us",          "MANTA_LOG_LEVEL=4",
+                          "MANTA_PIN=off",          "MANTA_LAUNCH_TIMEOUT=2s", "MANTA_ALONE=yes",
+                          "MANTA_STOP_TIMEOUT=3ms", "MANTA_MPI_LIBRARY=/x",    NULL};
     struct settings settings, expected = {3, 1 << 20, 7, 9, 5000, 4, 2000000000, 3000000, 0, 1};
     char text[200];
     assert_int_equal(settings_read(some, &settings, text, sizeof text), MANTA_OK);
@@ -58,12 +64,44 @@ static void every_row_has_help_and_a_default_within_its_bounds(void **state)
     }
 }
 
-int main(void)
+static void documentation_has_every_variable_with_its_help(void **state)
 {
+    size_t count;
+    const struct base_config_row *rows = settings_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        char name[64], line[256];
+        snprintf(name, sizeof name, "| `MANTA_%s` |", rows[i].name);
+        for (char *at = name + strlen("| `"); *at; at++) {
+            *at = (char)toupper((unsigned char)*at);
+        }
+        snprintf(line, sizeof line, "| %s |\n", rows[i].help);
+        const char *found = strstr(documentation, name);
+        assert_non_null(found);
+        found = strstr(found, line);
+        assert_non_null(found);
+    }
+}
+
+static char *read_whole(const char *path)
+{
+    static char text[65536];
+    FILE *file = fopen(path, "r");
+    if (!file || fread(text, 1, sizeof text - 1, file) == 0) {
+        perror(path);
+        exit(1);
+    }
+    fclose(file);
+    return text;
+}
+
+int main(int argc, char **argv)
+{
+    documentation = read_whole(argc > 1 ? argv[1] : "docs/launching.md");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_taken_from_an_empty_environment),
         cmocka_unit_test(variables_reach_their_fields),
         cmocka_unit_test(bad_value_is_named_and_changes_nothing),
+        cmocka_unit_test(documentation_has_every_variable_with_its_help),
         cmocka_unit_test(every_row_has_help_and_a_default_within_its_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,7 +44,10 @@ static uint64_t in(uint64_t ns)
 
 static struct watch *watch_of(enum watch_owner owner)
 {
-    struct watch_options options = {.host = host, .host_name = "n1", .owner = owner, .stop_timeout_ns = 50 * MS,
+    struct watch_options options = {.host = host,
+                                    .host_name = "n1",
+                                    .owner = owner,
+                                    .stop_timeout_ns = 50 * MS,
                                     .log = {collect, NULL, BASE_LOG_INFO}};
     struct watch *watch = NULL;
     assert_int_equal(watch_start(&options, &watch), MANTA_OK);
@@ -101,7 +104,8 @@ static struct watch *join(void)
     struct link links[RANKS];
     char text[300] = "";
     struct watch *watch = watch_of(WATCH_GUEST);
-    int code = handover_give(host, listener, cards, RANKS, segment, in(5 * SECOND), links, text, sizeof text);
+    int code = handover_give(host, listener, cards, RANKS, segment, in(5 * SECOND), links, text,
+                             sizeof text);
     if (code) {
         print_error("%s\n", text);
     }
@@ -121,7 +125,8 @@ static void expect_exit(pid_t pid, int code)
 static int await_end(struct watch *watch, uint64_t bound_ns)
 {
     int code = 0;
-    for (uint64_t end_ns = in(bound_ns); !watch_has_ended(watch, &code) && base_now_ns(host) < end_ns;) {
+    for (uint64_t end_ns = in(bound_ns);
+         !watch_has_ended(watch, &code) && base_now_ns(host) < end_ns;) {
         usleep(500);
     }
     return code;
@@ -277,8 +282,10 @@ static int call_as_a_stranger(bool says_hello)
         uint8_t secret[32];
     } hello = {UINT64_C(0x6d616e746168656c), 1, 0, {1, 2, 3}};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address,
-                             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)), 0);
+    assert_int_equal(
+        connect(fd, (struct sockaddr *)&address,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)),
+        0);
     if (says_hello) {
         assert_int_equal(send(fd, &hello, sizeof hello, 0), sizeof hello);
     }
@@ -314,7 +321,8 @@ static void death_before_the_call_is_noticed_at_once(void **state)
     cards[1].card.pid = (uint32_t)a;
     pid_t b = spawn(2, wait_long);
     uint64_t start_ns = base_now_ns(host);
-    assert_int_equal(handover_give(host, listener, cards, RANKS, segment, in(20 * SECOND), links, text, sizeof text),
+    assert_int_equal(handover_give(host, listener, cards, RANKS, segment, in(20 * SECOND), links,
+                                   text, sizeof text),
                      MANTA_E_LAUNCH);
     assert_true(base_now_ns(host) - start_ns < 10 * SECOND);
     assert_non_null(strstr(text, "rank 1 on n1"));
@@ -329,12 +337,15 @@ static void giver_and_taker_give_up_in_time(void **state)
     char text[300] = "";
     int fd;
     cards[1].card.pid = cards[2].card.pid = (uint32_t)getpid();
-    assert_int_equal(handover_give(host, listener, cards, RANKS, segment, in(30 * MS), links, text, sizeof text),
-                     MANTA_E_LAUNCH);
+    assert_int_equal(
+        handover_give(host, listener, cards, RANKS, segment, in(30 * MS), links, text, sizeof text),
+        MANTA_E_LAUNCH);
     assert_non_null(strstr(text, "rank 1"));
-    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fd, text, sizeof text), MANTA_E_LAUNCH);
+    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fd, text, sizeof text),
+                     MANTA_E_LAUNCH);
     cards[0].card.socket_name[0]++;
-    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fd, text, sizeof text), MANTA_E_LAUNCH);
+    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fd, text, sizeof text),
+                     MANTA_E_LAUNCH);
     assert_non_null(strstr(text, "cannot reach rank 0"));
 }
 
@@ -348,8 +359,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(signal_ends_the_job_everywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(meeting_in_vain_times_out, set_up, tear_down),
         cmocka_unit_test(owner_of_the_process_ends_it_by_force),
-        cmocka_unit_test_setup_teardown(strangers_get_nothing_and_hold_up_nobody, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(death_before_the_call_is_noticed_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(strangers_get_nothing_and_hold_up_nobody, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(death_before_the_call_is_noticed_at_once, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(giver_and_taker_give_up_in_time, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Runs Manta's benchmarks and prints one table: metric, median, spread, peer, ratio, goal, met or not.
+
+    python3 bench/run.py [--build build] [--quick] [--only NAME,...] [--json FILE]
+
+Every number is a median with its spread beside it; ratios are taken point by point within one run
+(bench.h). The placement of the two ranks (separate cores or siblings of one) decides round trips by a
+factor of four, so it is printed with them. Nothing here ever fails for being slow: the exit code is
+1 only when a program did not run.
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle"]
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.rows, self.notes, self.failures = [], [], []
+        self.env = {name: value for name, value in os.environ.items()
+                    if not re.match(r"(MANTA|OMPI|PMIX?|SLURM|PRTE|ORTE)_", name)}
+        # As root, Open MPI wants to be asked twice.
+        self.env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+
+    def program(self, path):
+        return os.path.join(self.options.build, path)
+
+    def command(self, ranks, *program):
+        if not ranks:
+            return list(program)
+        return ["mpirun", "--oversubscribe", "-n", str(ranks)] + list(program)
+
+    def fail(self, name, text):
+        self.failures.append(name)
+        print(f"{name}: did not run: {text.strip()[-600:]}", file=sys.stderr)
+
+    def table(self, name, ranks, program):
+        """One of the C programs: its own table is kept, its rows are taken from its JSON."""
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            extra = ["--quick"] if self.options.quick else []
+            command = self.command(ranks, self.program(f"bench/{program}"), *extra, "--json", file.name)
+            try:
+                done = subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True,
+                                      text=True, timeout=600)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                return self.fail(name, str(error))
+            if done.returncode:
+                return self.fail(name, done.stderr or f"code {done.returncode}")
+            for entry in json.load(open(file.name))["entries"]:
+                entry["program"] = name
+                (self.notes if "note" in entry else self.rows).append(entry)
+
+    def add(self, program, metric, unit, points, peer=None, peer_points=None, ratio=None, goal=None, met=None):
+        quartiles = statistics.quantiles(points, n=4, method="inclusive") if len(points) > 1 else points * 3
+        row = {"program": program, "metric": metric, "unit": unit, "points": len(points),
+               "median": statistics.median(points), "min": min(points), "q1": quartiles[0], "q3": quartiles[2]}
+        if peer:
+            row.update(peer=peer, peer_median=statistics.median(peer_points))
+            row["ratio"] = ratio or statistics.median(a / b for a, b in zip(points, peer_points))
+        if goal:
+            row.update(goal=goal, met=met)
+        self.rows.append(row)
+
+    def seconds(self, *command):
+        start = time.monotonic()
+        done = subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=300)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.returncode}")
+        return time.monotonic() - start
+
+    def startup(self):
+        """Start to end, in turn with an empty MPI program."""
+        manta, empty, pi = (self.program(path) for path in
+                            ("bench/bench_idle", "bench/bench_empty_mpi", "examples/montecarlo/pi"))
+        times = 2 if self.options.quick else 5
+        alone = [self.seconds(manta) for _ in range(times)]
+        self.add("startup", "empty program alone", "s", alone)
+        # What pi computes, on all cores: the same for any number of ranks.
+        work = statistics.median([self.seconds(pi) for _ in range(times)]) - statistics.median(alone)
+        for ranks in (1, 2, 4, 16, 64):
+            points = {"empty": [], "manta": [], "pi": []}
+            for _ in range(times):
+                points["empty"].append(self.seconds(*self.command(ranks, empty)))
+                points["manta"].append(self.seconds(*self.command(ranks, manta)))
+                points["pi"].append(self.seconds(*self.command(ranks, pi)))
+            self.add("startup", f"empty program, {ranks} ranks", "s", points["manta"], "empty MPI program",
+                     points["empty"])
+            over = [(pi_s - work) / empty_s for pi_s, empty_s in zip(points["pi"], points["empty"])]
+            goal = {"goal": f"<= 3x empty + {work:.2f} s of work", "met": statistics.median(over) <= 3} \
+                if ranks == 64 else {}
+            self.add("startup", f"pi, {ranks} ranks", "s", points["pi"], "empty MPI program", points["empty"],
+                     ratio=statistics.median(over), **goal)
+
+    def idle(self):
+        """CPU time of 16 ranks that have nothing to do, together, from the scheduler's own count."""
+        ranks, seconds, exe = 16, 4 if self.options.quick else 10, self.program("bench/bench_idle")
+        job = subprocess.Popen(self.command(ranks, exe, str(seconds + 4)), env=self.env, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(3)
+        points, step = [], 1
+        pids = children_named(job.pid, exe)
+        before = cpu_seconds(pids)
+        for _ in range(seconds // step):
+            start = time.monotonic()
+            time.sleep(step)
+            after = cpu_seconds(pids)
+            points.append(100 * (after - before) / (time.monotonic() - start))
+            before = after
+        job.wait()
+        if len(pids) != ranks:
+            return self.fail("idle", f"{len(pids)} ranks found, not {ranks}")
+        self.add("idle", f"{ranks} idle ranks together", "%", points, goal="< 1 % of a core",
+                 met=statistics.median(points) < 1)
+
+    def run(self):
+        plans = {
+            "roundtrip": lambda: self.table("roundtrip", 2, "bench_roundtrip"),
+            "rate": lambda: self.table("rate", 2, "bench_rate"),
+            "local": lambda: self.table("local", 0, "bench_rate"),
+            "shapes": lambda: self.table("shapes", 2, "bench_shapes"),
+            "startup": self.startup,
+            "idle": self.idle,
+        }
+        for name in self.options.only:
+            if not shutil.which("mpirun") and name != "local":
+                self.fail(name, "no mpirun")
+                continue
+            try:
+                plans[name]()
+            except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+                self.fail(name, str(error))
+
+
+def cpu_seconds(pids):
+    """Of all threads; schedstat counts nanoseconds, stat only ticks."""
+    total = 0.0
+    for pid in pids:
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                total += int(open(f"/proc/{pid}/task/{thread}/schedstat").read().split()[0]) / 1e9
+        except OSError:
+            fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def children_named(pid, exe):
+    """Processes below `pid` that run `exe`."""
+    parents, found = {}, []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            parents[int(entry)] = int(open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+    for process in parents:
+        above = process
+        while above in parents and above != pid:
+            above = parents[above]
+        try:
+            if above == pid and os.readlink(f"/proc/{process}/exe") == os.path.realpath(exe):
+                found.append(process)
+        except OSError:
+            continue
+    return found
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+                 platform.machine())
+    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(),
+            "load": os.getloadavg()[0]}
+
+
+def short(number):
+    return f"{number:.4g}" if number < 1e5 else f"{number:.0f}"
+
+
+def show(bench, info):
+    print(f"{info['cpu']}, {info['cores']} cores, load {info['load']:.2f} at the start", end="")
+    for note in bench.notes:
+        print(f"; {note['program']}: {note['value']}", end="")
+    line = "{:<50} {:>10} {:<4} {:>24}  {:<27} {:>6}  {}"
+    print("\n\n" + line.format("metric", "median", "", "min / q1 / q3", "raw limit or peer", "ratio", "goal"))
+    program = None
+    for row in bench.rows:
+        if row["program"] != program:
+            program = row["program"]
+            print(program)
+        peer = f"{row['peer']} {short(row['peer_median'])}" if "peer" in row else ""
+        goal = f"{row['goal']}: {'met' if row['met'] else 'NOT met'}" if "goal" in row else ""
+        print(line.format("  " + row["metric"], short(row["median"]), row["unit"],
+                          " / ".join(short(row[key]) for key in ("min", "q1", "q3")), peer,
+                          f"{row['ratio']:.2f}" if "ratio" in row else "", goal))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build directory")
+    parser.add_argument("--quick", action="store_true", help="fewer points")
+    parser.add_argument("--only", default=NAMES, type=lambda text: text.split(","), help=",".join(NAMES))
+    parser.add_argument("--json", help="write the rows there too")
+    options = parser.parse_args()
+    unknown = [name for name in options.only if name not in NAMES]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]}; there are {', '.join(NAMES)}")
+    info, bench = machine(), Bench(options)
+    bench.run()
+    show(bench, info)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"machine": info, "notes": bench.notes, "rows": bench.rows}, file, indent=1)
+    return 1 if bench.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

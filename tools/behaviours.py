@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Which test covers which behaviour: docs/behaviours.md, made from the names of tests.
+
+    tools/behaviours.py           writes docs/behaviours.md
+    tools/behaviours.py --check   fails when it is not current
+
+A test covers behaviour NN when its function is called behaviour_NN_what_it_proves (or test_behaviour_NN_...).
+"""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "behaviours.md"
+NAME = re.compile(r"^(?:(?:static )?(?:int|void)|def) ((?:test_)?behaviour_(\d\d)_\w+)\([^;\n]*$", re.MULTILINE)
+
+BEHAVIOURS = {
+    1: "Arguments by value and results come back unchanged, nested and large",
+    2: "A chain of 100 tasks across ranks gives 100",
+    4: "Several outputs are several refs",
+    5: "A task that fails fails all its outputs with the same cause",
+    6: "Tasks submit tasks and wait for them, with fewer workers than waiting parents",
+    8: "A redefined function never runs a stale body",
+    9: "The calls are safe from ten and more threads",
+    10: "An error carries the task's name, the message and where it came from; exceptions too",
+    11: "Results keep their order; asking twice is fine",
+    12: "After a timeout a later get succeeds",
+    13: "One failure is seen at once although others still run",
+    15: "wait gives exactly k of n",
+    16: "wait with a timeout gives the partial split",
+    17: "wait refuses duplicates and accepts an empty list",
+    18: "wait with timeout 0 sees what other ranks have completed",
+    62: "Cancelling a task fails it and its dependents, not its upstream",
+    63: "A task's child can be cancelled by whoever was given its ref",
+    64: "5,100 tasks with random cancels all end",
+    79: "A rank killed at any moment: results come once, nothing waits for ever",
+    80: "Nothing outlives the job",
+    82: "The same numbers on any number of ranks and after retries",
+    84: "A wrong launch is noticed and the right command named",
+    85: "Cores and memory are those that the launcher granted",
+    89: "The library prints nothing by itself and installs no signal handler unasked",
+    90: "Every public call with bad input gives an error that names the argument",
+}
+
+
+def page():
+    tests = {}
+    for path in sorted((ROOT / "tests").rglob("*")):
+        if path.suffix in (".c", ".cc", ".py"):
+            for name, number in NAME.findall(path.read_text()):
+                tests.setdefault(int(number), []).append((name, path.relative_to(ROOT)))
+    lines = ["# Behaviours and their tests", "",
+             "What people rely on in a task system, by number, and the tests that hold Manta to it. Made by",
+             "`tools/behaviours.py` from the names of tests; numbers that no test names yet are not listed.", "",
+             "| number | behaviour | test | file |", "|---|---|---|---|"]
+    for number in sorted(tests):
+        for i, (name, path) in enumerate(sorted(set(tests[number]))):
+            text = f"{number} | {BEHAVIOURS[number]}" if i == 0 else " | "
+            lines.append(f"| {text} | `{name}` | {path} |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    text = page()
+    if sys.argv[1:] == ["--check"]:
+        if not PAGE.exists() or PAGE.read_text() != text:
+            sys.exit("docs/behaviours.md is not current: run tools/behaviours.py")
+        return
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
