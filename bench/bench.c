@@ -43,8 +43,8 @@ struct bench_summary bench_summarise(const struct bench_series *series)
     }
     memcpy(sorted, series->points, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, compare);
-    return (struct bench_summary){sorted[0], quantile(sorted, count, 0.25), quantile(sorted, count, 0.5),
-                                  quantile(sorted, count, 0.75)};
+    return (struct bench_summary){sorted[0], quantile(sorted, count, 0.25),
+                                  quantile(sorted, count, 0.5), quantile(sorted, count, 0.75)};
 }
 
 double bench_ratio(const struct bench_series *series, const struct bench_series *peer)
@@ -88,7 +88,8 @@ int bench_open(struct bench *bench, const char *program, int argc, char **argv)
     if (read_options(bench, argc, argv) != 0) {
         return 1;
     }
-    printf("%-44s %14s %20s  %-26s %7s  %s\n", program, "median", "min / q1 / q3", "against", "ratio", "goal");
+    printf("%-44s %14s %20s  %-26s %7s  %s\n", program, "median", "min / q1 / q3", "against",
+           "ratio", "goal");
     if (bench->json) {
         fprintf(bench->json, "{\"program\": \"%s\", \"entries\": [", program);
     }
@@ -141,17 +142,18 @@ static void describe_goal(const struct bench_row *row, char *words, size_t size)
     }
 }
 
-static void write_row(struct bench *bench, const struct bench_row *row, const struct bench_summary *own,
-                      double ratio, const char *goal, bool met)
+static void write_row(struct bench *bench, const struct bench_row *row,
+                      const struct bench_summary *own, double ratio, const char *goal, bool met)
 {
     begin_entry(bench);
-    fprintf(bench->json,
-            "\"metric\": \"%s\", \"unit\": \"%s\", \"points\": %u, \"median\": %.6g, \"min\": %.6g, "
-            "\"q1\": %.6g, \"q3\": %.6g",
-            row->metric, row->unit, row->series->count, own->median, own->min, own->q1, own->q3);
+    fprintf(
+        bench->json,
+        "\"metric\": \"%s\", \"unit\": \"%s\", \"points\": %u, \"median\": %.6g, \"min\": %.6g, "
+        "\"q1\": %.6g, \"q3\": %.6g",
+        row->metric, row->unit, row->series->count, own->median, own->min, own->q1, own->q3);
     if (row->peer) {
-        fprintf(bench->json, ", \"peer\": \"%s\", \"peer_median\": %.6g, \"ratio\": %.4g", row->peer_name,
-                bench_summarise(row->peer).median, ratio);
+        fprintf(bench->json, ", \"peer\": \"%s\", \"peer_median\": %.6g, \"ratio\": %.4g",
+                row->peer_name, bench_summarise(row->peer).median, ratio);
     }
     if (*goal) {
         fprintf(bench->json, ", \"goal\": \"%s\", \"met\": %s", goal, met ? "true" : "false");
@@ -171,8 +173,11 @@ void bench_print(struct bench *bench, const struct bench_row *row)
         snprintf(peer, sizeof peer, "%s %.4g", row->peer_name, bench_summarise(row->peer).median);
         snprintf(ratio_text, sizeof ratio_text, "%.2f", ratio);
     }
-    printf("  %-42s %7.4g %-6s %20s  %-26s %7s  %s%s\n", row->metric, own.median, row->unit, spread, peer,
-           ratio_text, goal, !*goal ? "" : met ? ": met" : ": NOT met");
+    printf("  %-42s %7.4g %-6s %20s  %-26s %7s  %s%s\n", row->metric, own.median, row->unit, spread,
+           peer, ratio_text, goal,
+           !*goal ? ""
+           : met  ? ": met"
+                  : ": NOT met");
     fflush(stdout);
     if (bench->json) {
         write_row(bench, row, &own, ratio, goal, met);

@@ -40,8 +40,11 @@ struct size_points {
     struct bench_series whole, submit, get, release, raw, rate;
 };
 
-static struct size_points sizes[SIZES] = {{.count = 100}, {.count = 1000}, {.count = 10000},
-                                          {.count = 100000}, {.count = SIZE_MAX_COUNT}};
+static struct size_points sizes[SIZES] = {{.count = 100},
+                                          {.count = 1000},
+                                          {.count = 10000},
+                                          {.count = 100000},
+                                          {.count = SIZE_MAX_COUNT}};
 static manta_ref *refs;
 
 static double per_task(uint64_t from_ns, uint64_t to_ns, uint32_t count)
@@ -129,7 +132,9 @@ static void print_size(struct bench *bench, const char *where, const struct size
     for (int i = 0; i < 4; i++) {
         snprintf(name[i], sizeof name[i], "%s, %u tasks: %s", where, size->count, words[i]);
         if (i == 0 || size->count == SIZE_MAX_COUNT) {
-            bench_print(bench, &(struct bench_row){.metric = name[i], .unit = "ns", .series = parts[i],
+            bench_print(bench, &(struct bench_row){.metric = name[i],
+                                                   .unit = "ns",
+                                                   .series = parts[i],
                                                    .peer_name = "comm pairs",
                                                    .peer = i == 0 && has_raw ? &size->raw : NULL});
         }
@@ -144,15 +149,24 @@ static void print_all(struct bench *bench, const char *where, const struct bench
         print_size(bench, where, &sizes[i]);
     }
     snprintf(name, sizeof name, "%s, a million against a thousand", where);
-    bench_print(bench, &(struct bench_row){.metric = name, .unit = "ns", .series = &million->whole,
-                                           .peer_name = "a thousand", .peer = &thousand->whole,
-                                           .goal_kind = BENCH_RATIO_AT_MOST, .goal = 1.5});
+    bench_print(bench, &(struct bench_row){.metric = name,
+                                           .unit = "ns",
+                                           .series = &million->whole,
+                                           .peer_name = "a thousand",
+                                           .peer = &thousand->whole,
+                                           .goal_kind = BENCH_RATIO_AT_MOST,
+                                           .goal = 1.5});
     snprintf(name, sizeof name, "%s, a million: tasks/s, submit + get", where);
-    bench_print(bench, &(struct bench_row){.metric = name, .unit = "M/s", .series = &million->rate,
-                                           .goal_kind = BENCH_AT_LEAST, .goal = 1.5});
+    bench_print(bench, &(struct bench_row){.metric = name,
+                                           .unit = "M/s",
+                                           .series = &million->rate,
+                                           .goal_kind = BENCH_AT_LEAST,
+                                           .goal = 1.5});
     snprintf(name, sizeof name, "%s, bytes per queued task", where);
-    bench_print(bench, &(struct bench_row){.metric = name, .unit = "B", .series = bytes,
-                                           .goal_kind = BENCH_AT_MOST, .goal = 256});
+    bench_print(
+        bench,
+        &(struct bench_row){
+            .metric = name, .unit = "B", .series = bytes, .goal_kind = BENCH_AT_MOST, .goal = 256});
 }
 
 static int driver(int argc, char **argv)

@@ -11,7 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WARM_ROUNDS = 300, TURN = 64, STREAM_WINDOW = 1024, TASK_BODY = 8, RESULT_BODY = 12, ECHO_KIND = 1 };
+enum {
+    WARM_ROUNDS = 300,
+    TURN = 64,
+    STREAM_WINDOW = 1024,
+    TASK_BODY = 8,
+    RESULT_BODY = 12,
+    ECHO_KIND = 1
+};
 
 /* ---- Shared pages --------------------------------------------------------------------------- */
 
@@ -27,7 +34,8 @@ int raw_page_create(struct raw_page *page, size_t bytes)
         return MANTA_E_NOMEM;
     }
     memset(memory, 0, bytes);
-    *page = (struct raw_page){.process = getpid(), .descriptor = fd, .memory = memory, .bytes = bytes};
+    *page =
+        (struct raw_page){.process = getpid(), .descriptor = fd, .memory = memory, .bytes = bytes};
     return MANTA_OK;
 }
 
@@ -47,7 +55,8 @@ static int open_other(int32_t process, int32_t descriptor)
 void *raw_page_map(int32_t process, int32_t descriptor, size_t bytes)
 {
     int fd = open_other(process, descriptor);
-    void *memory = fd < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *memory =
+        fd < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (fd >= 0) {
         close(fd);
     }
@@ -105,8 +114,8 @@ int raw_ping(uint32_t rounds, double *ret_ns)
 {
     struct raw_page page;
     MANTA_TRY(raw_page_create(&page, 2 * sizeof(struct slot)));
-    manta_ref done = raw_pong_async(MANTA_OPTIONS(.rank = MANTA_ON(1)), page.process, page.descriptor,
-                                    (uint64_t)rounds + WARM_ROUNDS);
+    manta_ref done = raw_pong_async(MANTA_OPTIONS(.rank = MANTA_ON(1)), page.process,
+                                    page.descriptor, (uint64_t)rounds + WARM_ROUNDS);
     ping(page.memory, 1, WARM_ROUNDS);
     uint64_t start_ns = bench_now_ns();
     ping(page.memory, WARM_ROUNDS + 1, (uint64_t)rounds + WARM_ROUNDS);
@@ -141,7 +150,8 @@ static void send(struct comm *comm, uint32_t peer, size_t body_bytes)
     }
 }
 
-static void on_message(void *owner, uint32_t from, const struct wire_header *header, const void *body)
+static void on_message(void *owner, uint32_t from, const struct wire_header *header,
+                       const void *body)
 {
     struct end *end = owner;
     end->received++;
@@ -184,7 +194,8 @@ static void exchange(struct end *end, uint64_t count, uint64_t window)
 {
     uint64_t sent = end->received, target = sent + count;
     while (end->received < target) {
-        for (unsigned i = 0; i < TURN && sent < target && sent - end->received < window; i++, sent++) {
+        for (unsigned i = 0; i < TURN && sent < target && sent - end->received < window;
+             i++, sent++) {
             send(end->comm, 1, TASK_BODY);
         }
         comm_flush(end->comm);
@@ -203,8 +214,8 @@ static int measure_comm(uint32_t count, uint64_t window, double *ret_ns)
         close(fd);
         return code;
     }
-    manta_ref done =
-        comm_pong_async(MANTA_OPTIONS(.rank = MANTA_ON(1)), getpid(), fd, (uint64_t)count + WARM_ROUNDS);
+    manta_ref done = comm_pong_async(MANTA_OPTIONS(.rank = MANTA_ON(1)), getpid(), fd,
+                                     (uint64_t)count + WARM_ROUNDS);
     exchange(&end, WARM_ROUNDS, window);
     uint64_t start_ns = bench_now_ns();
     exchange(&end, count, window);

@@ -67,10 +67,16 @@ static int driver(int argc, char **argv)
     const struct bench_row rows[] = {
         {.metric = "R: raw slot ping-pong", .series = &points.raw},
         {.metric = "comm ping-pong", .series = &points.comm, .peer_name = "R", .peer = &points.raw},
-        {.metric = "remote no-op, submit + get", .series = &points.kept, .peer_name = "R",
-         .peer = &points.raw, .goal_kind = BENCH_RATIO_AT_MOST, .goal = goal},
+        {.metric = "remote no-op, submit + get",
+         .series = &points.kept,
+         .peer_name = "R",
+         .peer = &points.raw,
+         .goal_kind = BENCH_RATIO_AT_MOST,
+         .goal = goal},
         {.metric = "the same", .series = &points.kept, .peer_name = "comm", .peer = &points.comm},
-        {.metric = "remote no-op, submit + get + drop", .series = &points.dropped, .peer_name = "R",
+        {.metric = "remote no-op, submit + get + drop",
+         .series = &points.dropped,
+         .peer_name = "R",
          .peer = &points.raw},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {

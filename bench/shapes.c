@@ -126,10 +126,13 @@ static int driver(int argc, char **argv)
     const struct bench_series *all[] = {&shapes.independent, &shapes.chain, &shapes.alternating,
                                         &shapes.fan_out, &shapes.fan_in};
     const char *const names[] = {"2,000 independent tasks, anywhere", "chain, anywhere",
-                                 "chain, every link on the next rank", "fan-out: one value, 2,000 readers",
+                                 "chain, every link on the next rank",
+                                 "fan-out: one value, 2,000 readers",
                                  "fan-in: one task gets 2,000 values"};
     for (int i = 0; i < 5; i++) {
-        bench_print(&bench, &(struct bench_row){.metric = names[i], .unit = "ns", .series = all[i],
+        bench_print(&bench, &(struct bench_row){.metric = names[i],
+                                                .unit = "ns",
+                                                .series = all[i],
                                                 .peer_name = "independent",
                                                 .peer = i ? &shapes.independent : NULL});
     }

@@ -71,6 +71,9 @@ void cancel_task(struct rank *rank, struct task *task)
             base_list_remove(&task->link);
         }
         struct run *run = task->run;
+        if (run) {
+            exec_outlive_task(run);
+        }
         task_fail(rank, task, MANTA_E_CANCELLED, "cancelled while %s",
                   state == TASK_WAITING   ? "it waited for its arguments"
                   : state == TASK_PENDING ? "it waited for a place to run"

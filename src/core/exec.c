@@ -48,8 +48,18 @@ struct run *exec_run_alloc(struct rank *rank, manta_function *function)
     return run;
 }
 
+void exec_outlive_task(struct run *run)
+{
+    bool is_started = run->state == RUN_RUNNING || run->state == RUN_PARKED;
+    if (is_started && run->args_borrowed && !run->lender) {
+        run->lender = run->task;
+        object_hold(&run->task->object);
+    }
+}
+
 void exec_run_free(struct rank *rank, struct run *run)
 {
+    struct task *lender = run->lender;
     if (run->scope) { /* it never started */
         scope_end(rank, run->scope);
     }
@@ -62,7 +72,11 @@ void exec_run_free(struct rank *rank, struct run *run)
     base_free(run->error);
     run->is_retained = run->is_orphan = 0; /* late messages must not take it for one */
     run->id = 0;
+    run->lender = NULL;
     base_slab_give(&rank->runs, run->index);
+    if (MT_UNLIKELY(lender != NULL)) {
+        object_drop(rank, &lender->object);
+    }
 }
 
 /* A copy of `size` resolved bytes, small ones inside the run. NULL: memory is out. */

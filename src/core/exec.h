@@ -9,6 +9,9 @@ struct run *exec_make_local(struct rank *rank, struct task *task);
 struct run *exec_run_alloc(struct rank *rank, manta_function *function);
 void exec_run_free(struct rank *rank, struct run *run);
 
+/* The task ends before the run of it here does: its record stays until the body reads its arguments no more. */
+void exec_outlive_task(struct run *run);
+
 /* Puts a run into the ready queue and sees that a worker looks. */
 void exec_queue(struct rank *rank, struct run *run);
 /* Takes a queued run out again. */

@@ -75,6 +75,7 @@ static void sleep_now(struct rank *rank, struct sleeper *sleeper, uint64_t deadl
 {
     if (!sleeper->is_woken && comm_arm(rank->comm)) {
         sleeper->is_asleep = 1;
+        sleeper->sleeps++;
         (rank->has_sentinel ? sleep_at_park : sleep_at_bell)(rank, sleeper, deadline_ns);
         sleeper->is_asleep = 0;
     }
@@ -110,6 +111,26 @@ static bool may_spin(const struct rank *rank, const struct sleeper *sleeper)
     return !rank->spinner || rank->spinner == sleeper || !sleeper->is_worker;
 }
 
+/* One burst of polling; the clock is only read when the first brought nothing. False: it has been long enough. */
+static bool spin_for(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until, uint64_t deadline_ns)
+{
+    uint64_t now_ns = *spin_until ? base_now_ns(rank->host) : 0;
+    if (*spin_until && (now_ns >= *spin_until || now_ns >= deadline_ns)) {
+        return false;
+    }
+    rank->spinner = sleeper;
+    bool has_come = spin(rank, sleeper);
+    if (rank->spinner == sleeper) {
+        rank->spinner = NULL;
+    }
+    if (has_come) {
+        *spin_until = 0;
+    } else if (*spin_until == 0) {
+        *spin_until = base_now_ns(rank->host) + rank->spin_ns;
+    }
+    return true;
+}
+
 void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until, uint64_t deadline_ns)
 {
     if (rank_turn(rank) || sleeper->is_woken) {
@@ -117,45 +138,35 @@ void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
         *spin_until = 0;
         return;
     }
-    if (rank->spin_ns && may_spin(rank, sleeper)) {
-        uint64_t now_ns = base_now_ns(rank->host);
-        if (*spin_until == 0) {
-            *spin_until = now_ns + rank->spin_ns;
-        }
-        if (now_ns < *spin_until && now_ns < deadline_ns) {
-            idle_rouse(rank);
-            rank->spinner = sleeper;
-            if (spin(rank, sleeper)) {
-                *spin_until = 0;
-            }
-            if (rank->spinner == sleeper) {
-                rank->spinner = NULL;
-            }
-            return;
-        }
+    if (rank->spin_ns && may_spin(rank, sleeper) && spin_for(rank, sleeper, spin_until, deadline_ns)) {
+        return;
     }
     *spin_until = 0;
     sleep_now(rank, sleeper, deadline_ns);
 }
 
-/* One tick: looks if nobody did; puts the rank to sleep when there is nothing at all. */
-static void tick(struct rank *rank, uint64_t *last_turns)
+/* At the bell, with the rank: until somebody rings, or a thread takes up the looking (idle_rouse). True: it did sleep. */
+static bool ticker_sleep(struct rank *rank)
 {
-    dispatch_tick(rank);
-    atomic_fetch_add_explicit(&rank->ticks, 1, memory_order_relaxed);
-    if (rank->turns != *last_turns) {
-        *last_turns = rank->turns;
-        return;
-    }
-    if (rank_turn(rank) || rank->is_stopped) {
-        *last_turns = rank->turns;
-        return;
-    }
+    uint64_t wakes = rank->ticker_sleeper.sleeps;
     rank->is_ticker_asleep = 1;
     sleep_now(rank, &rank->ticker_sleeper, BASE_FOREVER);
     rank->is_ticker_asleep = 0;
-    (void)rank_turn(rank);
+    return rank->ticker_sleeper.sleeps != wakes;
+}
+
+/* One tick: looks if nobody did; sleeps when there is nothing at all. True: look again at once, because a bell was answered. */
+static bool tick(struct rank *rank, uint64_t *last_turns)
+{
+    bool has_slept = false;
+    dispatch_tick(rank);
+    atomic_fetch_add_explicit(&rank->ticks, 1, memory_order_relaxed);
+    if (rank->turns == *last_turns && rank_turn(rank) == 0 && !rank->is_stopped) {
+        has_slept = ticker_sleep(rank);
+        (void)rank_turn(rank);
+    }
     *last_turns = rank->turns;
+    return has_slept;
 }
 
 void ticker_main(void *arg)
@@ -164,7 +175,9 @@ void ticker_main(void *arg)
     uint64_t last_turns = 0;
     baton_take(&rank->baton, rank->host);
     while (!rank->is_stopped) {
-        tick(rank, &last_turns);
+        if (tick(rank, &last_turns)) {
+            continue;
+        }
         baton_give(&rank->baton);
         (void)base_park_wait(rank->host, &rank->ticker_sleeper.park, base_now_ns(rank->host) + TICK_NS);
         baton_take(&rank->baton, rank->host);

@@ -46,7 +46,7 @@ void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
     header->kind = (uint8_t)kind;
     header->attempt = about->attempt;
     header->ref_count = about->ref_count;
-    rank->counted_sent += is_counted(kind) && !comm_is_down(rank->comm, peer);
+    rank->counted_sent += is_counted(kind) && !rank->down[peer];
     return comm_body(header);
 }
 

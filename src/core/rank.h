@@ -224,6 +224,7 @@ struct run {
     uint32_t position, index;
     uint32_t owner, token;
     struct task *task;          /* when the owner is this rank */
+    struct task *lender;        /* held, because the body reads its arguments after its end; NULL for most */
     struct scope *scope;
     uint8_t *args;              /* resolved; NULL: args_small */
     uint32_t args_bytes;
@@ -275,6 +276,7 @@ struct sleeper {
     struct base_list idle;      /* link in rank->idle: a worker that may be woken for work */
     uint8_t is_sentinel, is_worker;
     uint8_t is_asleep, is_woken;  /* a wake before the sleep is remembered */
+    uint64_t sleeps;            /* how often it did */
 };
 
 /* What a thread is doing, for API calls: found through a thread-local slot. One per run, kept in its stack. */

@@ -81,6 +81,7 @@ static void displace_owner(struct rank *rank, struct run *run)
         if (!run->is_credited) {
             dispatch_credit(rank, rank->number, true);
         }
+        exec_outlive_task(run);
         task_place_again(rank, run->task);
         run->task = NULL;
     } else if (!rank->down[run->owner]) {

@@ -361,9 +361,10 @@ static MT_COLD void refuse(struct rank *rank, struct task *task, int code, const
 void task_submit(struct rank *rank, struct scope *scope, manta_function *function,
                  const manta_options *options, const manta_slot *args, manta_ref *ret_refs)
 {
-    char text[MANTA_ERROR_TEXT_MAX] = "";
+    char text[MANTA_ERROR_TEXT_MAX];
     uint32_t pinned = 0;
     int code;
+    text[0] = 0;
     struct task *task = scope->is_taken_over ? recover_resubmit(rank, scope, function) : NULL;
     if (MT_UNLIKELY(task != NULL)) {
         write_refs(rank, task, ret_refs);

@@ -32,7 +32,8 @@ static void end(const char *name)
 
 /* ---- comm ----------------------------------------------------------------------------------------- */
 
-static void count_message(void *owner, uint32_t from, const struct wire_header *header, const void *body)
+static void count_message(void *owner, uint32_t from, const struct wire_header *header,
+                          const void *body)
 {
     ++*(uint32_t *)owner;
 }
@@ -61,7 +62,8 @@ static void receive_all(struct comm *comm, const uint32_t *received)
 }
 
 /* The first exchange makes first contact; the second is counted. */
-static int count_comm(struct comm *from, struct comm *to, const char *send_name, const char *receive_name)
+static int count_comm(struct comm *from, struct comm *to, const char *send_name,
+                      const char *receive_name)
 {
     uint32_t received = 0;
     struct comm_sink sink = {count_message, ignore_death, &received};
@@ -313,8 +315,8 @@ static int count_world(const char *name, uint32_t ranks)
 int main(void)
 {
     static const char *const names[] = {"self", "shm", "sim", "switch", "self tasks", "sim tasks"};
-    int failed[] = {count_alone(), count_shm(), count_sim(), count_switch(), count_world("self", 1),
-                    count_world("sim", 2)};
+    int failed[] = {count_alone(),          count_shm(),          count_sim(), count_switch(),
+                    count_world("self", 1), count_world("sim", 2)};
     int any = 0;
     for (size_t i = 0; i < sizeof failed / sizeof *failed; i++) {
         if (failed[i]) {

@@ -2,63 +2,13 @@
  * The behaviours that users of task systems rely on, by number (docs/behaviours.md lists them).
  *
  * Each driver is named behaviour_NN_... and runs on 1, 2 and 7 virtual ranks over several
- * seeds; world_check adds to each that nothing hung and every count ended at zero. Where
- * a behaviour is about another rank, `far` is the last one, which on one rank is the
- * driver's own.
+ * seeds; world_check adds to each that nothing hung and every count ended at zero.
  */
-#include "world.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define MS UINT64_C(1000000)
-#define CHECK(what)                                                                                \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            char line_[512];                                                                       \
-            manta_error_format(manta_last_error(), line_, sizeof line_);                           \
-            print_message("%s:%d: %s; last error %s\n", __func__, __LINE__, #what, line_);         \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
+#define TEST_NAME "behaviours" /* in meson.build */
+#include "behaviours.h"
 
 /* In behaviours_exceptions.cc. */
 int behaviour_10_exceptions_are_error_records(int argc, char **argv);
-
-static uint32_t world_size(void)
-{
-    manta_world world;
-    return manta_world_get(&world) == MANTA_OK ? world.size : 1;
-}
-
-static manta_options on_far(void)
-{
-    return (manta_options){.rank = MANTA_ON(world_size() - 1)};
-}
-
-static bool error_says(const char *text)
-{
-    return strstr(manta_last_error()->text, text) != NULL;
-}
-
-/* ---- Tasks that several behaviours use ------------------------------------------------------- */
-
-MANTA_TASK(square, val(int64_t, x), out(int64_t, y))
-{
-    *y = x * x;
-    return MANTA_OK;
-}
-
-MANTA_TASK(increment, in(int64_t, x), out(int64_t, y))
-{
-    *y = x[0] + 1;
-    return MANTA_OK;
-}
 
 MANTA_TASK(add, in(int64_t, a), in(int64_t, b), out(int64_t, y))
 {
@@ -66,24 +16,9 @@ MANTA_TASK(add, in(int64_t, a), in(int64_t, b), out(int64_t, y))
     return MANTA_OK;
 }
 
-MANTA_TASK(compute, val(uint64_t, duration_ns), out(int64_t, y))
-{
-    core_work(duration_ns);
-    *y = (int64_t)duration_ns;
-    return MANTA_OK;
-}
-
 MANTA_TASK(refuse, val(int32_t, code))
 {
     return manta_fail(code, "asked to fail with %d", code);
-}
-
-MANTA_TASK(until_cancelled, val(uint64_t, step_ns), out(int64_t, y))
-{
-    while (!manta_cancelled()) {
-        core_work(step_ns);
-    }
-    return MANTA_E_CANCELLED;
 }
 
 /* ---- 1, 2: values and chains ------------------------------------------------------------------- */
@@ -512,151 +447,6 @@ static int behaviour_18_wait_zero_sees_remote_completions(int argc, char **argv)
     return 0;
 }
 
-/* ---- 62 to 64: cancel --------------------------------------------------------------------------------------------- */
-
-static int behaviour_62_cancel_fails_dependents_not_upstream(int argc, char **argv)
-{
-    int64_t y;
-    manta_ref up = compute_async(NULL, 5 * MS), middle = increment_async(NULL, up);
-    manta_ref down = increment_async(NULL, middle), further = increment_async(NULL, down);
-    CHECK(manta_cancel(middle) == MANTA_OK);
-    CHECK(increment_get(middle, &y) == MANTA_E_CANCELLED);
-    CHECK(increment_get(down, &y) == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == MANTA_E_CANCELLED);
-    CHECK(increment_get(further, &y) == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == MANTA_E_CANCELLED);
-    CHECK(compute_get(up, &y) == MANTA_OK && y == (int64_t)(5 * MS));
-    CHECK(manta_cancel(up) == MANTA_OK && compute_get(up, &y) == MANTA_OK); /* too late: left alone */
-    CHECK(manta_cancel(middle) == MANTA_OK && increment_get(middle, &y) == MANTA_E_CANCELLED);
-    return 0;
-}
-
-static int behaviour_62_cancel_reaches_every_state(int argc, char **argv)
-{
-    enum { N = 30 };
-    manta_ref refs[N];
-    int64_t y;
-    for (int i = 0; i < N; i++) { /* some run, some are queued there, some wait here */
-        manta_options options = {.rank = MANTA_ON((uint32_t)i % world_size())};
-        refs[i] = until_cancelled_async(&options, 1000);
-    }
-    core_work(MS);
-    for (int i = 0; i < N; i++) {
-        CHECK(manta_cancel(refs[i]) == MANTA_OK);
-        CHECK(until_cancelled_get(refs[i], &y) == MANTA_E_CANCELLED);
-    }
-    return 0;
-}
-
-/* Runs until it is cancelled, but leaves its worker to others again and again. */
-MANTA_TASK(nap_until_cancelled, val(uint64_t, step_ns), out(int64_t, y))
-{
-    manta_world world;
-    MANTA_TRY(manta_world_get(&world));
-    manta_options here = {.rank = MANTA_ON(world.rank)};
-    while (!manta_cancelled()) {
-        manta_ref nap = compute_async(&here, step_ns);
-        MANTA_TRY(manta_wait(&nap, 1, 1, MANTA_FOREVER, NULL));
-        MANTA_TRY(manta_drop(nap));
-    }
-    return MANTA_E_CANCELLED;
-}
-
-MANTA_TASK(hand_out, val(int32_t, n), outrefs(children))
-{
-    manta_ref *made = (manta_ref *)manta_outv_alloc(children, (size_t)n);
-    manta_world world;
-    MANTA_TRY(manta_world_get(&world));
-    manta_options here = {.rank = MANTA_ON(world.rank)};
-    for (int32_t i = 0; i < n; i++) {
-        made[i] = nap_until_cancelled_async(&here, 10000);
-    }
-    return MANTA_OK;
-}
-
-MANTA_TASK(cancel_it, ref(victim))
-{
-    return manta_cancel(victim);
-}
-
-MANTA_TASK(cancel_inside, refs(victims), out(int64_t, cancelled))
-{
-    for (size_t i = 0; i < victims_len; i++) {
-        int64_t y;
-        MANTA_TRY(manta_cancel(victims[i]));
-        *cancelled += nap_until_cancelled_get(victims[i], &y) == MANTA_E_CANCELLED;
-    }
-    return MANTA_OK;
-}
-
-static int behaviour_63_a_borrower_cancels_another_tasks_child(int argc, char **argv)
-{
-    const manta_ref *child;
-    size_t count;
-    int64_t y;
-    manta_options far = on_far();
-    CHECK(hand_out_get(hand_out_async(&far, 3), &child, &count) == MANTA_OK && count == 3);
-    CHECK(manta_wait(child, 3, 1, MS, NULL) == MANTA_E_TIMEOUT);
-    for (int i = 0; i < 3; i++) {
-        CHECK(manta_cancel(child[i]) == MANTA_OK && nap_until_cancelled_get(child[i], &y) == MANTA_E_CANCELLED);
-    }
-    return 0;
-}
-
-static int behaviour_63_a_task_cancels_with_a_borrowed_ref(int argc, char **argv)
-{
-    const manta_ref *children;
-    size_t count;
-    int64_t y, cancelled;
-    manta_options far = on_far(), first = {.rank = MANTA_ON(0), .priority = 7};
-    CHECK(hand_out_get(hand_out_async(&far, 5), &children, &count) == MANTA_OK && count == 5);
-    CHECK(cancel_it_get(cancel_it_async(&first, children[0])) == MANTA_OK);
-    CHECK(manta_get(children[0], &y, sizeof y) == MANTA_E_CANCELLED);
-    CHECK(cancel_inside_get(cancel_inside_async(&first, children + 1, 4), &cancelled) == MANTA_OK);
-    CHECK(cancelled == 4);
-    return 0;
-}
-
-MANTA_TASK(maybe_long, val(uint64_t, work_ns), in(int64_t, before), out(int64_t, y))
-{
-    for (uint64_t done_ns = 0; done_ns < work_ns; done_ns += 1000) {
-        if (manta_cancelled()) {
-            return MANTA_E_CANCELLED;
-        }
-        core_work(1000);
-    }
-    *y = before[0] + 1;
-    return MANTA_OK;
-}
-
-static int behaviour_64_random_cancels_all_terminate(int argc, char **argv)
-{
-    enum { CHAINS = 1700, LENGTH = 3, N = CHAINS * LENGTH };
-    static manta_ref refs[N];
-    manta_rng rng = manta_rng_stream(11, world_size());
-    unsigned values = 0, cancelled = 0, derived = 0;
-    for (int i = 0; i < N; i++) {
-        refs[i] = i % LENGTH == 0 ? compute_async(NULL, manta_rng_u64(&rng) % 20000)
-                                  : maybe_long_async(NULL, manta_rng_u64(&rng) % 20000, refs[i - 1]);
-        if (i > 10 && manta_rng_u64(&rng) % 8 == 0) {
-            CHECK(manta_cancel(refs[manta_rng_u64(&rng) % (uint64_t)i]) == MANTA_OK);
-        }
-    }
-    for (int i = 0; i < N / 8; i++) {
-        CHECK(manta_cancel(refs[manta_rng_u64(&rng) % N]) == MANTA_OK);
-        if (i % 16 == 0) {
-            core_work(20000);
-        }
-    }
-    for (int i = 0; i < N; i++) {
-        int64_t y;
-        int code = manta_get(refs[i], &y, sizeof y);
-        values += code == MANTA_OK;
-        cancelled += code == MANTA_E_CANCELLED;
-        derived += code == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == MANTA_E_CANCELLED;
-    }
-    CHECK(values + cancelled + derived == N && values > 0 && cancelled > 0 && derived > 0);
-    return 0;
-}
-
 /* ---- 82: the same numbers -------------------------------------------------------------------------------------------- */
 
 MANTA_TASK(count_hits, val(uint64_t, seed), val(uint64_t, samples), out(uint64_t, hits))
@@ -762,29 +552,12 @@ static void behaviour_90_a_queue_outlives_its_run(void **state)
     struct world_options options = {.seed = 3, .ranks = 2};
     struct world_result result;
     assert_int_equal(world_run(&options, behaviour_90_a_queue_left_behind_does_not_hold_up_the_end, &result), 0);
-    assert_int_equal(world_check("behaviours", &options, &result), 0);
+    assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
     manta_queue_destroy(forgotten[0]);
     manta_queue_destroy(forgotten[1]);
 }
 
 /* ---- All of them ---------------------------------------------------------------------------------------------------------- */
-
-static void run_with(struct world_options options, manta_driver driver)
-{
-    static const uint32_t sizes[] = {1, 2, 7};
-    uint64_t first, count;
-    world_seeds(5, &first, &count);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        for (unsigned i = 0; i < 3; i++) {
-            struct world_result result;
-            options.seed = seed;
-            options.ranks = sizes[i];
-            options.workers = 1 + seed % 2;
-            assert_int_equal(world_run(&options, driver, &result), 0);
-            assert_int_equal(world_check("behaviours", &options, &result), 0);
-        }
-    }
-}
 
 /* At the cap of parked stacks new tasks wait, and a waiter runs what it awaits itself. */
 static void at_the_stack_cap(manta_driver driver)
@@ -822,38 +595,11 @@ static void behaviour_82_the_same_digits_on_any_ranks_and_after_kills(void **sta
         options.kills = seed > 4 && options.ranks > 1 ? 1 + (uint32_t)seed % 4 : 0;
         options.kill_within_ns = 300000;
         assert_int_equal(world_run(&options, behaviour_82_the_same_digits_everywhere, &result), 0);
-        assert_int_equal(world_check("behaviours", &options, &result), 0);
+        assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
         assert_true(want_digits != 0);
         retried += result.total.retried;
     }
     assert_true(retried > 0);
-}
-
-/* What a value names may be lost for good before anybody looks at it. */
-static int view_after_the_loss(int argc, char **argv)
-{
-    const manta_ref *children;
-    size_t count;
-    int64_t y;
-    manta_options once = {.rank = MANTA_ON(1), .retries = MANTA_NO_RETRY};
-    manta_ref made = hand_out_async(&once, 3);
-    core_work(20 * MS);
-    int code = hand_out_get(made, &children, &count);
-    CHECK(code == MANTA_E_RANK || (code == MANTA_OK && count == 3));
-    for (size_t i = 0; code == MANTA_OK && i < count; i++) {
-        CHECK(manta_get(children[i], &y, sizeof y) == MANTA_E_LOST);
-    }
-    return 0;
-}
-
-static void behaviour_79_a_lost_ref_inside_a_value_does_not_hold_up_the_end(void **state)
-{
-    for (uint64_t seed = 1; seed <= 30; seed++) {
-        struct world_options options = {.seed = seed, .ranks = 2, .kills = 1, .kill_within_ns = 300000};
-        struct world_result result;
-        assert_int_equal(world_run(&options, view_after_the_loss, &result), 0);
-        assert_int_equal(world_check("behaviours", &options, &result), 0);
-    }
 }
 
 #define EACH_DRIVER(X)                                                                             \
@@ -874,30 +620,18 @@ static void behaviour_79_a_lost_ref_inside_a_value_does_not_hold_up_the_end(void
     X(behaviour_16_a_timeout_gives_the_partial_split)                                              \
     X(behaviour_17_wait_refuses_duplicates_and_accepts_nothing)                                    \
     X(behaviour_18_wait_zero_sees_remote_completions)                                              \
-    X(behaviour_62_cancel_fails_dependents_not_upstream)                                           \
-    X(behaviour_62_cancel_reaches_every_state)                                                     \
-    X(behaviour_63_a_borrower_cancels_another_tasks_child)                                         \
-    X(behaviour_63_a_task_cancels_with_a_borrowed_ref)                                             \
-    X(behaviour_64_random_cancels_all_terminate)                                                   \
     X(behaviour_90_bad_refs_and_options_are_errors)                                                \
     X(behaviour_90_a_queue_left_behind_does_not_hold_up_the_end)
 
-#define TEST(driver)                                                                               \
-    static void test_##driver(void **state)                                                        \
-    {                                                                                              \
-        run_with((struct world_options){0}, driver);                                               \
-    }
 EACH_DRIVER(TEST)
 
 int main(void)
 {
-#define ENTRY(driver) {#driver, test_##driver, NULL, NULL, NULL},
     const struct CMUnitTest tests[] = {
         EACH_DRIVER(ENTRY) cmocka_unit_test(behaviour_90_a_queue_outlives_its_run),
         cmocka_unit_test(behaviour_06_nested_get_at_the_stack_cap),
         cmocka_unit_test(behaviour_06_nested_wait_at_the_stack_cap),
         cmocka_unit_test(behaviour_06_nested_queue_at_the_stack_cap),
-        cmocka_unit_test(behaviour_79_a_lost_ref_inside_a_value_does_not_hold_up_the_end),
         cmocka_unit_test(behaviour_82_the_same_digits_on_any_ranks_and_after_kills)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

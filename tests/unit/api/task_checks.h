@@ -42,13 +42,17 @@ MANTA_TASK(every_kind, val(struct point, v), text(t), span(double, s), in(int32_
 {
     seen.text_is_null = other == NULL;
     strcpy(seen.text, t);
-    memcpy(seen.span, s, s_len * sizeof *s);
+    if (s_len) {
+        memcpy(seen.span, s, s_len * sizeof *s);
+    }
     seen.span_len = s_len;
     seen.in_len = i_len;
     seen.inout_len = io_len;
     io[0] += 1.0f;
     seen.ref = r;
-    memcpy(seen.refs, rs, rs_len * sizeof *rs);
+    if (rs_len) {
+        memcpy(seen.refs, rs, rs_len * sizeof *rs);
+    }
     seen.refs_len = rs_len;
     *o = v.x == 1.5 && v.y == 2.5 && i[2] == 33 && small == 200;
     int16_t *numbers = (int16_t *)manta_outv_alloc(ov, 3);

@@ -322,7 +322,7 @@ static void behaviour_90_misuse_inside_a_task(void **state)
 {
     int32_t wrong = -1;
     const int64_t *xs;
-    size_t count;
+    size_t count = 0;
     assert_int_equal(misuse_inside_get(misuse_inside_async(NULL), &wrong, &xs, &count), MANTA_OK);
     assert_true(wrong == 0 && count == 2);
     assert_int_equal(fails_strangely_get(fails_strangely_async(NULL, 1)), INT32_MIN);

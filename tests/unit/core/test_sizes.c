@@ -53,7 +53,8 @@ static void a_no_op_leaves_room_for_two_words_of_arguments_and_one_of_result(voi
 static void what_reader_and_writer_of_a_ring_write_lies_on_lines_of_their_own(void **state)
 {
     assert_int_equal(offsetof(struct shm_ring, waits) / MT_CACHE_LINE -
-                         offsetof(struct shm_ring, head) / MT_CACHE_LINE, 1);
+                         offsetof(struct shm_ring, head) / MT_CACHE_LINE,
+                     1);
     assert_int_equal(offsetof(struct shm_ring, lines) % MT_CACHE_LINE, 0);
     assert_int_equal(offsetof(struct shm_control, doorbell) % MT_CACHE_LINE, 0);
 }
