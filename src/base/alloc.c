@@ -71,12 +71,14 @@ void base_free(void *memory)
     }
 }
 
-/* A mapping is cut to size from one that is a huge page longer, so that it begins on a huge page. */
+/* A mapping is cut to size from one that is a huge page longer, so that it begins on a huge page.
+ */
 void *base_alloc_pages(size_t bytes)
 {
     size_t mapped = bytes + HUGE_PAGE_BYTES;
     char *all = is_refused() ? MAP_FAILED
-                             : mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                             : mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED) {
         return NULL;
     }

@@ -10,11 +10,14 @@
 
 #include <stdint.h>
 
-void *base_alloc(size_t size) MT_CHECKED;                       /* zeroed */
-void *base_alloc_aligned(size_t alignment, size_t size) MT_CHECKED; /* zeroed; alignment a power of two */
-void *base_realloc(void *old, size_t old_size, size_t new_size) MT_CHECKED; /* growth is zeroed; old stays on failure */
-void base_free(void *memory);                                   /* accepts NULL */
-/* Whole pages, huge ones where the system has them; zeroed, touched only when used. bytes at free as at allocation. */
+void *base_alloc(size_t size) MT_CHECKED; /* zeroed */
+void *base_alloc_aligned(size_t alignment,
+                         size_t size) MT_CHECKED; /* zeroed; alignment a power of two */
+void *base_realloc(void *old, size_t old_size,
+                   size_t new_size) MT_CHECKED; /* growth is zeroed; old stays on failure */
+void base_free(void *memory);                   /* accepts NULL */
+/* Whole pages, huge ones where the system has them; zeroed, touched only when used. bytes at free
+ * as at allocation. */
 void *base_alloc_pages(size_t bytes) MT_CHECKED;
 void base_free_pages(void *memory, size_t bytes); /* accepts NULL */
 

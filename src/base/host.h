@@ -34,16 +34,17 @@ struct base_thread {
 };
 
 struct base_thread_options {
-    const char *name;       /* at most 15 characters */
-    const void *cpuset;     /* hwloc_const_cpuset_t to bind to; NULL: inherit */
-    void *topology;         /* hwloc_topology_t for the binding; NULL: inherit */
-    size_t stack_bytes;     /* 0: the default */
+    const char *name;   /* at most 15 characters */
+    const void *cpuset; /* hwloc_const_cpuset_t to bind to; NULL: inherit */
+    void *topology;     /* hwloc_topology_t for the binding; NULL: inherit */
+    size_t stack_bytes; /* 0: the default */
 };
 
 struct base_host {
     /* Monotonic time. Not for hot paths: 25 ns on real hosts. */
     uint64_t (*now_ns)(void *self);
-    /* Sleeps until the token or the deadline (absolute, BASE_FOREVER: none). True: got the token. */
+    /* Sleeps until the token or the deadline (absolute, BASE_FOREVER: none). True: got the token.
+     */
     bool (*park)(void *self, struct base_park *park, uint64_t deadline_ns);
     void (*wake)(void *self, struct base_park *park);
     /* Starts a thread. 0 or MANTA_E_NOMEM / MANTA_E_LIMIT. */

@@ -1,4 +1,5 @@
-/* Intrusive doubly linked circular list. Every operation is O(1). An unlinked node points at itself. */
+/* Intrusive doubly linked circular list. Every operation is O(1). An unlinked node points at
+ * itself. */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H
 

@@ -34,7 +34,8 @@ int base_map_insert(struct base_map *map, struct base_key key, void *value) MT_C
 /* The removed value, NULL if there was none. */
 void *base_map_remove(struct base_map *map, struct base_key key);
 /* For loops: *at starts at 0; false at the end. The map must not change meanwhile. */
-bool base_map_next(const struct base_map *map, uint32_t *at, struct base_key *ret_key, void **ret_value);
+bool base_map_next(const struct base_map *map, uint32_t *at, struct base_key *ret_key,
+                   void **ret_value);
 
 /* A good 64-bit mixer (bijective). */
 static inline uint64_t base_mix64(uint64_t x)

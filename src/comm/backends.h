@@ -14,10 +14,12 @@ int comm_create_alone(const struct base_host *host, struct comm **ret_comm);
  */
 size_t comm_shm_segment_bytes(uint32_t ranks);
 int comm_shm_segment_create(uint32_t ranks, int *ret_fd); /* sealed memfd, close-on-exec */
-/* Maps the segment and makes rank's end; fd may be closed afterwards. Messages to itself go through self. */
+/* Maps the segment and makes rank's end; fd may be closed afterwards. Messages to itself go through
+ * self. */
 int comm_create_shm(const struct base_host *host, int fd, uint32_t rank, uint32_t ranks,
                     struct comm **ret_comm);
-/* From any thread, when the process learns of a death: makes the next progress mark the peer down, and wakes. */
+/* From any thread, when the process learns of a death: makes the next progress mark the peer down,
+ * and wakes. */
 void comm_shm_report_death(struct comm *comm, uint32_t peer);
 
 #endif

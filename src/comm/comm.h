@@ -36,8 +36,7 @@ struct comm;
 /* Who receives. Called from comm_progress, under the baton. */
 struct comm_sink {
     /* body is readable until the call returns; header->length bytes. */
-    void (*message)(void *owner, uint32_t from, const struct wire_header *header,
-                    const void *body);
+    void (*message)(void *owner, uint32_t from, const struct wire_header *header, const void *body);
     /* The peer is dead: nothing of it will come any more. Once per peer. */
     void (*peer_down)(void *owner, uint32_t peer);
     void *owner;
@@ -69,7 +68,8 @@ static inline void *comm_body(struct wire_header *header)
     return header + 1;
 }
 
-/* Rings whom committed messages wait for. Call once per turn, before sleep or return to the user. */
+/* Rings whom committed messages wait for. Call once per turn, before sleep or return to the user.
+ */
 void comm_flush(struct comm *comm);
 
 /* True while messages to the peer wait in overflow. O(1). */
@@ -94,7 +94,8 @@ void comm_sleep(struct comm *comm, uint64_t deadline_ns);
 /* From any thread: ends a comm_sleep in course, or the next. */
 void comm_wake(struct comm *comm);
 
-/* Marks a peer dead (idempotent): drops what waits for it and calls the sink's peer_down from the next progress. */
+/* Marks a peer dead (idempotent): drops what waits for it and calls the sink's peer_down from the
+ * next progress. */
 void comm_mark_down(struct comm *comm, uint32_t peer);
 bool comm_is_down(const struct comm *comm, uint32_t peer);
 

@@ -23,11 +23,11 @@ struct sim;
 struct sim_options {
     uint64_t seed;
     uint32_t ranks;
-    uint64_t delay_min_ns, delay_max_ns; /* of a message; 0, 0: 1 to 20 us */
+    uint64_t delay_min_ns, delay_max_ns;   /* of a message; 0, 0: 1 to 20 us */
     uint64_t detect_min_ns, detect_max_ns; /* of a death by each survivor; 0, 0: 10 us to 5 ms */
-    uint32_t window;                     /* messages in flight per ordered pair before the way is full; 0: 256 */
-    uint64_t time_limit_ns;              /* virtual; 0: one hour. Reaching it is a failure (hang). */
-    size_t stack_bytes;                  /* of each virtual thread; 0: 64 KiB */
+    uint32_t window;        /* messages in flight per ordered pair before the way is full; 0: 256 */
+    uint64_t time_limit_ns; /* virtual; 0: one hour. Reaching it is a failure (hang). */
+    size_t stack_bytes;     /* of each virtual thread; 0: 64 KiB */
 };
 
 /* NULL when memory is out. */
@@ -51,7 +51,8 @@ int sim_at(struct sim *sim, uint64_t time_ns, void (*hook)(void *), void *arg);
  */
 void sim_set_switch_hook(struct sim *sim, void **slot);
 
-/* Kills a rank now. From a sim_at hook only, whose business it is to free what the rank allocated. */
+/* Kills a rank now. From a sim_at hook only, whose business it is to free what the rank allocated.
+ */
 void sim_kill(struct sim *sim, uint32_t rank);
 bool sim_is_alive(const struct sim *sim, uint32_t rank);
 

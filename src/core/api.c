@@ -24,11 +24,13 @@ static void give(struct context *context)
     baton_give(&context->rank->baton);
 }
 
-/* ---- Submitting ---------------------------------------------------------------------------------------------- */
+/* ---- Submitting
+ * ---------------------------------------------------------------------------------------------- */
 
 #define THROTTLE_NS UINT64_C(1000000000)
 
-/* With too much unfinished, the submitter waits until less is. Tasks that submit are not held up for longer than others need. */
+/* With too much unfinished, the submitter waits until less is. Tasks that submit are not held up
+ * for longer than others need. */
 static void throttle(struct context *context)
 {
     struct rank *rank = context->rank;
@@ -38,7 +40,8 @@ static void throttle(struct context *context)
     base_list_remove(&waiter.link);
 }
 
-/* A way to submit without ever answering would let results pile up: every so often it also looks. */
+/* A way to submit without ever answering would let results pile up: every so often it also looks.
+ */
 static void after_submit(struct rank *rank)
 {
     if (MT_UNLIKELY(++rank->submits_since_turn >= 32)) {
@@ -54,7 +57,8 @@ static void after_submit(struct rank *rank)
 /* A submission that got no record: there is no ref that could carry the error. */
 static MT_COLD void no_room(struct context *context, const manta_function *function)
 {
-    context_fail(context, MANTA_E_NOMEM, "no memory for another submission of %s, or all positions of its parent are taken",
+    context_fail(context, MANTA_E_NOMEM,
+                 "no memory for another submission of %s, or all positions of its parent are taken",
                  function->name);
 }
 
@@ -64,7 +68,8 @@ void manta_submit(manta_function *function, const manta_options *options, const 
     struct context *context = context_enter();
     if (!ret_refs || !function) {
         if (context) {
-            context_fail(context, MANTA_E_INVALID, "%s is NULL", function ? "ret_refs" : "function");
+            context_fail(context, MANTA_E_INVALID, "%s is NULL",
+                         function ? "ret_refs" : "function");
         }
         return;
     }
@@ -72,7 +77,8 @@ void manta_submit(manta_function *function, const manta_options *options, const 
     if (!context || !function_hash(function) || (!args && function->param_count)) {
         if (context) {
             context_fail(context, MANTA_E_INVALID,
-                         function_hash(function) ? "args is NULL for %s" : "the task %s is not registered",
+                         function_hash(function) ? "args is NULL for %s"
+                                                 : "the task %s is not registered",
                          function->name ? function->name : "(unnamed)");
         }
         return;
@@ -99,8 +105,9 @@ manta_ref manta_map(manta_function *function, const manta_options *options, cons
     manta_ref ref = {0};
     if (!context || !function || !function_hash(function) || (!args && function->param_count)) {
         if (context) {
-            context_fail(context, MANTA_E_INVALID, "%s", function ? "args is NULL, or the task is not registered"
-                                                                  : "function is NULL");
+            context_fail(context, MANTA_E_INVALID, "%s",
+                         function ? "args is NULL, or the task is not registered"
+                                  : "function is NULL");
         }
         return ref;
     }
@@ -117,15 +124,19 @@ manta_ref manta_map(manta_function *function, const manta_options *options, cons
     return ref;
 }
 
-/* ---- Results -------------------------------------------------------------------------------------------------- */
+/* ---- Results
+ * --------------------------------------------------------------------------------------------------
+ */
 
 int context_not_held(struct context *context, manta_ref ref)
 {
     if (!ref.parent) {
-        return context_fail(context, MANTA_E_INVALID, "the ref is all zero: its submission was refused, or it was never set");
+        return context_fail(context, MANTA_E_INVALID,
+                            "the ref is all zero: its submission was refused, or it was never set");
     }
-    return context_fail(context, MANTA_E_NOTFOUND,
-                        "the ref is not held here: it was dropped, its scope has ended, or it was never one");
+    return context_fail(
+        context, MANTA_E_NOTFOUND,
+        "the ref is not held here: it was dropped, its scope has ended, or it was never one");
 }
 
 /* Waits for a ref to be done and well. Baton held. */
@@ -146,14 +157,16 @@ static int settle(struct context *context, manta_ref ref, struct target *ret_tar
     return code;
 }
 
-static int copy_value(struct context *context, const struct target *target, void *value, size_t size)
+static int copy_value(struct context *context, const struct target *target, void *value,
+                      size_t size)
 {
     const void *data;
     uint32_t bytes;
     bool is_refs;
     target_value(target, &data, &bytes, &is_refs);
     if (bytes != size) {
-        return context_fail(context, MANTA_E_TYPE, "the value has %u bytes, %zu were asked for", bytes, size);
+        return context_fail(context, MANTA_E_TYPE, "the value has %u bytes, %zu were asked for",
+                            bytes, size);
     }
     if (size) {
         memcpy(value, data, size);
@@ -169,7 +182,8 @@ int manta_get(manta_ref ref, void *value, size_t size)
         return MANTA_E_STATE;
     }
     if (!value && size) {
-        return context_fail(context, MANTA_E_INVALID, "value is NULL, but %zu bytes were asked for", size);
+        return context_fail(context, MANTA_E_INVALID, "value is NULL, but %zu bytes were asked for",
+                            size);
     }
     take(context);
     target.object = NULL;
@@ -236,7 +250,8 @@ int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes)
         return MANTA_E_STATE;
     }
     if (!ret_data || !ret_bytes) {
-        return context_fail(context, MANTA_E_INVALID, "%s is NULL", ret_data ? "ret_bytes" : "ret_data");
+        return context_fail(context, MANTA_E_INVALID, "%s is NULL",
+                            ret_data ? "ret_bytes" : "ret_data");
     }
     take(context);
     target.object = NULL;
@@ -305,7 +320,8 @@ int manta_ref_error(manta_ref ref, manta_error *ret_error)
     return code;
 }
 
-/* ---- Waiting for several ------------------------------------------------------------------------------------------ */
+/* ---- Waiting for several
+ * ------------------------------------------------------------------------------------------ */
 
 static int refuse_duplicates(struct context *context, const manta_ref *refs, size_t n)
 {
@@ -315,8 +331,10 @@ static int refuse_duplicates(struct context *context, const manta_ref *refs, siz
         struct base_key key = {refs[i].parent, refs[i].position};
         uintptr_t before = (uintptr_t)base_map_find(&seen, key);
         if (before) {
-            code = context_fail(context, MANTA_E_INVALID, "refs[%zu] and refs[%zu] are the same ref; each may be waited for once",
-                                (size_t)before - 1, i);
+            code = context_fail(
+                context, MANTA_E_INVALID,
+                "refs[%zu] and refs[%zu] are the same ref; each may be waited for once",
+                (size_t)before - 1, i);
         } else if (base_map_insert(&seen, key, (void *)(i + 1)) != 0) {
             code = context_fail(context, MANTA_E_NOMEM, "no memory to wait for %zu refs", n);
         }
@@ -349,8 +367,8 @@ static void mark_exactly(uint8_t *ready, size_t n, size_t k)
     }
 }
 
-static int wait_some(struct context *context, const struct target *targets, struct watch *watches, size_t n,
-                     size_t k, uint64_t deadline_ns)
+static int wait_some(struct context *context, const struct target *targets, struct watch *watches,
+                     size_t n, size_t k, uint64_t deadline_ns)
 {
     struct waiter waiter = {.context = context, .targets = targets, .target_count = n};
     size_t ready = count_ready(targets, n, NULL);
@@ -361,7 +379,8 @@ static int wait_some(struct context *context, const struct target *targets, stru
     waiter.missing = (uint32_t)(k - ready);
     for (size_t i = 0; i < n; i++) {
         watches[i] = (struct watch){.kind = WATCH_WAITER, .target = &waiter};
-        if (!target_is_done(&targets[i]) && !target_watch(context->rank, &targets[i], &watches[i])) {
+        if (!target_is_done(&targets[i]) &&
+            !target_watch(context->rank, &targets[i], &watches[i])) {
             code = MANTA_E_NOMEM;
         }
     }
@@ -374,14 +393,16 @@ static int wait_some(struct context *context, const struct target *targets, stru
     return code;
 }
 
-static int wait_refs(struct context *context, const manta_ref *refs, size_t n, size_t k, uint64_t timeout_ns,
-                     uint8_t *ret_ready)
+static int wait_refs(struct context *context, const manta_ref *refs, size_t n, size_t k,
+                     uint64_t timeout_ns, uint8_t *ret_ready)
 {
     struct rank *rank = context->rank;
     struct target *targets = base_alloc((n + 1) * sizeof *targets);
     struct watch *watches = base_alloc((n + 1) * sizeof *watches);
     size_t found = 0;
-    int code = targets && watches ? MANTA_OK : context_fail(context, MANTA_E_NOMEM, "no memory to wait for %zu refs", n);
+    int code = targets && watches
+                   ? MANTA_OK
+                   : context_fail(context, MANTA_E_NOMEM, "no memory to wait for %zu refs", n);
     for (; code == MANTA_OK && found < n; found++) {
         targets[found] = scope_target(rank, context_scope(context), refs[found]);
         if (!targets[found].object) {
@@ -401,7 +422,8 @@ static int wait_refs(struct context *context, const manta_ref *refs, size_t n, s
             mark_exactly(ret_ready, n, k);
         }
         if (code != MANTA_OK) {
-            context_fail(context, code, "%zu of %zu refs were ready, %zu were asked for", ready, n, k);
+            context_fail(context, code, "%zu of %zu refs were ready, %zu were asked for", ready, n,
+                         k);
         }
     }
     for (size_t i = 0; i < found; i++) {
@@ -422,7 +444,8 @@ int manta_wait(const manta_ref *refs, size_t n, size_t k, uint64_t timeout_ns, u
         return MANTA_OK;
     }
     if (!refs || k > n || n > UINT32_MAX) {
-        return context_fail(context, MANTA_E_INVALID, refs ? "%zu of %zu refs cannot become ready" : "refs is NULL", k, n);
+        return context_fail(context, MANTA_E_INVALID,
+                            refs ? "%zu of %zu refs cannot become ready" : "refs is NULL", k, n);
     }
     int code = refuse_duplicates(context, refs, n);
     if (code != MANTA_OK) {
@@ -434,7 +457,9 @@ int manta_wait(const manta_ref *refs, size_t n, size_t k, uint64_t timeout_ns, u
     return code;
 }
 
-/* ---- Maps ---------------------------------------------------------------------------------------------------------- */
+/* ---- Maps
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 manta_ref manta_map_at(manta_ref map, uint64_t index)
 {
@@ -447,7 +472,7 @@ manta_ref manta_map_at(manta_ref map, uint64_t index)
     struct target target = scope_target(context->rank, context_scope(context), map);
     if (target.object && index < UINT32_MAX - map.position &&
         (target.object->kind == OBJECT_BORROW ||
-                          (target.object->kind == OBJECT_MAP && index < object_task(target.object)->map->count))) {
+         (target.object->kind == OBJECT_MAP && index < object_task(target.object)->map->count))) {
         ref = map;
         ref.position += (uint32_t)index + 1;
     }
@@ -462,7 +487,8 @@ static int take_map(struct context *context, manta_ref ref, struct task **ret_ta
         return context_not_held(context, ref);
     }
     if (target.object->kind != OBJECT_MAP || target.element >= 0) {
-        return context_fail(context, MANTA_E_TYPE, "the ref is not a map's, or the map was submitted on another rank");
+        return context_fail(context, MANTA_E_TYPE,
+                            "the ref is not a map's, or the map was submitted on another rank");
     }
     *ret_task = object_task(target.object);
     return MANTA_OK;
@@ -488,12 +514,14 @@ int manta_map_progress(manta_ref ref, uint64_t *ret_done)
     return code;
 }
 
-static int copy_map(struct context *context, const struct map *map, void *values, size_t size, uint64_t count,
-                    int32_t *codes)
+static int copy_map(struct context *context, const struct map *map, void *values, size_t size,
+                    uint64_t count, int32_t *codes)
 {
     if (count != map->count || size != map->element_bytes) {
-        return context_fail(context, MANTA_E_TYPE, "the map has %llu values of %u bytes; %llu of %zu were asked for",
-                            (unsigned long long)map->count, map->element_bytes, (unsigned long long)count, size);
+        return context_fail(context, MANTA_E_TYPE,
+                            "the map has %llu values of %u bytes; %llu of %zu were asked for",
+                            (unsigned long long)map->count, map->element_bytes,
+                            (unsigned long long)count, size);
     }
     if (size && count) {
         memcpy(values, map->values, count * size);
@@ -520,7 +548,8 @@ int manta_map_get(manta_ref ref, void *values, size_t size, uint64_t count, int3
     if (code == MANTA_OK) {
         code = settle(context, ref, &target);
         bool fits = count == task->map->count && size == task->map->element_bytes;
-        if (target_is_done(&target) && (fits || code == MANTA_OK)) { /* one that was refused has no values to fit */
+        if (target_is_done(&target) &&
+            (fits || code == MANTA_OK)) { /* one that was refused has no values to fit */
             int copied = copy_map(context, task->map, values, size, count, codes);
             code = copied == MANTA_OK ? code : copied;
         }
@@ -530,7 +559,9 @@ int manta_map_get(manta_ref ref, void *values, size_t size, uint64_t count, int3
     return code;
 }
 
-/* ---- Holding ----------------------------------------------------------------------------------------------------------- */
+/* ---- Holding
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 int manta_drop(manta_ref ref)
 {
@@ -557,7 +588,8 @@ int manta_keep(manta_ref ref)
     if (!context) {
         return MANTA_E_STATE;
     }
-    return context_fail(context, MANTA_E_STATE, "only an actor's method can keep a ref, in the actor's state");
+    return context_fail(context, MANTA_E_STATE,
+                        "only an actor's method can keep a ref, in the actor's state");
 }
 
 int manta_scope_begin(void)
@@ -584,7 +616,9 @@ int manta_scope_end(void)
     int code = scope ? scope_block_end(context->rank, scope) : MANTA_E_NOMEM;
     dispatch_flush(context->rank);
     give(context);
-    return code == MANTA_OK ? code : context_fail(context, code, "no scope block is open in this task or thread");
+    return code == MANTA_OK
+               ? code
+               : context_fail(context, code, "no scope block is open in this task or thread");
 }
 
 int manta_cancel(manta_ref ref)
@@ -605,7 +639,9 @@ int manta_cancel(manta_ref ref)
     return code;
 }
 
-/* ---- The world ------------------------------------------------------------------------------------------------------------ */
+/* ---- The world
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 int manta_world_get(manta_world *ret_world)
 {

@@ -32,7 +32,7 @@ struct body {
     struct run *run;
     manta_slot slots[MANTA_PARAM_MAX];
     struct manta_outv outv[MANTA_PARAM_MAX];
-    uint8_t *fixed;                /* NULL: on_stack */
+    uint8_t *fixed; /* NULL: on_stack */
     uint8_t MT_ALIGNED(16) on_stack[FIXED_ON_STACK];
 };
 
@@ -46,15 +46,18 @@ static uint8_t *run_args(struct run *run)
     return run->args ? run->args : run->args_small;
 }
 
-/* ---- Before ------------------------------------------------------------------------------------------- */
+/* ---- Before
+ * ------------------------------------------------------------------------------------------- */
 
 static int place_inputs(struct body *body)
 {
     struct run *run = body->run;
-    struct pack_walk walk = pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk =
+        pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
-        size_t unit = arg.is_refs && arg.param->kind >= MANTA_KIND_REF ? sizeof(manta_ref) : arg.param->size;
+        size_t unit =
+            arg.is_refs && arg.param->kind >= MANTA_KIND_REF ? sizeof(manta_ref) : arg.param->size;
         body->slots[arg.index].data = arg.is_null ? NULL : arg.data;
         body->slots[arg.index].count = arg.bytes / unit;
     }
@@ -98,7 +101,8 @@ static int place_outputs(struct body *body)
 /* The scope of the run holds every ref that came as an argument. */
 static int hold_arguments(struct rank *rank, struct run *run)
 {
-    struct pack_walk walk = pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk =
+        pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
         for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
@@ -118,7 +122,8 @@ static int hold_arguments(struct rank *rank, struct run *run)
     return MANTA_OK;
 }
 
-/* ---- After ---------------------------------------------------------------------------------------------- */
+/* ---- After
+ * ---------------------------------------------------------------------------------------------- */
 
 static int collect(struct rank *rank, struct body *body, struct value **ret_value)
 {
@@ -135,10 +140,12 @@ static int collect(struct rank *rank, struct body *body, struct value **ret_valu
         if (param->kind == MANTA_KIND_OUT) {
             parts[count++] = (struct value_part){slot->data, param->size, false};
         } else if (param->kind == MANTA_KIND_INOUT) {
-            parts[count++] = (struct value_part){slot->data, (uint32_t)(slot->count * param->size), false};
+            parts[count++] =
+                (struct value_part){slot->data, (uint32_t)(slot->count * param->size), false};
         } else if (is_variable(param)) {
-            parts[count++] = (struct value_part){outv->data, (uint32_t)(outv->count * outv->element_bytes),
-                                                 param->kind == MANTA_KIND_OUTREFS};
+            parts[count++] =
+                (struct value_part){outv->data, (uint32_t)(outv->count * outv->element_bytes),
+                                    param->kind == MANTA_KIND_OUTREFS};
         }
     }
     *ret_value = value_create(rank, parts, count);
@@ -203,7 +210,8 @@ static const char *reason(int code)
     }
 }
 
-/* ---- The call --------------------------------------------------------------------------------------------- */
+/* ---- The call
+ * --------------------------------------------------------------------------------------------- */
 
 static int call(struct rank *rank, struct body *body)
 {
@@ -314,7 +322,8 @@ void exec_run(struct worker *worker, struct run *run)
     if (run->map_count) {
         map_lease_done(rank, run, code);
     } else {
-        exec_deliver(rank, run, code, value, code == MANTA_OK ? NULL : failure(rank, run, code, reason(code)));
+        exec_deliver(rank, run, code, value,
+                     code == MANTA_OK ? NULL : failure(rank, run, code, reason(code)));
     }
 }
 
@@ -323,7 +332,8 @@ void *manta_outv_alloc(manta_outv *out, size_t count)
     if (!out || out->data || count > MANTA_INLINE_MAX / out->element_bytes) {
         return NULL;
     }
-    out->data = base_alloc_aligned(16, MT_ALIGN_UP(MT_MAX(count, 1u) * out->element_bytes, (size_t)16));
+    out->data =
+        base_alloc_aligned(16, MT_ALIGN_UP(MT_MAX(count, 1u) * out->element_bytes, (size_t)16));
     out->count = out->data ? count : 0;
     return out->data;
 }

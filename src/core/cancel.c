@@ -103,7 +103,8 @@ void cancel_target(struct rank *rank, const struct target *target)
 void cancel_on_stop(struct rank *rank, uint32_t from, const struct wire_header *header,
                     struct wire_reader *body)
 {
-    struct target target = target_find(rank, (manta_ref){header->parent, header->position, rank->number});
+    struct target target =
+        target_find(rank, (manta_ref){header->parent, header->position, rank->number});
     if (target.object && target.object->kind != OBJECT_BORROW) {
         cancel_task(rank, object_task(target.object));
     }

@@ -1,6 +1,7 @@
 /*
- * Contexts: what the calling thread is to the library. A body's lives in its worker's stack; an attached thread and a
- * thread that the library has never seen each have one of their own, with a root scope and a place to sleep.
+ * Contexts: what the calling thread is to the library. A body's lives in its worker's stack; an
+ * attached thread and a thread that the library has never seen each have one of their own, with a
+ * root scope and a place to sleep.
  */
 #include "core/context.h"
 
@@ -20,7 +21,7 @@ static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
 /* A context of a thread, driver's or foreign: with its own place to sleep. */
 struct thread_context {
     struct context context;
-    uint64_t start;          /* process_start when it was last used */
+    uint64_t start; /* process_start when it was last used */
     struct sleeper sleeper;
 };
 
@@ -145,9 +146,9 @@ int context_fail(struct context *context, int code, const char *format, ...)
 
 const manta_error *manta_last_error(void)
 {
-    static const manta_error none = {
-        .code = MANTA_E_STATE,
-        .text = "Manta does not run in this process: call manta_run or manta_init first, and not after its end"};
+    static const manta_error none = {.code = MANTA_E_STATE,
+                                     .text = "Manta does not run in this process: call manta_run "
+                                             "or manta_init first, and not after its end"};
     struct context *context = context_enter();
     return context ? &context->last_error : &none;
 }

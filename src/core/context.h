@@ -7,7 +7,8 @@
 struct context *context_get(void);
 void context_set(struct context *context);
 
-/* The context to work with: the thread's own, or, for a thread the library has never seen, one made for it in the running rank. NULL: none runs. */
+/* The context to work with: the thread's own, or, for a thread the library has never seen, one made
+ * for it in the running rank. NULL: none runs. */
 struct context *context_enter(void);
 
 /* The scope that the context submits into. NULL: memory is out. */

@@ -15,21 +15,22 @@ struct rank;
 
 struct core_options {
     const struct base_host *host;
-    struct comm *comm;          /* borrowed; rank and size come from it */
-    uint32_t workers;           /* at least 1 */
-    uint32_t cores;             /* of this rank's share */
+    struct comm *comm; /* borrowed; rank and size come from it */
+    uint32_t workers;  /* at least 1 */
+    uint32_t cores;    /* of this rank's share */
     uint32_t node_ranks;
-    uint8_t is_crowded;         /* more threads than cores on the node: waiters sleep soon */
-    const char *host_name;      /* borrowed */
-    struct topo *topo;          /* for pinning; NULL: none */
-    size_t stack_bytes;         /* of a parked task; 0: 256 KiB */
-    uint32_t parked_max;        /* stacks parked at once; 0: 4096 */
-    uint32_t window_max;        /* tasks in flight to one rank; 0: 1024 */
+    uint8_t is_crowded;    /* more threads than cores on the node: waiters sleep soon */
+    const char *host_name; /* borrowed */
+    struct topo *topo;     /* for pinning; NULL: none */
+    size_t stack_bytes;    /* of a parked task; 0: 256 KiB */
+    uint32_t parked_max;   /* stacks parked at once; 0: 4096 */
+    uint32_t window_max;   /* tasks in flight to one rank; 0: 1024 */
     struct base_log log;
 };
 
 /* Makes the rank and starts its workers. On failure the reason is in ret_error. */
-int core_rank_create(const struct core_options *options, struct rank **ret_rank, manta_error *ret_error);
+int core_rank_create(const struct core_options *options, struct rank **ret_rank,
+                     manta_error *ret_error);
 
 /* Makes the calling thread a submitter of this rank until detached; the root scope is its scope. */
 int core_attach(struct rank *rank);
@@ -38,13 +39,14 @@ void core_detach(struct rank *rank);
 /* The rank whose root scope threads of the application get that were not attached. NULL: none. */
 void core_set_process_rank(struct rank *rank);
 
-/* Rank 0, attached: drops the root scope, waits until nothing is left anywhere, tells every rank to stop. Other ranks: waits for that.
- * Returns the code that rank 0 gave. */
+/* Rank 0, attached: drops the root scope, waits until nothing is left anywhere, tells every rank to
+ * stop. Other ranks: waits for that. Returns the code that rank 0 gave. */
 int core_finish(struct rank *rank, int code);
 
 /*
- * From any thread, at any time before core_rank_destroy: ends this rank without asking the others. Waits return
- * MANTA_E_SHUTDOWN, running bodies see manta_cancelled, core_finish returns `code` at once. The first call counts.
+ * From any thread, at any time before core_rank_destroy: ends this rank without asking the others.
+ * Waits return MANTA_E_SHUTDOWN, running bodies see manta_cancelled, core_finish returns `code` at
+ * once. The first call counts.
  */
 void core_stop(struct rank *rank, int code);
 

@@ -21,7 +21,8 @@
 
 enum { WINDOW_DEFAULT = 1024, UNFINISHED_MAX = 4 << 20 };
 
-/* ---- Peers ---------------------------------------------------------------------------------------- */
+/* ---- Peers
+ * ---------------------------------------------------------------------------------------- */
 
 static void note_room(struct rank *rank, struct peer *peer)
 {
@@ -33,7 +34,8 @@ static void note_room(struct rank *rank, struct peer *peer)
 
 static struct peer *make_peer(struct rank *rank, uint32_t number)
 {
-    struct peer *peer = base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(sizeof *peer, (size_t)MT_CACHE_LINE));
+    struct peer *peer =
+        base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(sizeof *peer, (size_t)MT_CACHE_LINE));
     if (!peer) {
         return NULL;
     }
@@ -93,9 +95,8 @@ static struct peer *next_hungry(struct rank *rank)
             (void)peer_get(rank, number);
         }
     }
-    return base_list_is_empty(&rank->hungry)
-               ? NULL
-               : MT_CONTAINER(rank->hungry.next, struct peer, hungry);
+    return base_list_is_empty(&rank->hungry) ? NULL
+                                             : MT_CONTAINER(rank->hungry.next, struct peer, hungry);
 }
 
 static struct peer *choose_peer(struct rank *rank, const struct task *task)
@@ -114,7 +115,8 @@ static void take_place(struct rank *rank, struct peer *peer)
     note_room(rank, peer);
 }
 
-/* ---- Sending ----------------------------------------------------------------------------------------- */
+/* ---- Sending
+ * ----------------------------------------------------------------------------------------- */
 
 size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out)
 {
@@ -125,7 +127,8 @@ size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out)
         return task->args_bytes;
     }
     struct pack_writer writer = {.out = out};
-    struct pack_walk walk = pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    struct pack_walk walk =
+        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
         if (arg.param->kind != MANTA_KIND_IN && arg.param->kind != MANTA_KIND_INOUT) {
@@ -147,10 +150,12 @@ size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out)
 /* The values of in arguments must fit the parameter's type and, together, a message. */
 static bool check_resolved(struct rank *rank, struct task *task, size_t bytes)
 {
-    struct pack_walk walk = pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    struct pack_walk walk =
+        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
     struct pack_arg arg;
     if (bytes > MANTA_INLINE_MAX + 64u * MANTA_PARAM_MAX) {
-        task_fail(rank, task, MANTA_E_TOOBIG, "the arguments take %zu bytes with their values; at most %d travel inside a task",
+        task_fail(rank, task, MANTA_E_TOOBIG,
+                  "the arguments take %zu bytes with their values; at most %d travel inside a task",
                   bytes, MANTA_INLINE_MAX);
         return false;
     }
@@ -166,7 +171,8 @@ static bool check_resolved(struct rank *rank, struct task *task, size_t bytes)
         struct target target = target_find(rank, ref);
         target_value(&target, &data, &size, &is_refs);
         if (size % arg.param->size) {
-            task_fail(rank, task, MANTA_E_TYPE, "argument %s has %u bytes, which is no whole number of %s (%u bytes each)",
+            task_fail(rank, task, MANTA_E_TYPE,
+                      "argument %s has %u bytes, which is no whole number of %s (%u bytes each)",
                       arg.param->name, size, arg.param->type, arg.param->size);
             return false;
         }
@@ -188,7 +194,8 @@ static bool may_have_run(const struct task *task)
     return task->attempt > 1 || task->scope->is_taken_over;
 }
 
-void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *ret_lost_on, uint32_t *ret_deaths)
+void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *ret_lost_on,
+                        uint32_t *ret_deaths)
 {
     *ret_lost_on = task->attempt > 1 ? task->lost_on : task->scope->lost_on;
     *ret_deaths = rank->deaths;
@@ -197,7 +204,8 @@ void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *re
 static uint16_t message_flags(const struct task *task, const struct message_lease *lease)
 {
     uint16_t flags = core_is_root_id(task->parent) ? TASK_MESSAGE_ROOT : 0;
-    flags |= task->extra && (task->extra->timeout_ns || task->extra->name[0]) ? TASK_MESSAGE_OPTIONS : 0;
+    flags |=
+        task->extra && (task->extra->timeout_ns || task->extra->name[0]) ? TASK_MESSAGE_OPTIONS : 0;
     flags |= lease ? TASK_MESSAGE_LEASE : 0;
     flags |= task->flags & TASK_PINNED ? TASK_MESSAGE_PINNED : 0;
     flags |= may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
@@ -207,8 +215,11 @@ static uint16_t message_flags(const struct task *task, const struct message_leas
 static void send_task(struct rank *rank, struct peer *peer, struct task *task, size_t args_bytes,
                       const struct message_lease *lease)
 {
-    struct message_task message = {function_hash(task->function), message_flags(task, lease), task->priority};
-    struct wire_header about = {.parent = task->parent, .position = task->position, .token = task->index,
+    struct message_task message = {function_hash(task->function), message_flags(task, lease),
+                                   task->priority};
+    struct wire_header about = {.parent = task->parent,
+                                .position = task->position,
+                                .token = task->index,
                                 .attempt = task->attempt};
     size_t size = sizeof message + args_bytes;
     size += message.flags & TASK_MESSAGE_OPTIONS ? sizeof(struct message_options) : 0;
@@ -263,7 +274,8 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
     }
 }
 
-void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task, const struct message_lease *lease)
+void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task,
+                         const struct message_lease *lease)
 {
     send_task(rank, peer, task, dispatch_resolve(rank, task, NULL), lease);
 }
@@ -285,7 +297,8 @@ bool dispatch_adopted(struct rank *rank, struct task *task, uint32_t runner)
     return peer != NULL;
 }
 
-/* ---- The queue ------------------------------------------------------------------------------------------ */
+/* ---- The queue
+ * ------------------------------------------------------------------------------------------ */
 
 static uint32_t level_of(const struct task *task)
 {
@@ -345,7 +358,8 @@ void dispatch_pinned(struct rank *rank, struct peer *peer)
     }
 }
 
-/* Tasks with a failed input, one after the other: failing one may doom the next, along any length of chain. */
+/* Tasks with a failed input, one after the other: failing one may doom the next, along any length
+ * of chain. */
 static void fail_doomed(struct rank *rank)
 {
     struct base_list *link;
@@ -381,7 +395,8 @@ void dispatch_pump(struct rank *rank)
     }
 }
 
-/* A map has leased all it has: it leaves the queue. Its sent leases bring it back when they are lost. */
+/* A map has leased all it has: it leaves the queue. Its sent leases bring it back when they are
+ * lost. */
 void dispatch_remove(struct rank *rank, struct task *task)
 {
     base_list_remove(&task->link);
@@ -414,10 +429,12 @@ void dispatch_on_credit(struct rank *rank, uint32_t from, const struct wire_head
 
 struct run *dispatch_take(struct rank *rank, struct task *task)
 {
-    if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) || may_have_run(task)) {
+    if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) ||
+        may_have_run(task)) {
         return NULL;
     }
-    size_t bytes = function_info(task->function)->inputs_awaited ? dispatch_resolve(rank, task, NULL) : 0;
+    size_t bytes =
+        function_info(task->function)->inputs_awaited ? dispatch_resolve(rank, task, NULL) : 0;
     dispatch_remove(rank, task);
     if (bytes && !check_resolved(rank, task, bytes)) {
         return NULL;
@@ -446,7 +463,8 @@ bool dispatch_is_full(const struct rank *rank)
 
 void dispatch_unthrottle(struct rank *rank)
 {
-    if (MT_LIKELY(base_list_is_empty(&rank->throttled)) || rank->unfinished > UNFINISHED_MAX / 8 * 7) {
+    if (MT_LIKELY(base_list_is_empty(&rank->throttled)) ||
+        rank->unfinished > UNFINISHED_MAX / 8 * 7) {
         return;
     }
     struct base_list *link;

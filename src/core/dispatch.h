@@ -39,7 +39,8 @@ void dispatch_flush(struct rank *rank);
 void dispatch_tick(struct rank *rank);
 
 /* Why a task that may have run before is run again. */
-void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *ret_lost_on, uint32_t *ret_deaths);
+void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *ret_lost_on,
+                        uint32_t *ret_deaths);
 
 /* Writes the resolved arguments; returns their size. out NULL: only measures. */
 size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out);

@@ -6,7 +6,8 @@
  * (exec_park) the worker goes on with its loop on another stack, a spare one or a new
  * one; when what it waited for is there, the loop switches back and its own stack
  * becomes a spare. So a stack holds one loop and the bodies started on top of each other
- * by waiting, of which only the last can be parked; stacks are only made when bodies wait, and a parked body resumes on its thread.
+ * by waiting, of which only the last can be parked; stacks are only made when bodies wait, and a
+ * parked body resumes on its thread.
  *
  * The baton is held across switches: it belongs to the thread, and the stack that goes
  * on gives it back.
@@ -30,7 +31,8 @@
 
 enum { PARKED_MAX_DEFAULT = 4096 };
 
-/* ---- Runs ------------------------------------------------------------------------------------------- */
+/* ---- Runs
+ * ------------------------------------------------------------------------------------------- */
 
 struct run *exec_run_alloc(struct rank *rank, manta_function *function)
 {
@@ -173,7 +175,8 @@ static struct run *next_ready(struct rank *rank)
 struct run *exec_find_run(struct rank *rank, uint32_t owner, uint64_t parent, uint32_t position)
 {
     struct peer *peer = rank->peers[owner];
-    for (struct base_list *link = peer ? peer->runs.next : NULL; link && link != &peer->runs; link = link->next) {
+    for (struct base_list *link = peer ? peer->runs.next : NULL; link && link != &peer->runs;
+         link = link->next) {
         struct run *run = MT_CONTAINER(link, struct run, owned);
         if (run->parent == parent && run->position == position) {
             return run;
@@ -182,10 +185,11 @@ struct run *exec_find_run(struct rank *rank, uint32_t owner, uint64_t parent, ui
     return NULL;
 }
 
-/* ---- TASK messages ----------------------------------------------------------------------------------- */
+/* ---- TASK messages
+ * ----------------------------------------------------------------------------------- */
 
-static void refuse_task(struct rank *rank, uint32_t from, const struct wire_header *header, int code,
-                        const char *text)
+static void refuse_task(struct rank *rank, uint32_t from, const struct wire_header *header,
+                        int code, const char *text)
 {
     manta_error error = {.code = code, .rank = rank->number, .attempt = header->attempt};
     snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
@@ -256,9 +260,10 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
     struct run *run = function ? make_remote(rank, from, header, &message, function) : NULL;
     struct peer *peer = peer_get(rank, from);
     if (MT_UNLIKELY(!run || !peer)) {
-        refuse_task(rank, from, header, function ? MANTA_E_NOMEM : MANTA_E_VERSION,
-                    function ? "no memory for another task on this rank"
-                             : "this rank's program has no such task: run the same program on all ranks");
+        refuse_task(
+            rank, from, header, function ? MANTA_E_NOMEM : MANTA_E_VERSION,
+            function ? "no memory for another task on this rank"
+                     : "this rank's program has no such task: run the same program on all ranks");
         return;
     }
     base_list_push_back(&peer->runs, &run->owned);
@@ -268,7 +273,8 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
     const void *packed = wire_take(body, size);
     if (!args || body->failed) {
         exec_run_free(rank, run);
-        refuse_task(rank, from, header, MANTA_E_NOMEM, "no memory for the task's arguments on this rank");
+        refuse_task(rank, from, header, MANTA_E_NOMEM,
+                    "no memory for the task's arguments on this rank");
         return;
     }
     memcpy(args, packed, size);
@@ -277,9 +283,11 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
     }
 }
 
-/* ---- Results ------------------------------------------------------------------------------------------- */
+/* ---- Results
+ * ------------------------------------------------------------------------------------------- */
 
-/* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of them. */
+/* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of
+ * them. */
 static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct message_kept *kept)
 {
     uint32_t count = 0;
@@ -320,11 +328,14 @@ static void write_result_value(const struct run *run, uint32_t single, uint8_t *
     }
 }
 
-static void send_result(struct rank *rank, struct run *run, const struct message_kept *kept, uint32_t kept_count)
+static void send_result(struct rank *rank, struct run *run, const struct message_kept *kept,
+                        uint32_t kept_count)
 {
     struct message_result result = {.code = run->code, .run_token = run->index};
     uint32_t single = function_info(run->function)->single_bytes;
-    struct wire_header about = {.parent = run->parent, .position = run->position, .token = run->token,
+    struct wire_header about = {.parent = run->parent,
+                                .position = run->position,
+                                .token = run->token,
                                 .attempt = run->attempt};
     result.flags |= rank->ready_count == 0 ? RESULT_DRY : 0;
     result.flags |= run->is_credited ? RESULT_CREDITED : 0;
@@ -335,7 +346,8 @@ static void send_result(struct rank *rank, struct run *run, const struct message
         result.flags |= RESULT_CHILDREN;
         run->scope->told_owner = 1;
     }
-    size_t size = sizeof result + (kept_count ? 4 + kept_count * sizeof *kept : 0) + result_value_bytes(run, single);
+    size_t size = sizeof result + (kept_count ? 4 + kept_count * sizeof *kept : 0) +
+                  result_value_bytes(run, single);
     uint8_t *out = message_begin(rank, run->owner, MESSAGE_RESULT, &about, size);
     if (!out) {
         return;
@@ -349,8 +361,8 @@ static void send_result(struct rank *rank, struct run *run, const struct message
     message_end(rank);
 }
 
-
-static void deliver_local(struct rank *rank, struct run *run, int code, struct value *value, manta_error *error)
+static void deliver_local(struct rank *rank, struct run *run, int code, struct value *value,
+                          manta_error *error)
 {
     struct task *task = run->task;
     bool is_current = task && task->run == run && task->state == TASK_SENT;
@@ -398,14 +410,16 @@ static void hold_for_result(struct rank *rank, manta_ref ref, void *arg)
     (void)object_get_held(rank, ref);
 }
 
-static void deliver_remote(struct rank *rank, struct run *run, int code, struct value *value, manta_error *error)
+static void deliver_remote(struct rank *rank, struct run *run, int code, struct value *value,
+                           manta_error *error)
 {
     uint32_t count = run->scope ? run->scope->hold_count : 0;
     struct message_kept *kept = count ? base_alloc(count * sizeof *kept) : NULL;
     run->code = code;
     run->result = value;
     run->error = error;
-    run->is_retained = !run->is_orphan && code == MANTA_OK && (!run->parent_is_root || (value && value->ref_outputs));
+    run->is_retained = !run->is_orphan && code == MANTA_OK &&
+                       (!run->parent_is_root || (value && value->ref_outputs));
     if (kept) {
         count = collect_kept(rank, run->scope, kept);
     }
@@ -417,8 +431,10 @@ static void deliver_remote(struct rank *rank, struct run *run, int code, struct 
     base_free(kept);
 }
 
-/* Children that only the scope held go before the result is sent; those in the value are held by it. */
-void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value, manta_error *error)
+/* Children that only the scope held go before the result is sent; those in the value are held by
+ * it. */
+void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value,
+                  manta_error *error)
 {
     struct scope *scope = run->scope;
     value_each_ref(rank, value, hold_for_result, NULL);
@@ -452,7 +468,8 @@ void exec_on_release(struct rank *rank, uint32_t from, const struct wire_header 
 {
     while (wire_left(body) >= sizeof(uint32_t)) {
         uint32_t index = wire_get_u32(body);
-        struct run *run = base_slab_is_known(&rank->runs, index) ? base_slab_at(&rank->runs, index) : NULL;
+        struct run *run =
+            base_slab_is_known(&rank->runs, index) ? base_slab_at(&rank->runs, index) : NULL;
         if (run && run->index == index && run->is_retained && run->owner == from) {
             value_drop_refs(rank, run->result);
             exec_run_free(rank, run);
@@ -460,7 +477,9 @@ void exec_on_release(struct rank *rank, uint32_t from, const struct wire_header 
     }
 }
 
-/* ---- Stacks ------------------------------------------------------------------------------------------------ */
+/* ---- Stacks
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void release_dead(struct worker *worker)
 {
@@ -485,7 +504,8 @@ static void loop_entry(void *arg)
     loop(worker);
 }
 
-/* Switches to a run that is ready to go on; the loop's own stack becomes a spare, or goes when there are enough. */
+/* Switches to a run that is ready to go on; the loop's own stack becomes a spare, or goes when
+ * there are enough. */
 static void go_on_with(struct worker *worker, struct run *run)
 {
     struct fiber *self = fiber_current();
@@ -524,7 +544,8 @@ static void give_place_back(struct rank *rank, struct run *run)
     }
 }
 
-/* Tasks that wait take no place at their owners: neither the one that parks nor those below it on its stack. */
+/* Tasks that wait take no place at their owners: neither the one that parks nor those below it on
+ * its stack. */
 static void give_places_back(struct rank *rank, const struct context *context)
 {
     for (; context && context->run; context = context->outer) {
@@ -566,7 +587,9 @@ void exec_resume(struct rank *rank, struct run *run)
     idle_wake(rank, &worker->sleeper);
 }
 
-/* ---- The loop ------------------------------------------------------------------------------------------------ */
+/* ---- The loop
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* One thing that can be done now; false when there is none. */
 static bool do_one(struct worker *worker)
@@ -666,13 +689,16 @@ void exec_worker_main(void *arg)
     }
 }
 
-/* ---- Without stacks --------------------------------------------------------------------------------------- */
+/* ---- Without stacks
+ * --------------------------------------------------------------------------------------- */
 
 static void give_back(struct rank *rank, struct run *run)
 {
     struct message_result result = {.flags = RESULT_DISPLACED | RESULT_UNSTARTED};
     struct message_lease lease = {run->map_begin, run->map_count};
-    struct wire_header about = {.parent = run->parent, .position = run->position, .token = run->token,
+    struct wire_header about = {.parent = run->parent,
+                                .position = run->position,
+                                .token = run->token,
                                 .attempt = run->attempt};
     size_t size = sizeof result + (run->map_count ? sizeof lease : 0);
     result.flags |= run->map_count ? RESULT_LEASE : 0;

@@ -9,7 +9,8 @@ struct run *exec_make_local(struct rank *rank, struct task *task);
 struct run *exec_run_alloc(struct rank *rank, manta_function *function);
 void exec_run_free(struct rank *rank, struct run *run);
 
-/* The task ends before the run of it here does: its record stays until the body reads its arguments no more. */
+/* The task ends before the run of it here does: its record stays until the body reads its arguments
+ * no more. */
 void exec_outlive_task(struct run *run);
 
 /* Puts a run into the ready queue and sees that a worker looks. */
@@ -27,7 +28,8 @@ void exec_resume(struct rank *rank, struct run *run);
 void exec_give_back(struct rank *rank);
 
 /* Sends, or keeps for later, what a run that has ended yields. Consumes value and error. */
-void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value, manta_error *error);
+void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value,
+                  manta_error *error);
 /* The same for a finished orphan that has found its new owner. May free the run. */
 void exec_send_result(struct rank *rank, struct run *run);
 

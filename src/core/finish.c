@@ -69,7 +69,9 @@ static struct message_quiet look(struct rank *rank, uint64_t round)
     drop_orphans(rank);
     dispatch_pump(rank);
     dispatch_flush(rank);
-    return (struct message_quiet){.round = round, .sent = rank->counted_sent, .received = rank->counted_received,
+    return (struct message_quiet){.round = round,
+                                  .sent = rank->counted_sent,
+                                  .received = rank->counted_received,
                                   .busy = is_busy(rank)};
 }
 
@@ -148,7 +150,8 @@ static bool ask_round(struct rank *rank)
     uint64_t spin_until = 0, last_sent = quiet->sent, last_received = quiet->received;
     bool was_busy = quiet->busy;
     struct message_quiet question = {.round = ++quiet->round};
-    struct message_quiet own = look(rank, quiet->round); /* not by message: it must be had without memory too */
+    struct message_quiet own =
+        look(rank, quiet->round); /* not by message: it must be had without memory too */
     quiet->answers = 0;
     quiet->sent = own.sent;
     quiet->received = own.received;

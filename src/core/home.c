@@ -51,17 +51,18 @@ static struct home *get_home(struct rank *rank, uint64_t id)
     return home;
 }
 
-static void send_found(struct rank *rank, uint64_t id, uint32_t position, uint32_t to, uint32_t owner)
+static void send_found(struct rank *rank, uint64_t id, uint32_t position, uint32_t to,
+                       uint32_t owner)
 {
-    message_send(rank, to, MESSAGE_FOUND, (struct wire_header){.parent = id, .position = position}, &owner,
-                 sizeof owner);
+    message_send(rank, to, MESSAGE_FOUND, (struct wire_header){.parent = id, .position = position},
+                 &owner, sizeof owner);
 }
 
 static void send_offer(struct rank *rank, uint64_t id, uint32_t position, uint32_t to,
                        const struct message_offer *offer)
 {
-    message_send(rank, to, MESSAGE_OFFER, (struct wire_header){.parent = id, .position = position}, offer,
-                 sizeof *offer);
+    message_send(rank, to, MESSAGE_OFFER, (struct wire_header){.parent = id, .position = position},
+                 offer, sizeof *offer);
 }
 
 static void answer_lookups(struct rank *rank, struct home *home, uint32_t owner)

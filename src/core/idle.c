@@ -46,7 +46,8 @@ unsigned rank_turn(struct rank *rank)
     return count;
 }
 
-/* At the own park: another thread is at the bell. Threads that are not workers can be found there at the end. */
+/* At the own park: another thread is at the bell. Threads that are not workers can be found there
+ * at the end. */
 static void sleep_at_park(struct rank *rank, struct sleeper *sleeper, uint64_t deadline_ns)
 {
     if (!sleeper->is_worker) {
@@ -82,7 +83,8 @@ static void sleep_now(struct rank *rank, struct sleeper *sleeper, uint64_t deadl
     sleeper->is_woken = 0;
 }
 
-/* Polls under the baton, aside for others; true when something came. Ends when another thread takes the polling over. */
+/* Polls under the baton, aside for others; true when something came. Ends when another thread takes
+ * the polling over. */
 static bool spin(struct rank *rank, const struct sleeper *sleeper)
 {
     for (unsigned i = 0; i < SPINS_PER_CLOCK; i++) {
@@ -105,14 +107,17 @@ static bool spin(struct rank *rank, const struct sleeper *sleeper)
     return false;
 }
 
-/* One thread polls; one that waits for a certain result takes it over from one that waits for any work. */
+/* One thread polls; one that waits for a certain result takes it over from one that waits for any
+ * work. */
 static bool may_spin(const struct rank *rank, const struct sleeper *sleeper)
 {
     return !rank->spinner || rank->spinner == sleeper || !sleeper->is_worker;
 }
 
-/* One burst of polling; the clock is only read when the first brought nothing. False: it has been long enough. */
-static bool spin_for(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until, uint64_t deadline_ns)
+/* One burst of polling; the clock is only read when the first brought nothing. False: it has been
+ * long enough. */
+static bool spin_for(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
+                     uint64_t deadline_ns)
 {
     uint64_t now_ns = *spin_until ? base_now_ns(rank->host) : 0;
     if (*spin_until && (now_ns >= *spin_until || now_ns >= deadline_ns)) {
@@ -131,21 +136,24 @@ static bool spin_for(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_
     return true;
 }
 
-void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until, uint64_t deadline_ns)
+void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
+               uint64_t deadline_ns)
 {
     if (rank_turn(rank) || sleeper->is_woken) {
         sleeper->is_woken = 0;
         *spin_until = 0;
         return;
     }
-    if (rank->spin_ns && may_spin(rank, sleeper) && spin_for(rank, sleeper, spin_until, deadline_ns)) {
+    if (rank->spin_ns && may_spin(rank, sleeper) &&
+        spin_for(rank, sleeper, spin_until, deadline_ns)) {
         return;
     }
     *spin_until = 0;
     sleep_now(rank, sleeper, deadline_ns);
 }
 
-/* At the bell, with the rank: until somebody rings, or a thread takes up the looking (idle_rouse). True: it did sleep. */
+/* At the bell, with the rank: until somebody rings, or a thread takes up the looking (idle_rouse).
+ * True: it did sleep. */
 static bool ticker_sleep(struct rank *rank)
 {
     uint64_t wakes = rank->ticker_sleeper.sleeps;
@@ -155,7 +163,8 @@ static bool ticker_sleep(struct rank *rank)
     return rank->ticker_sleeper.sleeps != wakes;
 }
 
-/* One tick: looks if nobody did; sleeps when there is nothing at all. True: look again at once, because a bell was answered. */
+/* One tick: looks if nobody did; sleeps when there is nothing at all. True: look again at once,
+ * because a bell was answered. */
 static bool tick(struct rank *rank, uint64_t *last_turns)
 {
     bool has_slept = false;
@@ -179,7 +188,8 @@ void ticker_main(void *arg)
             continue;
         }
         baton_give(&rank->baton);
-        (void)base_park_wait(rank->host, &rank->ticker_sleeper.park, base_now_ns(rank->host) + TICK_NS);
+        (void)base_park_wait(rank->host, &rank->ticker_sleeper.park,
+                             base_now_ns(rank->host) + TICK_NS);
         baton_take(&rank->baton, rank->host);
     }
     baton_give(&rank->baton);

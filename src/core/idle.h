@@ -17,17 +17,19 @@
 /* One look: messages in, tasks out. Baton held. Returns how much happened. */
 unsigned rank_turn(struct rank *rank);
 
-/* One step of waiting, baton held and given up inside: polls for a while (*spin_until is the caller's, 0 at first), then sleeps until woken or the
- * deadline. Returns after each step; the caller looks whether its wait is over. */
-void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until, uint64_t deadline_ns);
+/* One step of waiting, baton held and given up inside: polls for a while (*spin_until is the
+ * caller's, 0 at first), then sleeps until woken or the deadline. Returns after each step; the
+ * caller looks whether its wait is over. */
+void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
+               uint64_t deadline_ns);
 
 /* Wakes one sleeping thread, from under the baton. */
 void idle_wake(struct rank *rank, struct sleeper *sleeper);
 /* Work is ready: wakes a worker that waits for some. */
 void idle_wake_worker(struct rank *rank);
 /*
- * Ends the state in which senders ring. From then on somebody must look: whoever calls this, and after it the ticker,
- * which is woken for that. Nothing else disarms the bell.
+ * Ends the state in which senders ring. From then on somebody must look: whoever calls this, and
+ * after it the ticker, which is woken for that. Nothing else disarms the bell.
  */
 void idle_rouse(struct rank *rank);
 

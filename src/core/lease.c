@@ -1,6 +1,7 @@
 /*
- * Leases of a map, the executor's side: results are gathered without the baton and handed over in chunks, when a chunk
- * is full or a tick has passed, so that long runs show progress and short ones cost no message each.
+ * Leases of a map, the executor's side: results are gathered without the baton and handed over in
+ * chunks, when a chunk is full or a tick has passed, so that long runs show progress and short ones
+ * cost no message each.
  */
 #include "core/dispatch.h"
 #include "core/exec.h"
@@ -11,7 +12,8 @@
 
 #include <stdio.h>
 
-static const manta_error out_of_memory = {.code = MANTA_E_NOMEM, .text = "no memory for this run's error record"};
+static const manta_error out_of_memory = {.code = MANTA_E_NOMEM,
+                                          .text = "no memory for this run's error record"};
 
 enum { CHUNK_BYTES = 16384, CHUNK_ELEMENTS = 4096 };
 
@@ -22,13 +24,14 @@ struct failed_element {
 };
 
 struct lease_results {
-    uint64_t begin, count;      /* the chunk being gathered */
-    uint64_t limit;             /* elements in a full one */
+    uint64_t begin, count; /* the chunk being gathered */
+    uint64_t limit;        /* elements in a full one */
     uint32_t element_bytes;
-    uint32_t tick;              /* when it was begun */
+    uint32_t tick; /* when it was begun */
     struct failed_element *failed, **failed_end;
     uint32_t failures, bare_count;
-    uint64_t bare[CHUNK_ELEMENTS / 64]; /* bit by element: it failed, and there was no memory for a record */
+    uint64_t bare[CHUNK_ELEMENTS /
+                  64]; /* bit by element: it failed, and there was no memory for a record */
     uint8_t values[];
 };
 
@@ -135,10 +138,13 @@ static void write_chunk(const struct lease_results *results, uint8_t *out)
     }
 }
 
-static void send_chunk(struct rank *rank, struct run *run, const struct lease_results *results, bool is_last)
+static void send_chunk(struct rank *rank, struct run *run, const struct lease_results *results,
+                       bool is_last)
 {
     struct message_result result = {.flags = RESULT_LEASE, .run_token = run->index};
-    struct wire_header about = {.parent = run->parent, .position = run->position, .token = run->token,
+    struct wire_header about = {.parent = run->parent,
+                                .position = run->position,
+                                .token = run->token,
                                 .attempt = run->attempt};
     result.flags |= is_last && !run->is_credited ? 0 : RESULT_CREDITED;
     result.flags |= rank->ready_count == 0 ? RESULT_DRY : 0;
@@ -150,7 +156,8 @@ static void send_chunk(struct rank *rank, struct run *run, const struct lease_re
     }
 }
 
-static void give_chunk(struct rank *rank, struct run *run, const struct lease_results *results, bool is_last)
+static void give_chunk(struct rank *rank, struct run *run, const struct lease_results *results,
+                       bool is_last)
 {
     if (!run->task) {
         if (!run->is_orphan) {

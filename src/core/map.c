@@ -34,14 +34,16 @@ static struct base_key index_key(uint64_t index)
     return (struct base_key){index, 0};
 }
 
-/* ---- Elements ------------------------------------------------------------------------------------------- */
+/* ---- Elements
+ * ------------------------------------------------------------------------------------------- */
 
 bool map_element_is_done(const struct map *map, uint64_t index)
 {
     return map->is_done[index / 64] >> (index % 64) & 1;
 }
 
-static const manta_error out_of_memory = {.code = MANTA_E_NOMEM, .text = "no memory for this run's error record"};
+static const manta_error out_of_memory = {.code = MANTA_E_NOMEM,
+                                          .text = "no memory for this run's error record"};
 
 const manta_error *map_element_error(const struct map *map, uint64_t index)
 {
@@ -58,7 +60,8 @@ int map_element_code(const struct map *map, uint64_t index)
     return error ? error->code : MANTA_OK;
 }
 
-void map_element_value(const struct map *map, int64_t index, const void **ret_data, uint32_t *ret_bytes)
+void map_element_value(const struct map *map, int64_t index, const void **ret_data,
+                       uint32_t *ret_bytes)
 {
     uint64_t first = index < 0 ? 0 : (uint64_t)index;
     uint64_t bytes = index < 0 ? map->count * map->element_bytes : map->element_bytes;
@@ -101,7 +104,8 @@ static void keep_error(struct map *map, uint64_t index, const manta_error *error
     }
 }
 
-static void finish_element(struct rank *rank, struct map *map, uint64_t index, const manta_error *error)
+static void finish_element(struct rank *rank, struct map *map, uint64_t index,
+                           const manta_error *error)
 {
     map->is_done[index / 64] |= UINT64_C(1) << (index % 64);
     map->done++;
@@ -113,7 +117,8 @@ static void finish_element(struct rank *rank, struct map *map, uint64_t index, c
     }
 }
 
-/* ---- Making and ending ------------------------------------------------------------------------------------ */
+/* ---- Making and ending
+ * ------------------------------------------------------------------------------------ */
 
 static void free_ranges(struct base_list *list)
 {
@@ -160,7 +165,8 @@ static struct map *make_map(struct rank *rank, struct task *task, uint64_t count
     struct map *map = base_alloc(sizeof *map);
     uint32_t bytes = function_info(task->function)->single_bytes;
     for (uint32_t i = 0; !bytes && i < task->function->param_count; i++) {
-        bytes = task->function->params[i].kind == MANTA_KIND_OUT ? task->function->params[i].size : 0;
+        bytes =
+            task->function->params[i].kind == MANTA_KIND_OUT ? task->function->params[i].size : 0;
     }
     if (!map) {
         return NULL;
@@ -190,7 +196,9 @@ static int check_function(const manta_function *function, uint64_t count, char *
     for (uint32_t i = 0; i < function->param_count; i++) {
         uint32_t kind = function->params[i].kind;
         if (kind == MANTA_KIND_INOUT || kind == MANTA_KIND_OUTV || kind == MANTA_KIND_OUTREFS) {
-            snprintf(text, size, "parameter %s is inout, outv or outrefs; a mapped task has at most one output, an out",
+            snprintf(text, size,
+                     "parameter %s is inout, outv or outrefs; a mapped task has at most one "
+                     "output, an out",
                      function->params[i].name);
             return MANTA_E_TYPE;
         }
@@ -201,8 +209,8 @@ static int check_function(const manta_function *function, uint64_t count, char *
         return MANTA_E_TYPE;
     }
     if (count > UINT32_MAX / 2) {
-        snprintf(text, size, "%llu runs were asked for; one map holds at most %u", (unsigned long long)count,
-                 UINT32_MAX / 2);
+        snprintf(text, size, "%llu runs were asked for; one map holds at most %u",
+                 (unsigned long long)count, UINT32_MAX / 2);
         return MANTA_E_LIMIT;
     }
     return MANTA_OK;
@@ -214,12 +222,14 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
     char text[MANTA_ERROR_TEXT_MAX] = "";
     int code;
     int wrong = check_function(function, count, text, sizeof text);
-    struct task *survivor = scope->is_taken_over && !wrong ? recover_resubmit(rank, scope, function) : NULL;
+    struct task *survivor =
+        scope->is_taken_over && !wrong ? recover_resubmit(rank, scope, function) : NULL;
     if (survivor) {
         return task_ref(rank, survivor, 0);
     }
     uint64_t positions = wrong ? MANTA_PARAM_MAX + 1 : MT_MAX(count + 1, MANTA_PARAM_MAX + 1u);
-    struct task *task = task_create(rank, scope, function, options, positions, text, sizeof text, &code);
+    struct task *task =
+        task_create(rank, scope, function, options, positions, text, sizeof text, &code);
     if (!task) {
         return (manta_ref){0};
     }
@@ -242,7 +252,9 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
     return ref;
 }
 
-/* ---- Leasing ------------------------------------------------------------------------------------------------ */
+/* ---- Leasing
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static struct range *next_range(struct rank *rank, struct map *map)
 {
@@ -312,7 +324,9 @@ void map_lease(struct rank *rank, struct peer *peer, struct task *task)
     }
 }
 
-/* ---- Results -------------------------------------------------------------------------------------------------- */
+/* ---- Results
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static struct range *find_lease(struct map *map, uint32_t where, uint64_t index)
 {
@@ -395,8 +409,10 @@ static void finish_if_done(struct rank *rank, struct task *task)
     task_complete(rank, task, first ? first->code : MANTA_OK, NULL, error);
 }
 
-/* Chunk: u32 failures, that many {u64 index, record}; then values of all indices of the chunk in order. */
-static void take_chunk(struct rank *rank, struct task *task, struct message_lease chunk, struct wire_reader *body)
+/* Chunk: u32 failures, that many {u64 index, record}; then values of all indices of the chunk in
+ * order. */
+static void take_chunk(struct rank *rank, struct task *task, struct message_lease chunk,
+                       struct wire_reader *body)
 {
     uint64_t failed_index = UINT64_MAX;
     uint32_t failures = wire_get_u32(body);
@@ -431,8 +447,8 @@ static void end_chunk(struct rank *rank, struct task *task, struct range *lease,
     finish_if_done(rank, task);
 }
 
-void map_on_result(struct rank *rank, struct task *task, uint32_t from, const struct message_result *result,
-                   struct wire_reader *body)
+void map_on_result(struct rank *rank, struct task *task, uint32_t from,
+                   const struct message_result *result, struct wire_reader *body)
 {
     struct message_lease chunk;
     const void *bytes = wire_take(body, sizeof chunk);
@@ -468,9 +484,12 @@ void map_lose_chunk(struct rank *rank, struct task *task, uint64_t begin, uint64
     object_drop(rank, &task->object);
 }
 
-/* ---- Giving up ------------------------------------------------------------------------------------------------------ */
+/* ---- Giving up
+ * ------------------------------------------------------------------------------------------------------
+ */
 
-static void fail_range(struct rank *rank, struct task *task, const struct range *range, const manta_error *error)
+static void fail_range(struct rank *rank, struct task *task, const struct range *range,
+                       const manta_error *error)
 {
     for (uint64_t i = range->begin; i < range->begin + range->count; i++) {
         if (!map_element_is_done(task->map, i)) {
@@ -482,7 +501,8 @@ static void fail_range(struct rank *rank, struct task *task, const struct range 
 void map_cancel(struct rank *rank, struct task *task)
 {
     struct map *map = task->map;
-    manta_error error = {.code = MANTA_E_CANCELLED, .rank = rank->number, .text = "the map was cancelled"};
+    manta_error error = {
+        .code = MANTA_E_CANCELLED, .rank = rank->number, .text = "the map was cancelled"};
     struct range all = {.begin = 0, .count = map->count};
     task_describe(task, &error);
     snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
@@ -521,7 +541,8 @@ void map_rank_lost(struct rank *rank, struct task *task, uint32_t where)
     struct map *map = task->map;
     manta_error error = {.code = MANTA_E_CRASH, .rank = where, .attempt = task->attempt};
     task_describe(task, &error);
-    snprintf(error.text, sizeof error.text, "rank %u died while it ran this index; no attempt is left", where);
+    snprintf(error.text, sizeof error.text,
+             "rank %u died while it ran this index; no attempt is left", where);
     object_hold(&task->object);
     BASE_LIST_EACH(&map->leases, link)
     {

@@ -7,21 +7,21 @@
 struct message_result;
 
 struct map {
-    struct base_list link;      /* in scope->maps */
-    struct base_list all;       /* in rank->maps */
+    struct base_list link; /* in scope->maps */
+    struct base_list all;  /* in rank->maps */
     struct task *task;
     uint64_t count, next, done; /* next: the first index never leased */
     uint32_t element_bytes;
     uint8_t *values;
-    uint64_t *is_done;          /* bit by index */
-    uint64_t *is_failed;        /* bit by index; the same block */
+    uint64_t *is_done;   /* bit by index */
+    uint64_t *is_failed; /* bit by index; the same block */
     uint64_t failures;
-    struct base_map failed;     /* index -> manta_error, where there was memory for it */
-    struct base_map watchers;   /* index -> list of watch */
-    struct base_map retries;    /* index -> times it was tried again */
-    struct base_list returned;  /* ranges to be leased again */
-    struct base_list leases;    /* out now */
-    uint8_t is_queued;          /* in the pending queue */
+    struct base_map failed;    /* index -> manta_error, where there was memory for it */
+    struct base_map watchers;  /* index -> list of watch */
+    struct base_map retries;   /* index -> times it was tried again */
+    struct base_list returned; /* ranges to be leased again */
+    struct base_list leases;   /* out now */
+    uint8_t is_queued;         /* in the pending queue */
 };
 
 manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *function,
@@ -33,8 +33,8 @@ void map_close(struct rank *rank, struct task *task, int code, const manta_error
 
 /* Owner: leases a batch to a peer; takes results; gives up; takes back what a dead rank had. */
 void map_lease(struct rank *rank, struct peer *peer, struct task *task);
-void map_on_result(struct rank *rank, struct task *task, uint32_t from, const struct message_result *result,
-                   struct wire_reader *body);
+void map_on_result(struct rank *rank, struct task *task, uint32_t from,
+                   const struct message_result *result, struct wire_reader *body);
 /* Results of this rank that there was no memory to hand over: those runs fail. */
 void map_lose_chunk(struct rank *rank, struct task *task, uint64_t begin, uint64_t count);
 void map_cancel(struct rank *rank, struct task *task);
@@ -45,7 +45,8 @@ bool map_element_is_done(const struct map *map, uint64_t index);
 int map_element_code(const struct map *map, uint64_t index);
 const manta_error *map_element_error(const struct map *map, uint64_t index);
 /* index -1: all values in a row. */
-void map_element_value(const struct map *map, int64_t index, const void **ret_data, uint32_t *ret_bytes);
+void map_element_value(const struct map *map, int64_t index, const void **ret_data,
+                       uint32_t *ret_bytes);
 bool map_element_watch(struct rank *rank, struct task *task, uint64_t index, struct watch *watch);
 void map_element_unwatch(struct task *task, uint64_t index, struct watch *watch);
 

@@ -1,28 +1,17 @@
 #include "core/message.h"
 
 static message_handler *const handlers[MESSAGE_KINDS] = {
-    [MESSAGE_TASK] = exec_on_task,
-    [MESSAGE_RESULT] = task_on_result,
-    [MESSAGE_CREDIT] = dispatch_on_credit,
-    [MESSAGE_GONE] = task_on_gone,
-    [MESSAGE_CANCEL] = cancel_on_cancel,
-    [MESSAGE_RELEASE] = exec_on_release,
-    [MESSAGE_ASK] = object_on_ask,
-    [MESSAGE_VALUE] = object_on_value,
-    [MESSAGE_HOLD] = object_on_hold,
-    [MESSAGE_HELD] = object_on_held,
-    [MESSAGE_LET_GO] = object_on_let_go,
-    [MESSAGE_STOP] = cancel_on_stop,
-    [MESSAGE_REGISTER] = home_on_register,
-    [MESSAGE_REGISTERED] = recover_on_registered,
-    [MESSAGE_OFFER] = home_on_offer,
-    [MESSAGE_ADOPT] = recover_on_adopt,
-    [MESSAGE_LOOKUP] = home_on_lookup,
-    [MESSAGE_FOUND] = recover_on_found,
-    [MESSAGE_SETTLED] = recover_on_settled,
-    [MESSAGE_CLEARED] = recover_on_cleared,
-    [MESSAGE_QUIET] = finish_on_quiet,
-    [MESSAGE_QUIET_ANSWER] = finish_on_quiet_answer,
+    [MESSAGE_TASK] = exec_on_task,           [MESSAGE_RESULT] = task_on_result,
+    [MESSAGE_CREDIT] = dispatch_on_credit,   [MESSAGE_GONE] = task_on_gone,
+    [MESSAGE_CANCEL] = cancel_on_cancel,     [MESSAGE_RELEASE] = exec_on_release,
+    [MESSAGE_ASK] = object_on_ask,           [MESSAGE_VALUE] = object_on_value,
+    [MESSAGE_HOLD] = object_on_hold,         [MESSAGE_HELD] = object_on_held,
+    [MESSAGE_LET_GO] = object_on_let_go,     [MESSAGE_STOP] = cancel_on_stop,
+    [MESSAGE_REGISTER] = home_on_register,   [MESSAGE_REGISTERED] = recover_on_registered,
+    [MESSAGE_OFFER] = home_on_offer,         [MESSAGE_ADOPT] = recover_on_adopt,
+    [MESSAGE_LOOKUP] = home_on_lookup,       [MESSAGE_FOUND] = recover_on_found,
+    [MESSAGE_SETTLED] = recover_on_settled,  [MESSAGE_CLEARED] = recover_on_cleared,
+    [MESSAGE_QUIET] = finish_on_quiet,       [MESSAGE_QUIET_ANSWER] = finish_on_quiet_answer,
     [MESSAGE_STOP_ALL] = finish_on_stop_all,
 };
 
@@ -50,8 +39,8 @@ void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
     return comm_body(header);
 }
 
-void message_send(struct rank *rank, uint32_t peer, enum message_kind kind, struct wire_header about,
-                  const void *body, size_t body_bytes)
+void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
+                  struct wire_header about, const void *body, size_t body_bytes)
 {
     void *room = message_begin(rank, peer, kind, &about, body_bytes);
     if (room) {

@@ -46,11 +46,11 @@ enum message_kind {
 };
 
 enum task_message_flag {
-    TASK_MESSAGE_OPTIONS = 1,    /* struct message_options follows */
-    TASK_MESSAGE_LEASE = 2,      /* struct message_lease follows */
-    TASK_MESSAGE_ROOT = 4,       /* submitted by a root scope */
-    TASK_MESSAGE_PINNED = 16,    /* for that rank and no other */
-    TASK_MESSAGE_AGAIN = 8,      /* it, or its parent, may have run before: children may have survived */
+    TASK_MESSAGE_OPTIONS = 1, /* struct message_options follows */
+    TASK_MESSAGE_LEASE = 2,   /* struct message_lease follows */
+    TASK_MESSAGE_ROOT = 4,    /* submitted by a root scope */
+    TASK_MESSAGE_PINNED = 16, /* for that rank and no other */
+    TASK_MESSAGE_AGAIN = 8, /* it, or its parent, may have run before: children may have survived */
 };
 
 struct message_task {
@@ -73,7 +73,8 @@ struct message_lease {
     uint64_t begin, count;
 };
 
-/* With TASK_MESSAGE_AGAIN: whose death made it necessary, and how many deaths the owner has heard of. */
+/* With TASK_MESSAGE_AGAIN: whose death made it necessary, and how many deaths the owner has heard
+ * of. */
 struct message_again {
     uint32_t lost_on, deaths;
 };
@@ -84,9 +85,11 @@ enum result_flag {
     RESULT_KEPT = 4,      /* u32 count, then struct message_kept each */
     RESULT_RETAINED = 8,  /* I keep the result until your RELEASE */
     RESULT_CREDITED = 16, /* a CREDIT came before */
-    RESULT_DISPLACED = 64, /* no result: another owner has taken the run over; place the task again */
-    RESULT_UNSTARTED = 128, /* with DISPLACED: no stack is free here to start it; nothing of it is left */
-    RESULT_LEASE = 32,    /* of part of a map: struct message_lease follows */
+    RESULT_DISPLACED =
+        64, /* no result: another owner has taken the run over; place the task again */
+    RESULT_UNSTARTED =
+        128, /* with DISPLACED: no stack is free here to start it; nothing of it is left */
+    RESULT_LEASE = 32, /* of part of a map: struct message_lease follows */
 };
 
 struct message_result {
@@ -128,7 +131,8 @@ struct message_quiet {
     int32_t code;
 };
 
-/* The body of a new message to `peer`; its header is filled. NULL: memory is out (the peer is then marked down). */
+/* The body of a new message to `peer`; its header is filled. NULL: memory is out (the peer is then
+ * marked down). */
 void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
                     const struct wire_header *about, size_t body_bytes);
 static inline void message_end(struct rank *rank)
@@ -136,19 +140,20 @@ static inline void message_end(struct rank *rank)
     comm_commit(rank->comm);
 }
 /* The whole of a message whose body is one struct. */
-void message_send(struct rank *rank, uint32_t peer, enum message_kind kind, struct wire_header about,
-                  const void *body, size_t body_bytes);
+void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
+                  struct wire_header about, const void *body, size_t body_bytes);
 
 /* comm's sink. */
 void message_receive(void *rank, uint32_t from, const struct wire_header *header, const void *body);
 
-/* One function per kind, by file: task.c, exec.c, object.c, cancel.c, recover.c, home.c, finish.c. */
+/* One function per kind, by file: task.c, exec.c, object.c, cancel.c, recover.c, home.c, finish.c.
+ */
 typedef void message_handler(struct rank *rank, uint32_t from, const struct wire_header *header,
                              struct wire_reader *body);
 message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, cancel_on_cancel,
-    exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held, object_on_let_go,
-    cancel_on_stop, home_on_register, recover_on_registered, home_on_offer, recover_on_adopt,
-    home_on_lookup, recover_on_found, recover_on_settled, recover_on_cleared, finish_on_quiet,
-    finish_on_quiet_answer, finish_on_stop_all;
+    exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
+    object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
+    recover_on_adopt, home_on_lookup, recover_on_found, recover_on_settled, recover_on_cleared,
+    finish_on_quiet, finish_on_quiet_answer, finish_on_stop_all;
 
 #endif

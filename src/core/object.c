@@ -31,7 +31,8 @@ static struct borrow *find_borrow(struct rank *rank, manta_ref ref)
     return base_map_find(&rank->borrows, core_key(ref.parent, ref.position));
 }
 
-/* A parent that this rank took over may have refs that were borrowed here before: what was pinned through a borrow goes on through it. */
+/* A parent that this rank took over may have refs that were borrowed here before: what was pinned
+ * through a borrow goes on through it. */
 struct target target_find(struct rank *rank, manta_ref ref)
 {
     struct target target = {.element = -1};
@@ -64,7 +65,8 @@ int target_code(const struct target *target)
     return target->object->code;
 }
 
-void target_value(const struct target *target, const void **ret_data, uint32_t *ret_bytes, bool *ret_refs)
+void target_value(const struct target *target, const void **ret_data, uint32_t *ret_bytes,
+                  bool *ret_refs)
 {
     struct object *object = target->object;
     *ret_refs = false;
@@ -84,10 +86,10 @@ void target_value(const struct target *target, const void **ret_data, uint32_t *
 
 void target_error(struct rank *rank, const struct target *target, manta_error *ret_error)
 {
-    const manta_error *known = target->element >= 0
-                                   ? map_element_error(object_task(target->object)->map,
-                                                       (uint64_t)target->element)
-                                   : target->object->error;
+    const manta_error *known =
+        target->element >= 0
+            ? map_element_error(object_task(target->object)->map, (uint64_t)target->element)
+            : target->object->error;
     if (known) {
         *ret_error = *known;
         return;
@@ -102,7 +104,8 @@ void target_error(struct rank *rank, const struct target *target, manta_error *r
 bool target_watch(struct rank *rank, const struct target *target, struct watch *watch)
 {
     if (target->element >= 0) {
-        return map_element_watch(rank, object_task(target->object), (uint64_t)target->element, watch);
+        return map_element_watch(rank, object_task(target->object), (uint64_t)target->element,
+                                 watch);
     }
     watch->next = target->object->watchers;
     target->object->watchers = watch;
@@ -166,9 +169,10 @@ static void free_borrow(struct rank *rank, struct borrow *borrow)
 {
     if (borrow->is_registered && !comm_is_down(rank->comm, borrow->ref.owner)) {
         struct message_hold gone = {.holder = rank->number, .instance = borrow->instance};
-        message_send(rank, borrow->ref.owner, MESSAGE_LET_GO,
-                     (struct wire_header){.parent = borrow->ref.parent, .position = borrow->ref.position},
-                     &gone, sizeof gone);
+        message_send(
+            rank, borrow->ref.owner, MESSAGE_LET_GO,
+            (struct wire_header){.parent = borrow->ref.parent, .position = borrow->ref.position},
+            &gone, sizeof gone);
     }
     base_map_remove(&rank->borrows, core_key(borrow->ref.parent, borrow->ref.position));
     borrow_acknowledged(rank, borrow);
@@ -262,7 +266,8 @@ void object_finish(struct rank *rank, struct object *object, int code, struct va
     object_drop(rank, object);
 }
 
-/* ---- A holder's side ---------------------------------------------------------------------------- */
+/* ---- A holder's side ----------------------------------------------------------------------------
+ */
 
 static struct wire_header about_ref(manta_ref ref)
 {
@@ -286,7 +291,8 @@ void borrow_request(struct rank *rank, struct borrow *borrow)
 void object_on_value(struct rank *rank, uint32_t from, const struct wire_header *header,
                      struct wire_reader *body)
 {
-    struct borrow *borrow = base_map_find(&rank->borrows, core_key(header->parent, header->position));
+    struct borrow *borrow =
+        base_map_find(&rank->borrows, core_key(header->parent, header->position));
     struct message_value message;
     const void *bytes = wire_take(body, sizeof message);
     if (!bytes || !borrow || borrow->object.is_done) {
@@ -315,7 +321,8 @@ void guard_release(struct rank *rank, struct guard *guard)
     base_free(guard);
 }
 
-/* Its owner died, and it is not yet known who is it now. One that is lost for good waits for nobody. */
+/* Its owner died, and it is not yet known who is it now. One that is lost for good waits for
+ * nobody. */
 static bool awaits_new_owner(const struct rank *rank, const struct borrow *borrow)
 {
     uint32_t owner = borrow->ref.owner;
@@ -333,7 +340,8 @@ void object_register(struct rank *rank, struct borrow *borrow, struct guard *gua
         struct message_hold hold = {rank->number, borrow->instance, 1, 0};
         borrow->acks_missing++;
         object_hold(&borrow->object);
-        message_send(rank, borrow->ref.owner, MESSAGE_HOLD, about_ref(borrow->ref), &hold, sizeof hold);
+        message_send(rank, borrow->ref.owner, MESSAGE_HOLD, about_ref(borrow->ref), &hold,
+                     sizeof hold);
     } else if (borrow->acks_missing == 0 && !awaits_new_owner(rank, borrow)) {
         borrow_acknowledged(rank, borrow);
     }
@@ -350,7 +358,8 @@ void borrow_acknowledged(struct rank *rank, struct borrow *borrow)
 void object_on_held(struct rank *rank, uint32_t from, const struct wire_header *header,
                     struct wire_reader *body)
 {
-    struct borrow *borrow = base_map_find(&rank->borrows, core_key(header->parent, header->position));
+    struct borrow *borrow =
+        base_map_find(&rank->borrows, core_key(header->parent, header->position));
     if (!borrow || borrow->acks_missing == 0) {
         return;
     }
@@ -360,7 +369,8 @@ void object_on_held(struct rank *rank, uint32_t from, const struct wire_header *
     object_drop(rank, &borrow->object);
 }
 
-/* ---- The owner's side ----------------------------------------------------------------------------- */
+/* ---- The owner's side
+ * ----------------------------------------------------------------------------- */
 
 static bool is_holding(const struct remote_holder *holder)
 {
@@ -382,7 +392,8 @@ static struct remote_holder *get_holder(struct task *task, uint32_t position, ui
     if (holder || !task_get_extra(task) || !(holder = base_alloc(sizeof *holder))) {
         return holder;
     }
-    *holder = (struct remote_holder){.next = task->extra->holders, .rank = rank, .position = position};
+    *holder =
+        (struct remote_holder){.next = task->extra->holders, .rank = rank, .position = position};
     task->extra->holders = holder;
     return holder;
 }
@@ -423,8 +434,10 @@ void holders_forget(struct rank *rank, struct task *task, uint32_t number)
     object_drop(rank, &task->object);
 }
 
-/* The object of ours that a message is about; parks requests for positions a re-executed parent has not reached again. */
-static struct task *find_owned(struct rank *rank, const struct wire_header *header, struct target *target)
+/* The object of ours that a message is about; parks requests for positions a re-executed parent has
+ * not reached again. */
+static struct task *find_owned(struct rank *rank, const struct wire_header *header,
+                               struct target *target)
 {
     struct scope *scope = scope_find(rank, header->parent);
     *target = (struct target){.element = -1};
@@ -482,7 +495,8 @@ static void answer_with(struct rank *rank, uint32_t peer, manta_ref ref, int cod
                         uint32_t bytes, uint32_t is_refs)
 {
     struct wire_header about = about_ref(ref);
-    uint8_t *out = message_begin(rank, peer, MESSAGE_VALUE, &about, sizeof(struct message_value) + 8 + bytes);
+    uint8_t *out =
+        message_begin(rank, peer, MESSAGE_VALUE, &about, sizeof(struct message_value) + 8 + bytes);
     if (out) {
         struct message_value message = {.code = code};
         wire_put_bytes(&out, &message, sizeof message);
@@ -535,9 +549,10 @@ void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref)
 {
     manta_error error = {.code = MANTA_E_LOST, .rank = rank->number};
     snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
-    snprintf(error.text, sizeof error.text,
-             "rank %u does not own this value any more, and no run that would make it again is known",
-             rank->number);
+    snprintf(
+        error.text, sizeof error.text,
+        "rank %u does not own this value any more, and no run that would make it again is known",
+        rank->number);
     answer_error(rank, peer, ref, &error);
 }
 
@@ -565,12 +580,14 @@ void object_on_ask(struct rank *rank, uint32_t from, const struct wire_header *h
     } else if (target_is_done(&target)) {
         object_answer(rank, &target, ref, from);
     } else if ((watch = base_alloc(sizeof *watch))) {
-        *watch = (struct watch){.kind = WATCH_REMOTE, .peer = from, .position = ref.position, .target = task};
+        *watch = (struct watch){
+            .kind = WATCH_REMOTE, .peer = from, .position = ref.position, .target = task};
         (void)target_watch(rank, &target, watch);
     }
 }
 
-/* ---- Refs inside values ------------------------------------------------------------------------------ */
+/* ---- Refs inside values
+ * ------------------------------------------------------------------------------ */
 
 static void hold_inner(struct rank *rank, manta_ref ref, void *arg)
 {

@@ -44,14 +44,16 @@ struct target target_find(struct rank *rank, manta_ref ref);
 bool target_is_done(const struct target *target);
 int target_code(const struct target *target);
 /* Value of a done target without failure. */
-void target_value(const struct target *target, const void **ret_data, uint32_t *ret_bytes, bool *ret_refs);
+void target_value(const struct target *target, const void **ret_data, uint32_t *ret_bytes,
+                  bool *ret_refs);
 /* The error record of a failed target, made from the code when there is none. */
 void target_error(struct rank *rank, const struct target *target, manta_error *ret_error);
 /* Tells `watch` when it is done (now, if it is). False: memory is out. */
 bool target_watch(struct rank *rank, const struct target *target, struct watch *watch);
 void target_unwatch(struct rank *rank, const struct target *target, struct watch *watch);
 
-/* Finds the target, or makes a borrow for a ref of another rank that has just come in. One hold. NULL: unknown or no memory. */
+/* Finds the target, or makes a borrow for a ref of another rank that has just come in. One hold.
+ * NULL: unknown or no memory. */
 struct object *object_get_held(struct rank *rank, manta_ref ref);
 static inline void object_hold(struct object *object)
 {
@@ -62,12 +64,14 @@ void object_drop(struct rank *rank, struct object *object);
 /* Frees it if nothing holds it. */
 void object_check(struct rank *rank, struct object *object);
 
-/* Tells the owner of a borrowed ref that this rank holds it; `guard` (consumed, may be NULL) is released at its acknowledgement. */
+/* Tells the owner of a borrowed ref that this rank holds it; `guard` (consumed, may be NULL) is
+ * released at its acknowledgement. */
 void object_register(struct rank *rank, struct borrow *borrow, struct guard *guard);
 void guard_release(struct rank *rank, struct guard *guard);
 
 /* The owner's side of holds by other ranks. */
-void holder_add(struct rank *rank, struct task *task, uint32_t position, uint32_t holder, uint32_t instance);
+void holder_add(struct rank *rank, struct task *task, uint32_t position, uint32_t holder,
+                uint32_t instance);
 void holders_forget(struct rank *rank, struct task *task, uint32_t holder);
 
 /* Marks done and tells the watchers. value is consumed (may be NULL), error too. */
@@ -86,8 +90,8 @@ void object_answer(struct rank *rank, const struct target *target, manta_ref ref
 void remote_notify(struct rank *rank, const struct watch *watch);
 void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref);
 
-/* Holds for the refs inside a value that has just arrived or been made here. Registrations of them guard `task` (counted in
- * its extra's unacked, which must be there); NULL: nothing. */
+/* Holds for the refs inside a value that has just arrived or been made here. Registrations of them
+ * guard `task` (counted in its extra's unacked, which must be there); NULL: nothing. */
 void value_hold_refs(struct rank *rank, const struct value *value, struct task *task);
 void value_drop_refs(struct rank *rank, const struct value *value);
 

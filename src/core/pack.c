@@ -119,8 +119,8 @@ static uint64_t call_bytes(const manta_param *param, const manta_slot *slot)
     }
 }
 
-int pack_measure(const manta_function *function, const manta_slot *args, size_t *ret_bytes, char *text,
-                 size_t text_size)
+int pack_measure(const manta_function *function, const manta_slot *args, size_t *ret_bytes,
+                 char *text, size_t text_size)
 {
     uint64_t at = 0;
     for (uint32_t i = 0; i < function->param_count; i++) {
@@ -128,7 +128,8 @@ int pack_measure(const manta_function *function, const manta_slot *args, size_t 
         if (!is_input(param->kind)) {
             continue;
         }
-        bool is_needed = is_fixed(param->kind, PACK_WITH_REFS) || (args[i].count && param->kind != MANTA_KIND_TEXT);
+        bool is_needed = is_fixed(param->kind, PACK_WITH_REFS) ||
+                         (args[i].count && param->kind != MANTA_KIND_TEXT);
         if (!args[i].data && is_needed) {
             snprintf(text, text_size, "argument %s is NULL but has %zu elements", param->name,
                      args[i].count);
@@ -142,8 +143,8 @@ int pack_measure(const manta_function *function, const manta_slot *args, size_t 
         }
         if (at > MANTA_INLINE_MAX) {
             snprintf(text, text_size,
-                     "the arguments up to %s take %llu bytes; at most %d travel inside a task", param->name,
-                     (unsigned long long)at, MANTA_INLINE_MAX);
+                     "the arguments up to %s take %llu bytes; at most %d travel inside a task",
+                     param->name, (unsigned long long)at, MANTA_INLINE_MAX);
             return MANTA_E_TOOBIG;
         }
     }

@@ -21,7 +21,7 @@ struct pack_walk {
     const manta_function *function;
     uint8_t *base;
     size_t size, at;
-    uint32_t index;       /* of the next parameter */
+    uint32_t index; /* of the next parameter */
     enum pack_form form;
     bool is_broken;
 };
@@ -31,8 +31,8 @@ struct pack_arg {
     uint32_t index;
     uint8_t *data;
     size_t bytes;
-    bool is_null;         /* text that was NULL */
-    bool is_refs;         /* data is an array of refs */
+    bool is_null; /* text that was NULL */
+    bool is_refs; /* data is an array of refs */
 };
 
 struct pack_walk pack_walk_init(const manta_function *function, uint8_t *base, size_t size,
@@ -41,8 +41,8 @@ struct pack_walk pack_walk_init(const manta_function *function, uint8_t *base, s
 bool pack_next(struct pack_walk *walk, struct pack_arg *ret_arg);
 
 /* Bytes that `args` need; MANTA_E_TOOBIG or MANTA_E_INVALID with the reason in text. */
-int pack_measure(const manta_function *function, const manta_slot *args, size_t *ret_bytes, char *text,
-                 size_t text_size);
+int pack_measure(const manta_function *function, const manta_slot *args, size_t *ret_bytes,
+                 char *text, size_t text_size);
 void pack_write(const manta_function *function, const manta_slot *args, uint8_t *out);
 
 /* A writer for the resolved form. out may be NULL to measure. */

@@ -12,7 +12,7 @@
 #include "core/wait.h"
 
 struct entry {
-    struct base_list link;   /* in pending or ready */
+    struct base_list link; /* in pending or ready */
     struct watch watch;
     manta_queue *queue;
     struct target target;
@@ -21,8 +21,8 @@ struct entry {
 };
 
 struct manta_queue {
-    struct rank *rank;       /* NULL: its run has ended */
-    struct base_list link;   /* in rank->queues */
+    struct rank *rank;     /* NULL: its run has ended */
+    struct base_list link; /* in rank->queues */
     struct base_list pending, ready, waiters;
 };
 
@@ -33,7 +33,8 @@ int manta_queue_create(manta_queue **ret_queue)
         return MANTA_E_STATE;
     }
     if (!ret_queue) {
-        return context_fail(context, MANTA_E_INVALID, "ret_queue is NULL; pass where the queue is to go");
+        return context_fail(context, MANTA_E_INVALID,
+                            "ret_queue is NULL; pass where the queue is to go");
     }
     manta_queue *queue = base_alloc(sizeof *queue);
     if (!queue) {
@@ -70,7 +71,8 @@ static int check_rank(struct context *context, const manta_queue *queue)
 {
     return queue->rank == context->rank
                ? MANTA_OK
-               : context_fail(context, MANTA_E_STATE, "the queue belongs to a run that has ended; destroy it");
+               : context_fail(context, MANTA_E_STATE,
+                              "the queue belongs to a run that has ended; destroy it");
 }
 
 static int add(struct context *context, manta_queue *queue, manta_ref ref, void *label)
@@ -107,7 +109,8 @@ int manta_queue_add(manta_queue *queue, manta_ref ref, void *label)
         return MANTA_E_STATE;
     }
     if (!queue) {
-        return context_fail(context, MANTA_E_INVALID, "queue is NULL; make one with manta_queue_create");
+        return context_fail(context, MANTA_E_INVALID,
+                            "queue is NULL; make one with manta_queue_create");
     }
     baton_take(&context->rank->baton, context->rank->host);
     int code = add(context, queue, ref, label);
@@ -129,11 +132,13 @@ int queue_help(struct context *context, manta_queue *queue)
     return MANTA_OK;
 }
 
-static int take_next(struct context *context, manta_queue *queue, uint64_t deadline_ns, struct entry **ret_entry)
+static int take_next(struct context *context, manta_queue *queue, uint64_t deadline_ns,
+                     struct entry **ret_entry)
 {
     while (base_list_is_empty(&queue->ready)) {
         if (base_list_is_empty(&queue->pending)) {
-            return context_fail(context, MANTA_E_NOTFOUND, "the queue is empty: nothing is left to wait for");
+            return context_fail(context, MANTA_E_NOTFOUND,
+                                "the queue is empty: nothing is left to wait for");
         }
         struct waiter waiter = {.missing = 1, .queue = queue};
         base_list_push_back(&queue->waiters, &waiter.link);

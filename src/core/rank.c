@@ -48,16 +48,19 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->ticker_sleeper.idle);
 }
 
-/* Polling pays while the cores are ours; when ranks share them it only keeps the others from working. */
+/* Polling pays while the cores are ours; when ranks share them it only keeps the others from
+ * working. */
 static uint64_t choose_spin(const struct core_options *options)
 {
     bool is_shared = options->cores < 1 || options->is_crowded;
-    return is_shared ? MT_MIN(options->host->spin_ns, (uint64_t)SPIN_SHARED_NS) : options->host->spin_ns;
+    return is_shared ? MT_MIN(options->host->spin_ns, (uint64_t)SPIN_SHARED_NS)
+                     : options->host->spin_ns;
 }
 
 static struct rank *allocate(const struct core_options *options)
 {
-    struct rank *rank = base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(sizeof *rank, (size_t)MT_CACHE_LINE));
+    struct rank *rank =
+        base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(sizeof *rank, (size_t)MT_CACHE_LINE));
     if (!rank) {
         return NULL;
     }
@@ -97,7 +100,8 @@ static int start_worker(struct rank *rank, uint32_t number)
     base_list_init(&worker->sleeper.idle);
     base_list_init(&worker->resumable);
     base_list_init(&worker->timed);
-    return rank->host->thread_start(rank->host->self, &worker->thread, &options, exec_worker_main, worker);
+    return rank->host->thread_start(rank->host->self, &worker->thread, &options, exec_worker_main,
+                                    worker);
 }
 
 static int start_threads(struct rank *rank, uint32_t *ret_started)
@@ -110,7 +114,8 @@ static int start_threads(struct rank *rank, uint32_t *ret_started)
         }
         ++*ret_started;
     }
-    int code = rank->host->thread_start(rank->host->self, &rank->ticker, &ticker, ticker_main, rank);
+    int code =
+        rank->host->thread_start(rank->host->self, &rank->ticker, &ticker, ticker_main, rank);
     rank->has_ticker = code == MANTA_OK;
     return code;
 }
@@ -139,7 +144,8 @@ static void free_rank(struct rank *rank)
     base_map_fini(&rank->scopes);
     base_map_fini(&rank->borrows);
     base_map_fini(&rank->homes);
-    if (rank->stacks && fiber_pool_in_use(rank->stacks) == 0) { /* else bodies waited when the rank was stopped */
+    if (rank->stacks &&
+        fiber_pool_in_use(rank->stacks) == 0) { /* else bodies waited when the rank was stopped */
         fiber_pool_destroy(rank->stacks);
     }
     base_free(rank->peers);
@@ -148,7 +154,8 @@ static void free_rank(struct rank *rank)
     base_free(rank);
 }
 
-int core_rank_create(const struct core_options *options, struct rank **ret_rank, manta_error *ret_error)
+int core_rank_create(const struct core_options *options, struct rank **ret_rank,
+                     manta_error *ret_error)
 {
     char text[MANTA_ERROR_TEXT_MAX];
     uint32_t started = 0;
@@ -162,7 +169,8 @@ int core_rank_create(const struct core_options *options, struct rank **ret_rank,
         if (rank) {
             free_rank(rank);
         }
-        return fail(ret_error, MANTA_E_NOMEM, "no memory for the tables of rank %u", comm_rank(options->comm));
+        return fail(ret_error, MANTA_E_NOMEM, "no memory for the tables of rank %u",
+                    comm_rank(options->comm));
     }
     struct comm_sink sink = {message_receive, recover_peer_down, rank};
     comm_set_sink(rank->comm, &sink);
@@ -173,7 +181,8 @@ int core_rank_create(const struct core_options *options, struct rank **ret_rank,
         baton_give(&rank->baton);
         join_threads(rank, started);
         free_rank(rank);
-        return fail(ret_error, code, "cannot start %u worker threads: check the limit on processes (ulimit -u)",
+        return fail(ret_error, code,
+                    "cannot start %u worker threads: check the limit on processes (ulimit -u)",
                     options->workers);
     }
     *ret_rank = rank;

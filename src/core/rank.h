@@ -52,11 +52,11 @@ struct map;
 struct value {
     uint32_t sharers;
     uint16_t outputs;
-    uint16_t ref_outputs;  /* how many of them are arrays of refs */
+    uint16_t ref_outputs; /* how many of them are arrays of refs */
     struct output {
         uint32_t offset, bytes; /* into data */
         uint32_t is_refs;
-    } output[];            /* then the data, 16-aligned */
+    } output[]; /* then the data, 16-aligned */
 };
 
 /* ---- Objects ------------------------------------------------------------------------------ */
@@ -67,9 +67,9 @@ enum watch_kind { WATCH_INPUT, WATCH_WAITER, WATCH_REMOTE, WATCH_QUEUE };
 struct watch {
     struct watch *next;
     enum watch_kind kind;
-    uint32_t peer;         /* WATCH_REMOTE: who asked */
-    uint32_t position;     /* WATCH_REMOTE, of the output; WATCH_WAITER: index in the wait */
-    void *target;          /* task, waiter or queue entry */
+    uint32_t peer;     /* WATCH_REMOTE: who asked */
+    uint32_t position; /* WATCH_REMOTE, of the output; WATCH_WAITER: index in the wait */
+    void *target;      /* task, waiter or queue entry */
 };
 
 enum object_kind { OBJECT_TASK = 1, OBJECT_BORROW, OBJECT_MAP };
@@ -79,28 +79,28 @@ struct object {
         struct watch *watchers;
         struct object *dying; /* when it is over: the next to be freed */
     };
-    struct value *value;   /* NULL: not done, failed, or small */
-    manta_error *error;    /* of a failed one; NULL: the code says it all */
+    struct value *value; /* NULL: not done, failed, or small */
+    manta_error *error;  /* of a failed one; NULL: the code says it all */
     int32_t holds;
-    int32_t code;          /* when done */
-    uint8_t kind;          /* enum object_kind */
+    int32_t code; /* when done */
+    uint8_t kind; /* enum object_kind */
     uint8_t is_done;
-    uint8_t small_bytes;   /* the value is in the record's small area */
+    uint8_t small_bytes; /* the value is in the record's small area */
     uint8_t small_used;
 };
 
 enum task_state { TASK_WAITING, TASK_PENDING, TASK_SENT, TASK_DONE };
 
 enum task_flag {
-    TASK_HELD = 1,         /* the scope that made it holds it */
-    TASK_LINEAGE = 2,      /* done, but living children may need it re-run */
-    TASK_RERUN = 4,        /* being re-run for its children only */
-    TASK_PINNED = 8,       /* to one rank */
+    TASK_HELD = 1,    /* the scope that made it holds it */
+    TASK_LINEAGE = 2, /* done, but living children may need it re-run */
+    TASK_RERUN = 4,   /* being re-run for its children only */
+    TASK_PINNED = 8,  /* to one rank */
     TASK_RETRY_ERRORS = 16,
     TASK_CANCELLED = 32,
     TASK_IS_MAP = 64,
     TASK_DIVERGED = 128,
-    TASK_NO_PINS = 256,    /* its arguments' refs are not (or no more) held by it */
+    TASK_NO_PINS = 256, /* its arguments' refs are not (or no more) held by it */
 };
 
 struct remote_holder {
@@ -120,31 +120,31 @@ struct task_extra {
 };
 
 /*
- * The owner's record of a task. 256 bytes: test_sizes holds it. What every task's way touches is in the first two
- * cache lines; short arguments and a small value share the last two.
+ * The owner's record of a task. 256 bytes: test_sizes holds it. What every task's way touches is in
+ * the first two cache lines; short arguments and a small value share the last two.
  */
 struct task {
     struct object object;
-    struct base_list link;      /* pending queue, or the peer's list of sent ones */
+    struct base_list link; /* pending queue, or the peer's list of sent ones */
     uint64_t parent;
     uint32_t position;
-    uint32_t index;             /* in the slab; the token others send back */
+    uint32_t index; /* in the slab; the token others send back */
     manta_function *function;
-    struct scope *scope;        /* the parent's */
+    struct scope *scope; /* the parent's */
     uint8_t state, attempt;
     int8_t retries_left, priority;
-    uint16_t flags;             /* enum task_flag */
-    uint16_t outputs : 4;       /* positions it takes */
-    uint16_t dropped : 12;      /* outputs whose refs the scope has dropped; all: then TASK_HELD goes */
+    uint16_t flags;        /* enum task_flag */
+    uint16_t outputs : 4;  /* positions it takes */
+    uint16_t dropped : 12; /* outputs whose refs the scope has dropped; all: then TASK_HELD goes */
     uint32_t args_bytes;
     uint32_t inputs_missing;
     uint32_t exec_rank;
-    uint32_t exec_token;        /* the runner's handle; 0: not known */
-    uint8_t *args;              /* packed; NULL: in small */
-    struct task_extra *extra;   /* NULL for most */
-    struct run *run;            /* when it runs here */
-    struct map *map;            /* TASK_IS_MAP */
-    uint32_t lost_on;           /* attempt > 1: the rank whose death ended the last */
+    uint32_t exec_token;      /* the runner's handle; 0: not known */
+    uint8_t *args;            /* packed; NULL: in small */
+    struct task_extra *extra; /* NULL for most */
+    struct run *run;          /* when it runs here */
+    struct map *map;          /* TASK_IS_MAP */
+    uint32_t lost_on;         /* attempt > 1: the rank whose death ended the last */
     uint8_t MT_ALIGNED(16) small[2 * CORE_SMALL_BYTES]; /* arguments first, then the value */
 };
 
@@ -152,22 +152,22 @@ struct task {
 struct borrow {
     struct object object;
     manta_ref ref;
-    uint32_t instance;          /* our number for it at the owner */
-    uint8_t is_registered;      /* the owner knows us, or is being told */
-    uint8_t is_requested;       /* the value was asked for */
-    uint8_t is_redirected;      /* its first owner died */
-    uint8_t is_looking;         /* asking the home who owns it now */
-    uint32_t acks_missing;      /* of registrations */
-    struct base_list guards;    /* of struct guard, waiting for them */
+    uint32_t instance;       /* our number for it at the owner */
+    uint8_t is_registered;   /* the owner knows us, or is being told */
+    uint8_t is_requested;    /* the value was asked for */
+    uint8_t is_redirected;   /* its first owner died */
+    uint8_t is_looking;      /* asking the home who owns it now */
+    uint32_t acks_missing;   /* of registrations */
+    struct base_list guards; /* of struct guard, waiting for them */
     uint8_t MT_ALIGNED(16) small[CORE_SMALL_BYTES];
 };
 
 /* Something that must stay held until the owner has acknowledged a registration. */
 struct guard {
     struct base_list link;
-    struct object *object;      /* dropped then; or NULL and: */
-    uint32_t task_index;        /* its result may be released at the runner */
-    uint32_t settles;           /* 1: counts for the settling of a death */
+    struct object *object; /* dropped then; or NULL and: */
+    uint32_t task_index;   /* its result may be released at the runner */
+    uint32_t settles;      /* 1: counts for the settling of a death */
 };
 
 /* ---- Scopes ------------------------------------------------------------------------------- */
@@ -187,29 +187,29 @@ struct scope_page {
 /* What one run, or a rank's root, has submitted and holds. */
 struct scope {
     uint64_t id;
-    struct run *run;            /* NULL: root, or ended */
-    uint32_t owner;             /* of the run: who hears that the children are gone */
+    struct run *run; /* NULL: root, or ended */
+    uint32_t owner;  /* of the run: who hears that the children are gone */
     uint32_t owner_token;
     uint64_t run_parent;
     uint32_t run_position;
-    struct base_list roots;     /* a root: link in rank->roots */
+    struct base_list roots; /* a root: link in rank->roots */
     uint32_t next_position;
-    uint32_t children;          /* records alive */
+    uint32_t children; /* records alive */
     uint32_t page_count;
-    struct scope_page **pages;  /* task index by position */
-    struct scope_hold *holds;   /* refs of others it holds */
+    struct scope_page **pages; /* task index by position */
+    struct scope_hold *holds;  /* refs of others it holds */
     uint32_t hold_count, hold_capacity;
-    uint32_t *blocks;           /* manta_scope_begin marks: pairs of position, hold_count */
+    uint32_t *blocks; /* manta_scope_begin marks: pairs of position, hold_count */
     uint32_t block_count, block_capacity;
-    uint32_t views;             /* open ones */
+    uint32_t views; /* open ones */
     struct base_list maps;
-    struct base_list offers;    /* of runs found after a take-over */
-    struct base_list lookups;   /* holders waiting for positions not yet submitted */
+    struct base_list offers;  /* of runs found after a take-over */
+    struct base_list lookups; /* holders waiting for positions not yet submitted */
     uint8_t is_root, is_ended, is_mapped, is_taken_over;
-    uint32_t lost_on;           /* taken over: whose death made that necessary */
-    uint32_t deaths;            /* and how many the owner had heard of */
-    uint8_t told_owner;         /* the RESULT said that children live */
-    uint32_t home;              /* where it is registered, when taken over */
+    uint32_t lost_on;   /* taken over: whose death made that necessary */
+    uint32_t deaths;    /* and how many the owner had heard of */
+    uint8_t told_owner; /* the RESULT said that children live */
+    uint32_t home;      /* where it is registered, when taken over */
 };
 
 /* ---- Runs --------------------------------------------------------------------------------- */
@@ -217,78 +217,81 @@ struct scope {
 enum run_state { RUN_QUEUED, RUN_REGISTERING, RUN_RUNNING, RUN_PARKED, RUN_FINISHED };
 
 struct run {
-    struct base_list link;      /* ready queue, worker's resumable, orphans */
-    struct base_list owned;     /* in the owner peer's list of runs */
+    struct base_list link;  /* ready queue, worker's resumable, orphans */
+    struct base_list owned; /* in the owner peer's list of runs */
     manta_function *function;
     uint64_t id, parent;
     uint32_t position, index;
     uint32_t owner, token;
-    struct task *task;          /* when the owner is this rank */
-    struct task *lender;        /* held, because the body reads its arguments after its end; NULL for most */
+    struct task *task; /* when the owner is this rank */
+    struct task
+        *lender; /* held, because the body reads its arguments after its end; NULL for most */
     struct scope *scope;
-    uint8_t *args;              /* resolved; NULL: args_small */
+    uint8_t *args; /* resolved; NULL: args_small */
     uint32_t args_bytes;
     uint8_t state, attempt;
     int8_t priority;
-    uint8_t is_orphan;          /* its owner died; offered at the home */
-    _Atomic uint8_t cancelled;  /* read by the body without the baton */
-    uint8_t args_borrowed;      /* args belong to the task or a map */
+    uint8_t is_orphan;         /* its owner died; offered at the home */
+    _Atomic uint8_t cancelled; /* read by the body without the baton */
+    uint8_t args_borrowed;     /* args belong to the task or a map */
     uint8_t parent_is_root;
-    uint8_t is_pinned;          /* its owner wants it here and nowhere else */
-    uint8_t is_retained;        /* finished, kept for the owner's release */
+    uint8_t is_pinned;   /* its owner wants it here and nowhere else */
+    uint8_t is_retained; /* finished, kept for the owner's release */
     uint64_t timeout_ns, deadline_ns;
     uint64_t map_begin, map_count, map_index; /* a lease of a map; count 0: a single task */
     struct worker *worker;
-    struct fiber *fiber;        /* where it is parked */
-    struct context *context;    /* of the body, in its stack */
-    uint64_t digest;            /* of what was submitted; 0: by a root */
-    uint32_t lost_on, deaths;   /* of one that may have run before: see struct message_again */
-    uint8_t is_credited;        /* its owner has its place back already */
-    uint8_t is_dismissed;       /* an orphan nobody will adopt */
-    struct value *result;       /* a finished one that is kept */
-    manta_error *error;         /* filled by manta_fail */
+    struct fiber *fiber;      /* where it is parked */
+    struct context *context;  /* of the body, in its stack */
+    uint64_t digest;          /* of what was submitted; 0: by a root */
+    uint32_t lost_on, deaths; /* of one that may have run before: see struct message_again */
+    uint8_t is_credited;      /* its owner has its place back already */
+    uint8_t is_dismissed;     /* an orphan nobody will adopt */
+    struct value *result;     /* a finished one that is kept */
+    manta_error *error;       /* filled by manta_fail */
     int32_t code;
-    uint32_t offered_to;        /* home the offer went to */
+    uint32_t offered_to; /* home the offer went to */
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
-    uint8_t MT_ALIGNED(16) small[CORE_SMALL_BYTES]; /* the result of a function with one small output */
+    uint8_t
+        MT_ALIGNED(16) small[CORE_SMALL_BYTES]; /* the result of a function with one small output */
 };
 
 /* ---- Peers and workers ---------------------------------------------------------------------- */
 
 struct peer {
     struct sched_window window;
-    struct base_list sent;      /* tasks it executes */
-    struct base_list lineage;   /* done tasks whose children it owns */
-    struct base_list runs;      /* runs here that it owns */
-    struct base_list pinned;    /* tasks waiting for a place there and nowhere else */
-    struct base_list hungry;    /* link in rank->hungry while it has room */
-    struct base_list link;      /* in rank->peer_list */
+    struct base_list sent;    /* tasks it executes */
+    struct base_list lineage; /* done tasks whose children it owns */
+    struct base_list runs;    /* runs here that it owns */
+    struct base_list pinned;  /* tasks waiting for a place there and nowhere else */
+    struct base_list hungry;  /* link in rank->hungry while it has room */
+    struct base_list link;    /* in rank->peer_list */
     uint32_t number;
     struct base_list releasing; /* link in rank->releasing while release_count > 0 */
     uint32_t release_count;
-    uint32_t release[14];       /* tokens of results it need not keep any more */
+    uint32_t release[14]; /* tokens of results it need not keep any more */
 };
 
 /* Where one thread of a rank sleeps: at its park, or, as the rank's sentinel, at comm's bell. */
 struct sleeper {
     struct base_park park;
-    struct base_list idle;      /* link in rank->idle: a worker that may be woken for work */
+    struct base_list idle; /* link in rank->idle: a worker that may be woken for work */
     uint8_t is_sentinel, is_worker;
-    uint8_t is_asleep, is_woken;  /* a wake before the sleep is remembered */
-    uint64_t sleeps;            /* how often it did */
+    uint8_t is_asleep, is_woken; /* a wake before the sleep is remembered */
+    uint64_t sleeps;             /* how often it did */
 };
 
-/* What a thread is doing, for API calls: found through a thread-local slot. One per run, kept in its stack. */
+/* What a thread is doing, for API calls: found through a thread-local slot. One per run, kept in
+ * its stack. */
 struct context {
     struct rank *rank;
-    struct worker *worker;      /* NULL: driver or foreign thread */
-    struct run *run;            /* NULL: driver or foreign thread, whose scope is: */
+    struct worker *worker; /* NULL: driver or foreign thread */
+    struct run *run;       /* NULL: driver or foreign thread, whose scope is: */
     struct scope *root;
     struct sleeper *sleeper;
-    struct waiter *waiter;      /* of the wait it is in, or was last */
-    struct run *inner;          /* started on top of this one's stack, while it waits */
-    struct context *outer;      /* of the body this one was started from, while that one waits for it */
+    struct waiter *waiter; /* of the wait it is in, or was last */
+    struct run *inner;     /* started on top of this one's stack, while it waits */
+    struct context *outer; /* of the body this one was started from, while that one waits for it */
     manta_error last_error;
 };
 
@@ -299,12 +302,12 @@ struct worker {
     struct base_thread thread;
     struct sleeper sleeper;
     uint32_t number;
-    struct fiber *base;         /* the thread's own stack */
-    struct base_list resumable; /* runs to go on with */
-    struct base_list timed;     /* waiters with a deadline */
+    struct fiber *base;                      /* the thread's own stack */
+    struct base_list resumable;              /* runs to go on with */
+    struct base_list timed;                  /* waiters with a deadline */
     struct fiber *spares[WORKER_SPARES + 1]; /* scheduling loops put aside, base's included */
     uint32_t spare_count;
-    struct fiber *dead;         /* a stack to give back after a switch */
+    struct fiber *dead; /* a stack to give back after a switch */
 };
 
 struct home;
@@ -318,46 +321,46 @@ struct rank {
     struct baton baton;
 
     struct base_slab tasks, runs;
-    struct base_map scopes;     /* id -> scope, those with children */
-    struct base_map borrows;    /* (parent, position) -> borrow */
-    struct base_map homes;      /* id -> home record */
-    struct scope root;          /* of the driver; threads beyond the first have their own: */
-    struct base_list roots;     /* all root scopes */
-    uint32_t root_serial;       /* of the latest */
-    struct peer **peers;        /* by rank, made on first contact */
-    uint32_t next_unknown;      /* ranks below it were considered for work */
-    struct base_list hungry;    /* peers with room for tasks */
+    struct base_map scopes;  /* id -> scope, those with children */
+    struct base_map borrows; /* (parent, position) -> borrow */
+    struct base_map homes;   /* id -> home record */
+    struct scope root;       /* of the driver; threads beyond the first have their own: */
+    struct base_list roots;  /* all root scopes */
+    uint32_t root_serial;    /* of the latest */
+    struct peer **peers;     /* by rank, made on first contact */
+    uint32_t next_unknown;   /* ranks below it were considered for work */
+    struct base_list hungry; /* peers with room for tasks */
     struct base_list pending[CORE_PRIORITIES]; /* tasks to be dispatched */
     uint32_t pending_mask, pending_count, pinned_count;
-    struct base_list doomed;    /* tasks with a failed input */
-    struct base_list ready[CORE_PRIORITIES];   /* runs to be started */
+    struct base_list doomed;                 /* tasks with a failed input */
+    struct base_list ready[CORE_PRIORITIES]; /* runs to be started */
     uint32_t ready_mask, ready_count;
 
-    struct object *dying;       /* to be freed */
+    struct object *dying; /* to be freed */
     uint8_t is_reaping;
 
     struct worker *workers;
     uint32_t worker_count;
-    struct base_list idle;      /* sleepers of workers that wait for work */
+    struct base_list idle; /* sleepers of workers that wait for work */
     struct fiber_pool *stacks;
     uint32_t parked_count;
-    struct base_list parked;    /* runs that wait on stacks put aside */
+    struct base_list parked; /* runs that wait on stacks put aside */
 
     struct base_thread ticker;
     struct sleeper ticker_sleeper;
     uint8_t is_ticker_asleep, has_sentinel;
     const struct sleeper *spinner; /* who polls; NULL: nobody for long */
-    uint64_t turns;             /* of progress; the ticker looks whether anybody polls */
-    uint64_t spin_ns;           /* how long a waiter polls before it sleeps */
+    uint64_t turns;                /* of progress; the ticker looks whether anybody polls */
+    uint64_t spin_ns;              /* how long a waiter polls before it sleeps */
 
     uint32_t next_instance;
-    uint32_t settles_missing;   /* registrations on the way because of deaths */
-    struct borrow **limbo;      /* scratch of recovery */
+    uint32_t settles_missing; /* registrations on the way because of deaths */
+    struct borrow **limbo;    /* scratch of recovery */
     uint32_t limbo_count;
-    struct base_list maps;      /* all of ours */
-    struct base_list queues;    /* completion queues of this rank's threads and bodies */
-    struct base_list orphans;   /* runs whose owner died */
-    _Atomic uint32_t ticks;     /* of the ticker; read without the baton */
+    struct base_list maps;    /* all of ours */
+    struct base_list queues;  /* completion queues of this rank's threads and bodies */
+    struct base_list orphans; /* runs whose owner died */
+    _Atomic uint32_t ticks;   /* of the ticker; read without the baton */
     uint64_t values_live, maps_live, homes_live, scopes_live;
     struct core_stats stats;
     uint64_t unfinished;        /* tasks of ours that are not done */
@@ -371,16 +374,17 @@ struct rank {
     uint8_t is_finishing, is_stopped;
     _Atomic uint8_t is_aborted; /* core_stop was called; read by bodies without the baton */
     int exit_code;
-    struct sleeper *finisher;   /* who waits in core_finish */
-    struct base_list resting;   /* sleepers of threads that are no workers, while they sleep at their parks */
+    struct sleeper *finisher; /* who waits in core_finish */
+    struct base_list
+        resting; /* sleepers of threads that are no workers, while they sleep at their parks */
     struct quiet {
         uint64_t round, sent, received;
         uint32_t asked, answers, deaths;
         uint8_t busy;
     } quiet;
     uint64_t counted_sent, counted_received; /* messages that the quiet rounds count */
-    uint8_t *down;              /* by rank */
-    uint32_t deaths;            /* how many are */
+    uint8_t *down;                           /* by rank */
+    uint32_t deaths;                         /* how many are */
     uint32_t submits_since_turn;
     uint8_t has_ticker;
 };

@@ -42,10 +42,12 @@ uint32_t recover_home(const struct rank *rank, uint64_t id)
 void recover_send_register(struct rank *rank, uint64_t id, uint32_t home, enum register_what what)
 {
     struct message_register message = {.what = what};
-    message_send(rank, home, MESSAGE_REGISTER, (struct wire_header){.parent = id}, &message, sizeof message);
+    message_send(rank, home, MESSAGE_REGISTER, (struct wire_header){.parent = id}, &message,
+                 sizeof message);
 }
 
-/* ---- Holders ---------------------------------------------------------------------------------------------- */
+/* ---- Holders
+ * ---------------------------------------------------------------------------------------------- */
 
 static void lose_borrow(struct rank *rank, struct borrow *borrow, const char *why)
 {
@@ -58,7 +60,8 @@ static void lose_borrow(struct rank *rank, struct borrow *borrow, const char *wh
         error->code = MANTA_E_LOST;
         error->rank = borrow->ref.owner;
         snprintf(error->host, sizeof error->host, "%s", rank->options.host_name);
-        snprintf(error->text, sizeof error->text, "its owner, rank %u, died%s", borrow->ref.owner, why);
+        snprintf(error->text, sizeof error->text, "its owner, rank %u, died%s", borrow->ref.owner,
+                 why);
     }
     object_finish(rank, &borrow->object, MANTA_E_LOST, NULL, error);
 }
@@ -86,7 +89,8 @@ void recover_note_new_borrow(struct rank *rank, struct borrow *borrow)
 void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header *header,
                       struct wire_reader *body)
 {
-    struct borrow *borrow = base_map_find(&rank->borrows, core_key(header->parent, header->position));
+    struct borrow *borrow =
+        base_map_find(&rank->borrows, core_key(header->parent, header->position));
     uint32_t owner = wire_get_u32(body);
     if (!borrow || !borrow->is_looking || body->failed) {
         return;
@@ -111,7 +115,8 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
     object_drop(rank, &borrow->object);
 }
 
-/* ---- A death, step by step -------------------------------------------------------------------------------------- */
+/* ---- A death, step by step
+ * -------------------------------------------------------------------------------------- */
 
 static void rerun(struct rank *rank, struct task *task)
 {
@@ -150,8 +155,10 @@ static void retake_tasks(struct rank *rank, struct peer *peer)
 
 static void offer_run(struct rank *rank, struct run *run)
 {
-    struct message_offer offer = {.digest = run->digest, .function = function_hash(run->function),
-                                  .runner = rank->number, .run_token = run->index};
+    struct message_offer offer = {.digest = run->digest,
+                                  .function = function_hash(run->function),
+                                  .runner = rank->number,
+                                  .run_token = run->index};
     struct wire_header about = {.parent = run->parent, .position = run->position};
     run->is_orphan = 1;
     run->is_retained = 0;
@@ -277,7 +284,8 @@ void recover_peer_down(void *owner, uint32_t dead)
     dispatch_flush(rank);
 }
 
-/* ---- Re-runs for the sake of children -------------------------------------------------------------------------------------- */
+/* ---- Re-runs for the sake of children
+ * -------------------------------------------------------------------------------------- */
 
 void recover_rerun_ended(struct rank *rank, struct task *task, bool has_children)
 {

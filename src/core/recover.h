@@ -15,17 +15,22 @@ void recover_settle_one(struct rank *rank);
 
 /* ---- Re-executed parents */
 /*
- * A run of a task that may have run before. True: it need not be queued now, because it waits until the id's home knows
- * this rank and has told what survived, or because an earlier run of it is still here and goes on in its place (run is freed).
+ * A run of a task that may have run before. True: it need not be queued now, because it waits until
+ * the id's home knows this rank and has told what survived, or because an earlier run of it is
+ * still here and goes on in its place (run is freed).
  */
 bool recover_takes_over(struct rank *rank, struct run *run);
-/* Keeps a child of a re-executed parent until every survivor of the death has had time to say that it holds it. */
+/* Keeps a child of a re-executed parent until every survivor of the death has had time to say that
+ * it holds it. */
 void recover_grace(struct rank *rank, struct scope *scope, struct task *task);
 /* A submission at a position whose record survived on this rank: its refs are given out again. */
-struct task *recover_resubmit(struct rank *rank, struct scope *scope, const manta_function *function);
-/* A submission at a position that may have survived: true when the surviving run was adopted for it. */
+struct task *recover_resubmit(struct rank *rank, struct scope *scope,
+                              const manta_function *function);
+/* A submission at a position that may have survived: true when the surviving run was adopted for
+ * it. */
 bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task);
-/* Keeps a holder's request until the re-executed parent reaches the position again. False: it never will. */
+/* Keeps a holder's request until the re-executed parent reaches the position again. False: it never
+ * will. */
 bool recover_park_request(struct rank *rank, uint32_t from, const struct wire_header *header,
                           const void *message, size_t size);
 void recover_fail_lookups(struct rank *rank, struct scope *scope);

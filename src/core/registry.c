@@ -104,7 +104,8 @@ static void insert(manta_function *function)
         if (function_hash(there) == function_hash(function)) {
             atomic_store(&clash_a, there);
             atomic_store(&clash_b, function);
-            function_info(function)->hash = 0; /* one that comes during a run is refused at submission */
+            function_info(function)->hash =
+                0; /* one that comes during a run is refused at submission */
             return;
         }
     }
@@ -145,7 +146,8 @@ int registry_check(char *text, size_t size)
     }
     if (bad) {
         snprintf(text, size,
-                 "the descriptor of task %s is malformed: it needs a name, a file, a run function and at "
+                 "the descriptor of task %s is malformed: it needs a name, a file, a run function "
+                 "and at "
                  "most %d parameters of known kinds with sizes from 1 to %d bytes",
                  bad->name ? bad->name : "(unnamed)", MANTA_PARAM_MAX, MANTA_INLINE_MAX);
         return MANTA_E_INVALID;
@@ -168,9 +170,9 @@ uint64_t registry_digest(void)
 }
 
 static const char *const kind_names[] = {
-    [MANTA_KIND_VAL] = "val",     [MANTA_KIND_TEXT] = "text", [MANTA_KIND_SPAN] = "span",
-    [MANTA_KIND_IN] = "in",       [MANTA_KIND_INOUT] = "inout", [MANTA_KIND_REF] = "ref",
-    [MANTA_KIND_REFS] = "refs",   [MANTA_KIND_OUT] = "out",   [MANTA_KIND_OUTV] = "outv",
+    [MANTA_KIND_VAL] = "val",         [MANTA_KIND_TEXT] = "text",   [MANTA_KIND_SPAN] = "span",
+    [MANTA_KIND_IN] = "in",           [MANTA_KIND_INOUT] = "inout", [MANTA_KIND_REF] = "ref",
+    [MANTA_KIND_REFS] = "refs",       [MANTA_KIND_OUT] = "out",     [MANTA_KIND_OUTV] = "outv",
     [MANTA_KIND_OUTREFS] = "outrefs",
 };
 

@@ -7,13 +7,13 @@
 /* What the library notes about a descriptor, in manta_function.reserved. */
 struct function_info {
     uint32_t hash;
-    uint16_t outputs;       /* positions a task takes: at least 1 */
-    uint16_t value_outputs; /* 0 when only completion is signalled */
-    uint16_t inputs_awaited;/* in and inout */
-    uint16_t ref_inputs;    /* parameters that hold refs at the call */
+    uint16_t outputs;        /* positions a task takes: at least 1 */
+    uint16_t value_outputs;  /* 0 when only completion is signalled */
+    uint16_t inputs_awaited; /* in and inout */
+    uint16_t ref_inputs;     /* parameters that hold refs at the call */
     uint16_t ref_outputs;
     uint8_t is_checked;
-    uint8_t single_bytes;   /* of the one small fixed output; 0: something else */
+    uint8_t single_bytes; /* of the one small fixed output; 0: something else */
 };
 
 static inline struct function_info *function_info(const manta_function *function)
@@ -35,7 +35,8 @@ int registry_check(char *text, size_t size);
 /* A digest of all registered (name, signature) pairs, independent of their order. */
 uint64_t registry_digest(void);
 
-/* "name(kind type[bytes], ...) at file:line" of the i-th descriptor in a fixed order; 0 past the end. For naming differences. */
+/* "name(kind type[bytes], ...) at file:line" of the i-th descriptor in a fixed order; 0 past the
+ * end. For naming differences. */
 int registry_describe(unsigned i, char *text, size_t size);
 
 #endif

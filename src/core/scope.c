@@ -1,9 +1,10 @@
 /*
  * The directory of a scope maps positions to task records by pages of 256, so a ref of the
  * running task is found by two loads, and a million submissions in a row touch the
- * directory sequentially. A page whose last record is gone is freed. Scopes of other parents are found by id in a hash map; they are
- * in it from their first submission until the last child's record is gone. Then whoever
- * owns the run is told (GONE), if its RESULT had said that children live.
+ * directory sequentially. A page whose last record is gone is freed. Scopes of other parents are
+ * found by id in a hash map; they are in it from their first submission until the last child's
+ * record is gone. Then whoever owns the run is told (GONE), if its RESULT had said that children
+ * live.
  */
 #include "core/scope.h"
 
@@ -108,8 +109,8 @@ static int grow_pages(struct scope *scope, uint32_t pages)
         capacity *= 2;
     }
     if (capacity != scope->page_count) {
-        struct scope_page **more = base_realloc(scope->pages, scope->page_count * sizeof *more,
-                                                capacity * sizeof *more);
+        struct scope_page **more =
+            base_realloc(scope->pages, scope->page_count * sizeof *more, capacity * sizeof *more);
         if (!more) {
             return MANTA_E_NOMEM;
         }
@@ -125,8 +126,7 @@ static int make_pages(struct scope *scope, uint32_t first, uint32_t last)
         return MANTA_E_NOMEM;
     }
     for (uint32_t page = first; page <= last; page++) {
-        if (!scope->pages[page] &&
-            !(scope->pages[page] = base_alloc(sizeof **scope->pages))) {
+        if (!scope->pages[page] && !(scope->pages[page] = base_alloc(sizeof **scope->pages))) {
             return MANTA_E_NOMEM;
         }
     }
@@ -152,7 +152,8 @@ int scope_reserve(struct rank *rank, struct scope *scope, uint32_t count, uint32
     return MANTA_OK;
 }
 
-int scope_reserve_range(struct rank *rank, struct scope *scope, uint64_t count, uint32_t *ret_position)
+int scope_reserve_range(struct rank *rank, struct scope *scope, uint64_t count,
+                        uint32_t *ret_position)
 {
     if (count > POSITION_MAX - scope->next_position) {
         return MANTA_E_LIMIT;
@@ -195,8 +196,8 @@ static void free_scope(struct rank *rank, struct scope *scope)
 
 static void tell_owner_gone(struct rank *rank, struct scope *scope)
 {
-    struct wire_header about = {.parent = scope->run_parent, .position = scope->run_position,
-                                .token = scope->owner_token};
+    struct wire_header about = {
+        .parent = scope->run_parent, .position = scope->run_position, .token = scope->owner_token};
     message_send(rank, scope->owner, MESSAGE_GONE, about, NULL, 0);
 }
 
@@ -256,7 +257,8 @@ struct task *scope_next_child(struct rank *rank, const struct scope *scope, uint
     return NULL;
 }
 
-bool scope_resolve(struct rank *rank, struct scope *scope, uint32_t position, struct target *ret_target)
+bool scope_resolve(struct rank *rank, struct scope *scope, uint32_t position,
+                   struct target *ret_target)
 {
     struct task *task = scope_child(rank, scope, position);
     if (task) {
@@ -331,7 +333,8 @@ bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref)
 struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref)
 {
     struct target target = target_find(rank, ref);
-    bool is_own = target.object && scope && ref.parent == scope->id && target.object->kind != OBJECT_BORROW;
+    bool is_own =
+        target.object && scope && ref.parent == scope->id && target.object->kind != OBJECT_BORROW;
     if (is_own && !is_held(object_task(target.object), target.output) && !find_hold(scope, ref)) {
         target.object = NULL;
     }

@@ -5,7 +5,8 @@
 #include "core/object.h"
 
 void scope_init_root(struct rank *rank, struct scope *scope);
-/* A root scope for another thread, or for one that has used up its positions. Lives until the rank ends. NULL: memory is out. */
+/* A root scope for another thread, or for one that has used up its positions. Lives until the rank
+ * ends. NULL: memory is out. */
 struct scope *scope_create_root(struct rank *rank);
 /* So few positions are left that the next block of work should begin in a new root. */
 bool scope_is_used_up(const struct scope *scope);
@@ -16,17 +17,21 @@ int scope_make_findable(struct rank *rank, struct scope *scope);
 /* By id; NULL when this rank runs or owns no such parent. */
 struct scope *scope_find(struct rank *rank, uint64_t id);
 
-/* Reserves `count` positions and room in the directory for them. MANTA_OK, MANTA_E_NOMEM, MANTA_E_LIMIT. */
+/* Reserves `count` positions and room in the directory for them. MANTA_OK, MANTA_E_NOMEM,
+ * MANTA_E_LIMIT. */
 int scope_reserve(struct rank *rank, struct scope *scope, uint32_t count, uint32_t *ret_position);
 /* The same without directory entries, for maps. */
-int scope_reserve_range(struct rank *rank, struct scope *scope, uint64_t count, uint32_t *ret_position);
+int scope_reserve_range(struct rank *rank, struct scope *scope, uint64_t count,
+                        uint32_t *ret_position);
 void scope_enter(struct scope *scope, uint32_t position, uint32_t count, uint32_t task_index);
 /* A child's record goes. May free the scope. */
 void scope_leave(struct rank *rank, struct scope *scope, uint32_t position, uint32_t count);
 void scope_leave_map(struct rank *rank, struct scope *scope, struct map *map);
-bool scope_resolve(struct rank *rank, struct scope *scope, uint32_t position, struct target *ret_target);
+bool scope_resolve(struct rank *rank, struct scope *scope, uint32_t position,
+                   struct target *ret_target);
 /* The child's record at a position, NULL when there is none. */
-/* For loops over the children's records, each once: *at starts at a position; NULL at the end. Records may go meanwhile. */
+/* For loops over the children's records, each once: *at starts at a position; NULL at the end.
+ * Records may go meanwhile. */
 struct task *scope_next_child(struct rank *rank, const struct scope *scope, uint32_t *at);
 struct task *scope_child(struct rank *rank, const struct scope *scope, uint32_t position);
 
@@ -35,7 +40,8 @@ int scope_hold(struct scope *scope, manta_ref ref, struct object *object);
 /* Ends the scope's hold on a ref. False: it has none. */
 bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref);
 bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref);
-/* What a ref names for a caller in `scope`: as target_find, but not what the scope itself made and has dropped. */
+/* What a ref names for a caller in `scope`: as target_find, but not what the scope itself made and
+ * has dropped. */
 struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref);
 
 int scope_block_begin(struct scope *scope);

@@ -1,10 +1,11 @@
 /*
  * Settling a death.
  *
- * What a dead rank held may be all that protects a ref that a survivor has just got. So its shares stay until every
- * survivor has registered what it holds with the owners, and these have acknowledged. Rank 0 counts who has settled
- * and then clears the death: the owners forget the dead rank's shares. Until then the children of re-executed parents
- * are kept too (grace), because their holders may still be on the way to them.
+ * What a dead rank held may be all that protects a ref that a survivor has just got. So its shares
+ * stay until every survivor has registered what it holds with the owners, and these have
+ * acknowledged. Rank 0 counts who has settled and then clears the death: the owners forget the dead
+ * rank's shares. Until then the children of re-executed parents are kept too (grace), because their
+ * holders may still be on the way to them.
  */
 #include "core/message.h"
 #include "core/recover.h"
@@ -14,10 +15,10 @@
 struct settling {
     struct base_list link;
     uint32_t dead;
-    uint32_t missing;          /* our own registrations, not acknowledged */
-    uint8_t *settled;          /* by rank: it has; rank 0 only */
+    uint32_t missing; /* our own registrations, not acknowledged */
+    uint8_t *settled; /* by rank: it has; rank 0 only */
     uint8_t is_told, is_cleared;
-    uint8_t is_heard;          /* we know of the death ourselves */
+    uint8_t is_heard; /* we know of the death ourselves */
 };
 
 static void free_settling(struct settling *settling)
@@ -54,7 +55,8 @@ static void tell_settled(struct rank *rank)
         struct settling *settling = MT_CONTAINER(link, struct settling, link);
         if (settling->is_heard && !settling->is_told) {
             settling->is_told = 1;
-            message_send(rank, 0, MESSAGE_SETTLED, (struct wire_header){.position = settling->dead}, NULL, 0);
+            message_send(rank, 0, MESSAGE_SETTLED, (struct wire_header){.position = settling->dead},
+                         NULL, 0);
         }
     }
 }
@@ -76,7 +78,8 @@ static void clear_if_settled(struct rank *rank, struct settling *settling)
     settling->is_cleared = 1;
     for (uint32_t i = 0; i < rank->size; i++) {
         if (!rank->down[i]) {
-            message_send(rank, i, MESSAGE_CLEARED, (struct wire_header){.position = settling->dead}, NULL, 0);
+            message_send(rank, i, MESSAGE_CLEARED, (struct wire_header){.position = settling->dead},
+                         NULL, 0);
         }
     }
 }
@@ -104,7 +107,8 @@ struct grace {
 
 static bool is_settled(const struct rank *rank, uint32_t lost_on, uint32_t deaths)
 {
-    return base_list_is_empty(&rank->settling) && rank->deaths >= deaths && (lost_on >= rank->size || rank->down[lost_on]);
+    return base_list_is_empty(&rank->settling) && rank->deaths >= deaths &&
+           (lost_on >= rank->size || rank->down[lost_on]);
 }
 
 void recover_grace(struct rank *rank, struct scope *scope, struct task *task)
@@ -164,7 +168,8 @@ void recover_on_cleared(struct rank *rank, uint32_t from, const struct wire_head
     end_grace(rank);
 }
 
-/* Our unregistered borrows might be protected by the dead rank alone: their owners hear of us now. */
+/* Our unregistered borrows might be protected by the dead rank alone: their owners hear of us now.
+ */
 static void register_all(struct rank *rank)
 {
     uint32_t at = 0;
@@ -173,7 +178,8 @@ static void register_all(struct rank *rank)
     while (base_map_next(&rank->borrows, &at, &key, &value)) {
         struct borrow *borrow = value;
         struct guard *guard;
-        if (rank->down[borrow->ref.owner] || borrow->is_looking || !(guard = base_alloc(sizeof *guard))) {
+        if (rank->down[borrow->ref.owner] || borrow->is_looking ||
+            !(guard = base_alloc(sizeof *guard))) {
             continue;
         }
         guard->settles = 1;

@@ -1,10 +1,11 @@
 /*
  * A parent that runs again, and what survived of its earlier run.
  *
- * Before a run that may have had an earlier one starts, its rank registers at the home of its id and is told of orphaned
- * children (offers). Each submission then looks whether its position was offered: with the same digest the orphan is
- * adopted. If an earlier run is still on this very rank, it goes on for the new owner (twin); if only its scope is left,
- * the new run submits into the same records. Holders that ask for a position not yet reached wait for it.
+ * Before a run that may have had an earlier one starts, its rank registers at the home of its id
+ * and is told of orphaned children (offers). Each submission then looks whether its position was
+ * offered: with the same digest the orphan is adopted. If an earlier run is still on this very
+ * rank, it goes on for the new owner (twin); if only its scope is left, the new run submits into
+ * the same records. Holders that ask for a position not yet reached wait for it.
  */
 #include "core/dispatch.h"
 #include "core/exec.h"
@@ -45,7 +46,8 @@ static struct run *find_twin(struct rank *rank, const struct run *run)
 }
 
 /* The earlier run goes on for the new owner. */
-static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, uint32_t token, uint8_t attempt)
+static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, uint32_t token,
+                          uint8_t attempt)
 {
     struct peer *peer = peer_get(rank, owner);
     base_list_remove(&run->owned);
@@ -66,13 +68,17 @@ static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, ui
 }
 
 /*
- * Two ranks run the same parent for a while, because one of them has not heard yet that it was given up. Both may want
- * the same child from here: the later one gets the run, the other places its task again and will find the result.
+ * Two ranks run the same parent for a while, because one of them has not heard yet that it was
+ * given up. Both may want the same child from here: the later one gets the run, the other places
+ * its task again and will find the result.
  */
 static void displace_owner(struct rank *rank, struct run *run)
 {
-    struct message_result result = {.flags = RESULT_DISPLACED | (run->is_credited ? RESULT_CREDITED : 0)};
-    struct wire_header about = {.parent = run->parent, .position = run->position, .token = run->token,
+    struct message_result result = {.flags = RESULT_DISPLACED |
+                                             (run->is_credited ? RESULT_CREDITED : 0)};
+    struct wire_header about = {.parent = run->parent,
+                                .position = run->position,
+                                .token = run->token,
                                 .attempt = run->attempt};
     if (run->is_orphan || run->state == RUN_FINISHED) {
         return;
@@ -89,7 +95,8 @@ static void displace_owner(struct rank *rank, struct run *run)
     }
 }
 
-/* The scope of an earlier run that has ended, with children alive, becomes the new run's: it submits into the same records. */
+/* The scope of an earlier run that has ended, with children alive, becomes the new run's: it
+ * submits into the same records. */
 static void inherit_scope(struct scope *scope, struct run *run)
 {
     run->scope = scope;
@@ -148,13 +155,16 @@ void recover_on_registered(struct rank *rank, uint32_t from, const struct wire_h
     }
 }
 
-static void answer_offer(struct rank *rank, uint64_t parent, uint32_t position, const struct message_offer *offer,
-                         struct task *task)
+static void answer_offer(struct rank *rank, uint64_t parent, uint32_t position,
+                         const struct message_offer *offer, struct task *task)
 {
-    struct wire_header about = {.parent = parent, .position = position, .token = task ? task->index : 0,
+    struct wire_header about = {.parent = parent,
+                                .position = position,
+                                .token = task ? task->index : 0,
                                 .attempt = task ? task->attempt : 0};
     if (!rank->down[offer->runner]) {
-        message_send(rank, offer->runner, MESSAGE_ADOPT, about, &offer->run_token, sizeof offer->run_token);
+        message_send(rank, offer->runner, MESSAGE_ADOPT, about, &offer->run_token,
+                     sizeof offer->run_token);
     }
 }
 
@@ -199,8 +209,8 @@ static void replay_lookups(struct rank *rank, struct scope *scope, const struct 
         }
         struct wire_reader reader = wire_reader_init(lookup->message, lookup->size);
         base_list_remove(&lookup->link);
-        (lookup->header.kind == MESSAGE_HOLD ? object_on_hold : object_on_ask)(rank, lookup->from, &lookup->header,
-                                                                              &reader);
+        (lookup->header.kind == MESSAGE_HOLD ? object_on_hold : object_on_ask)(
+            rank, lookup->from, &lookup->header, &reader);
         base_free(lookup);
     }
 }
@@ -218,7 +228,8 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
                 task->extra->diverged_function = message.function;
                 task->flags |= TASK_DIVERGED;
             }
-        } else if (!is_adopted && !rank->down[message.runner] && dispatch_adopted(rank, task, message.runner)) {
+        } else if (!is_adopted && !rank->down[message.runner] &&
+                   dispatch_adopted(rank, task, message.runner)) {
             answer_offer(rank, scope->id, task->position, &message, task);
             rank->stats.adopted++;
             is_adopted = true;
@@ -265,15 +276,17 @@ void recover_on_adopt(struct rank *rank, uint32_t from, const struct wire_header
     replace_owner(rank, run, from, header->token, header->attempt);
 }
 
-/* ---- Requests of holders ---------------------------------------------------------------------------------------------- */
+/* ---- Requests of holders
+ * ---------------------------------------------------------------------------------------------- */
 
 bool recover_park_request(struct rank *rank, uint32_t from, const struct wire_header *header,
                           const void *message, size_t size)
 {
     struct scope *scope = scope_find(rank, header->parent);
     struct lookup *lookup;
-    if (!scope || !scope->is_taken_over || scope->is_ended || header->position < scope->next_position ||
-        size > sizeof lookup->message || !(lookup = base_alloc(sizeof *lookup))) {
+    if (!scope || !scope->is_taken_over || scope->is_ended ||
+        header->position < scope->next_position || size > sizeof lookup->message ||
+        !(lookup = base_alloc(sizeof *lookup))) {
         return false;
     }
     lookup->header = *header;
@@ -326,26 +339,30 @@ void recover_diverged_error(struct rank *rank, const struct task *task, manta_er
     task_describe(task, ret_error);
     snprintf(ret_error->host, sizeof ret_error->host, "%s", rank->options.host_name);
     snprintf(ret_error->text, sizeof ret_error->text,
-             "the lost run of the parent submitted %.30s (%.30s:%u) here, its re-execution %.30s; it must submit "
+             "the lost run of the parent submitted %.30s (%.30s:%u) here, its re-execution %.30s; "
+             "it must submit "
              "the same again",
-             before ? before->name : "an unknown task", before ? before->file : "?", before ? before->line : 0,
-             task->function->name);
+             before ? before->name : "an unknown task", before ? before->file : "?",
+             before ? before->line : 0, task->function->name);
 }
 
-struct task *recover_resubmit(struct rank *rank, struct scope *scope, const manta_function *function)
+struct task *recover_resubmit(struct rank *rank, struct scope *scope,
+                              const manta_function *function)
 {
     struct target target = {.element = -1};
     if (!scope_resolve(rank, scope, scope->next_position, &target)) {
         return NULL;
     }
     struct task *task = object_task(target.object);
-    if (task->position != scope->next_position || task->function != function || task->flags & TASK_HELD) {
+    if (task->position != scope->next_position || task->function != function ||
+        task->flags & TASK_HELD) {
         return NULL;
     }
     task->flags |= TASK_HELD;
     task->dropped = 0;
     object_hold(&task->object);
     recover_grace(rank, scope, task);
-    scope->next_position += task->flags & TASK_IS_MAP ? (uint32_t)task->map->count + 1 : task->outputs;
+    scope->next_position +=
+        task->flags & TASK_IS_MAP ? (uint32_t)task->map->count + 1 : task->outputs;
     return task;
 }

@@ -26,7 +26,8 @@
 
 enum { DEFAULT_RETRIES = 3, PRIORITY_MIN = -8, PRIORITY_MAX = 7 };
 
-/* ---- Records ---------------------------------------------------------------------------------- */
+/* ---- Records ----------------------------------------------------------------------------------
+ */
 
 struct task_extra *task_get_extra(struct task *task)
 {
@@ -51,11 +52,12 @@ void task_describe(const struct task *task, manta_error *error)
     error->attempt = task->attempt;
 }
 
-static int check_options(struct rank *rank, const manta_options *options, char *text, size_t text_size)
+static int check_options(struct rank *rank, const manta_options *options, char *text,
+                         size_t text_size)
 {
     if (options->priority < PRIORITY_MIN || options->priority > PRIORITY_MAX) {
-        snprintf(text, text_size, "option priority is %d; it must lie in %d ... %d", options->priority,
-                 PRIORITY_MIN, PRIORITY_MAX);
+        snprintf(text, text_size, "option priority is %d; it must lie in %d ... %d",
+                 options->priority, PRIORITY_MIN, PRIORITY_MAX);
         return MANTA_E_INVALID;
     }
     if (options->rank > rank->size) {
@@ -64,20 +66,21 @@ static int check_options(struct rank *rank, const manta_options *options, char *
         return MANTA_E_INVALID;
     }
     if (options->retries < MANTA_NO_RETRY || options->retries > INT8_MAX) {
-        snprintf(text, text_size, "option retries is %d; it must be MANTA_NO_RETRY or 0 (the default) ... %d",
+        snprintf(text, text_size,
+                 "option retries is %d; it must be MANTA_NO_RETRY or 0 (the default) ... %d",
                  options->retries, INT8_MAX);
         return MANTA_E_INVALID;
     }
     if (options->name && strlen(options->name) >= MANTA_ERROR_NAME_MAX) {
-        snprintf(text, text_size, "option name has %zu bytes; at most %d fit", strlen(options->name),
-                 MANTA_ERROR_NAME_MAX - 1);
+        snprintf(text, text_size, "option name has %zu bytes; at most %d fit",
+                 strlen(options->name), MANTA_ERROR_NAME_MAX - 1);
         return MANTA_E_INVALID;
     }
     return MANTA_OK;
 }
 
-static int apply_options(struct rank *rank, struct task *task, const manta_options *options, char *text,
-                         size_t text_size)
+static int apply_options(struct rank *rank, struct task *task, const manta_options *options,
+                         char *text, size_t text_size)
 {
     task->retries_left = DEFAULT_RETRIES;
     if (!options) {
@@ -101,14 +104,15 @@ static int apply_options(struct rank *rank, struct task *task, const manta_optio
             return MANTA_E_NOMEM;
         }
         task->extra->timeout_ns = options->timeout_ns;
-        snprintf(task->extra->name, sizeof task->extra->name, "%s", options->name ? options->name : "");
+        snprintf(task->extra->name, sizeof task->extra->name, "%s",
+                 options->name ? options->name : "");
     }
     return MANTA_OK;
 }
 
 struct task *task_create(struct rank *rank, struct scope *scope, manta_function *function,
-                         const manta_options *options, uint64_t positions, char *text, size_t text_size,
-                         int *ret_code)
+                         const manta_options *options, uint64_t positions, char *text,
+                         size_t text_size, int *ret_code)
 {
     bool is_map = positions > MANTA_PARAM_MAX;
     uint32_t position;
@@ -186,7 +190,8 @@ void task_free(struct rank *rank, struct task *task)
     scope_leave(rank, scope, position, outputs);
 }
 
-/* ---- Inputs ------------------------------------------------------------------------------------ */
+/* ---- Inputs ------------------------------------------------------------------------------------
+ */
 
 static struct pack_walk walk_args(struct task *task)
 {
@@ -226,13 +231,14 @@ static int await_input(struct rank *rank, struct task *task, manta_ref ref)
 }
 
 /* Pins one ref among the arguments. On failure nothing is pinned for it. */
-static int pin_input(struct rank *rank, struct scope *scope, struct task *task, const struct pack_arg *arg,
-                     manta_ref ref, char *text, size_t text_size)
+static int pin_input(struct rank *rank, struct scope *scope, struct task *task,
+                     const struct pack_arg *arg, manta_ref ref, char *text, size_t text_size)
 {
     struct target target = scope_target(rank, scope, ref);
     if (!target.object) {
         snprintf(text, text_size,
-                 "argument %s is a ref that nobody here holds: it was dropped, its scope has ended, or it was "
+                 "argument %s is a ref that nobody here holds: it was dropped, its scope has "
+                 "ended, or it was "
                  "never one",
                  arg->param->name);
         return MANTA_E_NOTFOUND;
@@ -247,8 +253,8 @@ static int pin_input(struct rank *rank, struct scope *scope, struct task *task, 
     return code;
 }
 
-static int pin_inputs(struct rank *rank, struct scope *scope, struct task *task, uint32_t *ret_pinned,
-                      char *text, size_t text_size)
+static int pin_inputs(struct rank *rank, struct scope *scope, struct task *task,
+                      uint32_t *ret_pinned, char *text, size_t text_size)
 {
     struct pack_walk walk = walk_args(task);
     struct pack_arg arg;
@@ -269,7 +275,8 @@ static void unpin_inputs(struct rank *rank, struct task *task, uint32_t count)
     struct pack_walk walk = walk_args(task);
     struct pack_arg arg;
     while (count && pack_next(&walk, &arg)) {
-        for (size_t i = 0; arg.is_refs && count && i < arg.bytes / sizeof(manta_ref); i++, count--) {
+        for (size_t i = 0; arg.is_refs && count && i < arg.bytes / sizeof(manta_ref);
+             i++, count--) {
             struct target target = target_find(rank, ref_at(&arg, i));
             if (target.object) {
                 object_drop(rank, target.object);
@@ -292,8 +299,8 @@ void task_input_done(struct rank *rank, struct task *task)
     object_drop(rank, &task->object);
 }
 
-static void derive_error(struct rank *rank, struct task *task, const manta_error *from, const char *what,
-                         manta_error *ret_error)
+static void derive_error(struct rank *rank, struct task *task, const manta_error *from,
+                         const char *what, manta_error *ret_error)
 {
     manta_error error = {.code = MANTA_E_DEPENDENCY, .rank = rank->number};
     task_describe(task, &error);
@@ -301,7 +308,8 @@ static void derive_error(struct rank *rank, struct task *task, const manta_error
     bool is_derived = from->code == MANTA_E_DEPENDENCY;
     error.cause_code = is_derived ? from->cause_code : from->code;
     error.cause_task_id = is_derived ? from->cause_task_id : from->task_id;
-    snprintf(error.cause_task, sizeof error.cause_task, "%s", is_derived ? from->cause_task : from->task);
+    snprintf(error.cause_task, sizeof error.cause_task, "%s",
+             is_derived ? from->cause_task : from->task);
     snprintf(error.text, sizeof error.text, "%s%.180s", is_derived ? "" : what, from->text);
     *ret_error = error;
 }
@@ -325,7 +333,8 @@ bool task_failed_input(struct rank *rank, struct task *task, manta_error *ret_er
     return false;
 }
 
-/* ---- Submitting ----------------------------------------------------------------------------------- */
+/* ---- Submitting
+ * ----------------------------------------------------------------------------------- */
 
 static int pack_args(struct rank *rank, struct task *task, const manta_slot *args, char *text,
                      size_t text_size)
@@ -335,7 +344,8 @@ static int pack_args(struct rank *rank, struct task *task, const manta_slot *arg
     if (code != MANTA_OK) {
         return code;
     }
-    if (bytes > CORE_SMALL_BYTES && !(task->args = base_alloc_aligned(16, MT_ALIGN_UP(bytes, (size_t)16)))) {
+    if (bytes > CORE_SMALL_BYTES &&
+        !(task->args = base_alloc_aligned(16, MT_ALIGN_UP(bytes, (size_t)16)))) {
         snprintf(text, text_size, "no memory for %zu bytes of arguments", bytes);
         return MANTA_E_NOMEM;
     }
@@ -370,7 +380,8 @@ void task_submit(struct rank *rank, struct scope *scope, manta_function *functio
         write_refs(rank, task, ret_refs);
         return;
     }
-    task = task_create(rank, scope, function, options, function_info(function)->outputs, text, sizeof text, &code);
+    task = task_create(rank, scope, function, options, function_info(function)->outputs, text,
+                       sizeof text, &code);
     if (MT_UNLIKELY(!task)) {
         memset(ret_refs, 0, function_info(function)->outputs * sizeof *ret_refs);
         return;
@@ -402,7 +413,8 @@ void task_submit(struct rank *rank, struct scope *scope, manta_function *functio
     }
 }
 
-void task_start_map(struct rank *rank, struct scope *scope, struct task *task, const manta_slot *args)
+void task_start_map(struct rank *rank, struct scope *scope, struct task *task,
+                    const manta_slot *args)
 {
     char text[MANTA_ERROR_TEXT_MAX] = "";
     uint32_t pinned = 0;
@@ -422,7 +434,8 @@ void task_start_map(struct rank *rank, struct scope *scope, struct task *task, c
     }
 }
 
-/* ---- The end ------------------------------------------------------------------------------------------ */
+/* ---- The end
+ * ------------------------------------------------------------------------------------------ */
 
 static void drop_pins(struct rank *rank, struct task *task)
 {
@@ -484,7 +497,8 @@ void task_fail(struct rank *rank, struct task *task, int code, const char *forma
 
 bool task_retry_error(struct rank *rank, struct task *task)
 {
-    if (!(task->flags & TASK_RETRY_ERRORS) || task->retries_left == 0 || task->flags & TASK_CANCELLED) {
+    if (!(task->flags & TASK_RETRY_ERRORS) || task->retries_left == 0 ||
+        task->flags & TASK_CANCELLED) {
         return false;
     }
     task->retries_left--;
@@ -503,7 +517,8 @@ void task_place_again(struct rank *rank, struct task *task)
     dispatch_add(rank, task);
 }
 
-/* A rank without a free stack has sent it back unstarted: this one runs it, at the latest on the stack that waits for it. */
+/* A rank without a free stack has sent it back unstarted: this one runs it, at the latest on the
+ * stack that waits for it. */
 static void take_back(struct rank *rank, struct task *task)
 {
     base_list_remove(&task->link);
@@ -523,11 +538,13 @@ void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
         recover_give_up(rank, task);
     } else if (task->flags & TASK_PINNED && !task->object.is_done) {
         recover_give_up(rank, task);
-        task_fail(rank, task, MANTA_E_RANK, "rank %u died, and the task may run nowhere else (option rank)", where);
+        task_fail(rank, task, MANTA_E_RANK,
+                  "rank %u died, and the task may run nowhere else (option rank)", where);
     } else if (task->retries_left == 0) {
         recover_give_up(rank, task);
-        task_fail(rank, task, MANTA_E_CRASH, "rank %u died while it ran the task; attempt %u was the last allowed",
-                  where, task->attempt);
+        task_fail(rank, task, MANTA_E_CRASH,
+                  "rank %u died while it ran the task; attempt %u was the last allowed", where,
+                  task->attempt);
     } else {
         task->retries_left--;
         task->attempt += task->attempt < UINT8_MAX;
@@ -536,7 +553,8 @@ void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
     }
 }
 
-/* ---- Results from other ranks ------------------------------------------------------------------------------ */
+/* ---- Results from other ranks
+ * ------------------------------------------------------------------------------ */
 
 /* The task a RESULT, CREDIT or GONE is about, if it is ours and the message fits it. */
 static struct task *find_sent(struct rank *rank, uint32_t from, const struct wire_header *header)
@@ -573,8 +591,8 @@ static void take_kept(struct rank *rank, uint32_t from, struct wire_reader *body
     }
 }
 
-static void take_value(struct rank *rank, struct task *task, uint32_t from, const struct message_result *result,
-                       struct wire_reader *body)
+static void take_value(struct rank *rank, struct task *task, uint32_t from,
+                       const struct message_result *result, struct wire_reader *body)
 {
     uint32_t single = function_info(task->function)->single_bytes;
     struct value *value = NULL;
@@ -681,7 +699,7 @@ void task_on_gone(struct rank *rank, uint32_t from, const struct wire_header *he
 
 void task_end_lineage(struct rank *rank, struct task *task)
 {
-    task->flags &= (uint16_t)~(TASK_LINEAGE | TASK_RERUN);
+    task->flags &= (uint16_t) ~(TASK_LINEAGE | TASK_RERUN);
     base_list_remove(&task->link);
     drop_pins(rank, task);
     object_check(rank, &task->object);

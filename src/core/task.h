@@ -4,17 +4,20 @@
 
 #include "core/object.h"
 
-/* A new record in `scope`, packed, its inputs pinned and watched; then waiting or pending. Fills ret_refs in every case. */
+/* A new record in `scope`, packed, its inputs pinned and watched; then waiting or pending. Fills
+ * ret_refs in every case. */
 void task_submit(struct rank *rank, struct scope *scope, manta_function *function,
                  const manta_options *options, const manta_slot *args, manta_ref *ret_refs);
 
 /* The same for the arguments of a map whose record exists. */
-void task_start_map(struct rank *rank, struct scope *scope, struct task *task, const manta_slot *args);
+void task_start_map(struct rank *rank, struct scope *scope, struct task *task,
+                    const manta_slot *args);
 
-/* An empty record entered in the scope at new positions; NULL with the reason. Used by submit and map. */
+/* An empty record entered in the scope at new positions; NULL with the reason. Used by submit and
+ * map. */
 struct task *task_create(struct rank *rank, struct scope *scope, manta_function *function,
-                         const manta_options *options, uint64_t positions, char *text, size_t text_size,
-                         int *ret_code);
+                         const manta_options *options, uint64_t positions, char *text,
+                         size_t text_size, int *ret_code);
 struct task_extra *task_get_extra(struct task *task);
 void task_free(struct rank *rank, struct task *task);
 /* Nobody holds the value any more, but living children may need the task again. */
@@ -44,7 +47,8 @@ bool task_failed_input(struct rank *rank, struct task *task, manta_error *ret_er
 void task_complete(struct rank *rank, struct task *task, int code, struct value *value,
                    manta_error *error);
 /* Fails with a record made from the arguments. */
-void task_fail(struct rank *rank, struct task *task, int code, const char *format, ...) MT_PRINTF(4, 5);
+void task_fail(struct rank *rank, struct task *task, int code, const char *format, ...)
+    MT_PRINTF(4, 5);
 /* A run of it ended badly for reasons of the system (its rank died): again, or give up. */
 void task_run_lost(struct rank *rank, struct task *task, uint32_t where);
 /* Its run was taken over by another owner of the same task: as if it had not been sent. */

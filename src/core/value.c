@@ -18,7 +18,8 @@ struct value *value_create(struct rank *rank, const struct value_part *parts, ui
     for (uint32_t i = 0; i < count; i++) {
         total = MT_ALIGN_UP(total, (size_t)16) + parts[i].bytes + 16;
     }
-    struct value *value = base_alloc_aligned(16, MT_ALIGN_UP(head_bytes(count) + total, (size_t)16));
+    struct value *value =
+        base_alloc_aligned(16, MT_ALIGN_UP(head_bytes(count) + total, (size_t)16));
     if (!value) {
         return NULL;
     }

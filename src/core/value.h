@@ -10,7 +10,8 @@ struct value_part {
     bool is_refs;
 };
 
-/* Copies the parts. One sharer. NULL when memory is out. The refs inside get no holds: see value_hold_refs. */
+/* Copies the parts. One sharer. NULL when memory is out. The refs inside get no holds: see
+ * value_hold_refs. */
 struct value *value_create(struct rank *rank, const struct value_part *parts, uint32_t count);
 static inline void *value_data(const struct value *value, uint32_t output)
 {

@@ -26,7 +26,8 @@ static bool is_late(struct rank *rank, uint64_t deadline_ns)
     return deadline_ns != BASE_FOREVER && base_now_ns(rank->host) >= deadline_ns;
 }
 
-/* Puts the body aside until the wait may be over. False: there is no stack for the worker to go on with. */
+/* Puts the body aside until the wait may be over. False: there is no stack for the worker to go on
+ * with. */
 static bool park(struct context *context, struct waiter *waiter)
 {
     struct worker *worker = context->worker;
@@ -55,14 +56,16 @@ static struct run *find_unstarted(struct rank *rank, const struct target *target
 
 static bool is_pending(const struct target *target)
 {
-    return target->object->kind == OBJECT_TASK && object_task(target->object)->state == TASK_PENDING;
+    return target->object->kind == OBJECT_TASK &&
+           object_task(target->object)->state == TASK_PENDING;
 }
 
 /* The same, taken out of the queues to be run right here; NULL when that cannot be. */
 static struct run *take_unstarted(struct context *context, const struct target *target)
 {
     struct rank *rank = context->rank;
-    if (!context->run || fiber_stack_left(fiber_current()) < rank->options.stack_bytes / INLINE_STACK_PART) {
+    if (!context->run ||
+        fiber_stack_left(fiber_current()) < rank->options.stack_bytes / INLINE_STACK_PART) {
         return NULL;
     }
     struct run *run = find_unstarted(rank, target);
@@ -89,7 +92,8 @@ static int help_waiter(struct context *context, const struct waiter *waiter)
     return code;
 }
 
-/* What a run that has started here waits for: on a stack put aside, or for a run on top of its own. */
+/* What a run that has started here waits for: on a stack put aside, or for a run on top of its own.
+ */
 static int help_run(struct context *context, const struct run *run)
 {
     while (run && run->state == RUN_RUNNING) {
@@ -113,10 +117,12 @@ int wait_help(struct context *context, const struct target *target)
     if (find_unstarted(rank, target) || is_pending(target)) {
         return MANTA_E_STACK;
     }
-    return target->object->kind == OBJECT_TASK ? help_run(context, object_task(target->object)->run) : MANTA_OK;
+    return target->object->kind == OBJECT_TASK ? help_run(context, object_task(target->object)->run)
+                                               : MANTA_OK;
 }
 
-/* Own needs first; then those of any task parked here, because somebody far away may wait for it, whom we wait for. */
+/* Own needs first; then those of any task parked here, because somebody far away may wait for it,
+ * whom we wait for. */
 static int help_anyone(struct context *context, const struct waiter *waiter)
 {
     struct rank *rank = context->rank;
@@ -132,7 +138,8 @@ static int help_anyone(struct context *context, const struct waiter *waiter)
     return code;
 }
 
-/* One step of a wait without a stack: helps, or, when there is nothing to help with, looks and sleeps for at most a tick. */
+/* One step of a wait without a stack: helps, or, when there is nothing to help with, looks and
+ * sleeps for at most a tick. */
 static int wait_in_place(struct context *context, struct waiter *waiter, uint64_t *spin_until)
 {
     struct rank *rank = context->rank;
@@ -179,12 +186,14 @@ int wait_for(struct context *context, struct waiter *waiter, uint64_t deadline_n
     idle_rouse(rank);
     int code = wait_loop(context, waiter);
     if (!context->run) {
-        idle_rouse(rank); /* this thread looked last: now the ticker must, or nobody hears the others */
+        idle_rouse(
+            rank); /* this thread looked last: now the ticker must, or nobody hears the others */
     }
     return code;
 }
 
-/* A ref's own task is run on top of the waiter's stack before anything else is considered: no switch, no message. */
+/* A ref's own task is run on top of the waiter's stack before anything else is considered: no
+ * switch, no message. */
 static void run_awaited(struct context *context, const struct target *target)
 {
     struct run *run;

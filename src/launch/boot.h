@@ -13,7 +13,8 @@
 
 struct boot {
     uint32_t rank, size;
-    /* Every rank gives `bytes` and gets those of all, by rank. Collective. MANTA_OK, MANTA_E_TIMEOUT, MANTA_E_LAUNCH. */
+    /* Every rank gives `bytes` and gets those of all, by rank. Collective. MANTA_OK,
+     * MANTA_E_TIMEOUT, MANTA_E_LAUNCH. */
     int (*allgather)(const void *mine, size_t bytes, void *all, uint64_t timeout_ns);
     /* Ends it. Collective. NULL: nothing to do. */
     void (*finish)(void);

@@ -1,8 +1,8 @@
 /*
- * Cards are compared by every rank in the same way, against rank 0's, so all come to the same verdict
- * without another exchange. The split of cores is computed from the cards too: each rank knows the
- * place of every other one, hence whether the node is crowded. O(ranks^2) comparisons of one word,
- * once per job and node.
+ * Cards are compared by every rank in the same way, against rank 0's, so all come to the same
+ * verdict without another exchange. The split of cores is computed from the cards too: each rank
+ * knows the place of every other one, hence whether the node is crowded. O(ranks^2) comparisons of
+ * one word, once per job and node.
  */
 #include "launch/card.h"
 

@@ -44,8 +44,9 @@ void card_fill(struct card *card, const struct base_host *host, const struct top
                uint32_t workers);
 
 /*
- * Do these ranks make one job? The first that differs from rank 0, if any: MANTA_E_VERSION, MANTA_E_LAUNCH or the code
- * it gave, the reason in text. *ret_functions_differ is the lowest rank that registered other tasks, 0 when none did.
+ * Do these ranks make one job? The first that differs from rank 0, if any: MANTA_E_VERSION,
+ * MANTA_E_LAUNCH or the code it gave, the reason in text. *ret_functions_differ is the lowest rank
+ * that registered other tasks, 0 when none did.
  */
 int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_functions_differ,
                 char *text, size_t text_size);

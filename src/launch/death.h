@@ -4,7 +4,8 @@
 
 #include "base/compiler.h"
 
-/* "was killed by signal 9 (Killed)", "ended with code 3": what can be found out about the end of a process that is not our child. */
+/* "was killed by signal 9 (Killed)", "ended with code 3": what can be found out about the end of a
+ * process that is not our child. */
 void death_describe(int pidfd, uint32_t pid, char *text, size_t size);
 
 #endif

@@ -31,13 +31,14 @@ struct launcher launcher_detect(const char *const *environment);
 const char *launcher_name(const struct launcher *launcher);
 
 /*
- * True when an MPI library of this kind can connect what the launcher started, as far as can be known before MPI_Init.
- * Otherwise the reason and the right command are in text.
+ * True when an MPI library of this kind can connect what the launcher started, as far as can be
+ * known before MPI_Init. Otherwise the reason and the right command are in text.
  */
 bool launcher_suits(const struct launcher *launcher, bool is_open_mpi, const char *library,
                     char *text, size_t size);
 
-/* After MPI_Init: the world has `world` ranks. True when that is what the launcher started; otherwise as above. */
+/* After MPI_Init: the world has `world` ranks. True when that is what the launcher started;
+ * otherwise as above. */
 bool launcher_agrees(const struct launcher *launcher, uint32_t world, const char *library,
                      char *text, size_t size);
 

@@ -16,7 +16,8 @@ struct link {
 /* Before the cards are exchanged, on the rank that will give. */
 int handover_listen(const struct card *card, uint32_t size, int *ret_listener);
 
-/* Rank 0: gives `fd` to all others. links[size] come owned. On failure the reason is in text and nothing is left open. */
+/* Rank 0: gives `fd` to all others. links[size] come owned. On failure the reason is in text and
+ * nothing is left open. */
 int handover_give(const struct base_host *host, int listener, const union card_page *cards,
                   uint32_t size, int fd, uint64_t deadline_ns, struct link *links, char *text,
                   size_t text_size);

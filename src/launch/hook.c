@@ -1,4 +1,5 @@
-/* Hooks are registered by main, or by constructors, before the ranks start, and only read after that. */
+/* Hooks are registered by main, or by constructors, before the ranks start, and only read after
+ * that. */
 #include "launch/hook.h"
 
 #include "base/compiler.h"

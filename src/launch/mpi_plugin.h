@@ -20,7 +20,8 @@ struct mpi_plugin {
     uint32_t version; /* MPI_PLUGIN_VERSION */
     uint32_t is_open_mpi;
     const char *library; /* "Open MPI 4.1.4" */
-    /* Uses MPI as the program has initialized it, or initializes it. Codes as in manta/error.h, the reason in text. */
+    /* Uses MPI as the program has initialized it, or initializes it. Codes as in manta/error.h, the
+     * reason in text. */
     int (*start)(enum mpi_use use, uint32_t *ret_rank, uint32_t *ret_size, char *text,
                  size_t text_size);
     /* Blocks at most timeout_ns. MANTA_OK, MANTA_E_TIMEOUT, MANTA_E_LAUNCH. */

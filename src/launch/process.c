@@ -52,7 +52,8 @@ static uint64_t time_left_ns(const struct process *process)
     return now_ns < process->deadline_ns ? process->deadline_ns - now_ns : 0;
 }
 
-/* ---- Alone with itself ------------------------------------------------------------------------------------- */
+/* ---- Alone with itself
+ * ------------------------------------------------------------------------------------- */
 
 static int read_settings(struct process *process)
 {
@@ -109,7 +110,9 @@ static void close_boot(struct process *process)
     process->has_boot = false;
 }
 
-/* ---- Cards ---------------------------------------------------------------------------------------------------- */
+/* ---- Cards
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void make_card(struct process *process, struct card *card)
 {
@@ -156,7 +159,8 @@ static void take_place(struct process *process)
     topo_share(process->topo, process->place.index, process->place.sharers, &cores, &is_shared);
 }
 
-/* ---- Lines and rings --------------------------------------------------------------------------------------------- */
+/* ---- Lines and rings
+ * --------------------------------------------------------------------------------------------- */
 
 static int give(struct process *process, struct link *links)
 {
@@ -210,7 +214,9 @@ static int open_comm(struct process *process)
     return code ? fail(process, code, "cannot map the shared segment: check ulimit -v") : MANTA_OK;
 }
 
-/* ---- The core ------------------------------------------------------------------------------------------------------ */
+/* ---- The core
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static int start_core(struct process *process)
 {
@@ -259,7 +265,9 @@ static int start_local(struct process *process)
     return code ? code : enter(process);
 }
 
-/* ---- Together ------------------------------------------------------------------------------------------------------- */
+/* ---- Together
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static int prepare(struct process *process)
 {

@@ -26,7 +26,8 @@ enum process_owner {
 
 #define PROCESS_TEXT_MAX 512
 
-/* *log is completed by the settings (its level). On failure the reason is in text, and is_speaker says if this rank should tell it. */
+/* *log is completed by the settings (its level). On failure the reason is in text, and is_speaker
+ * says if this rank should tell it. */
 int process_start(enum process_owner owner, uint32_t workers, struct base_log *log,
                   struct process **ret_process, bool *ret_is_speaker, char *text);
 
@@ -37,8 +38,8 @@ uint32_t process_rank(const struct process *process);
 struct watch *process_watch(struct process *process);
 
 /*
- * Waits for the end of the job (rank 0 gives its code), runs the stop hooks, frees everything. Returns the job's code, or
- * what a signal or a death made of it.
+ * Waits for the end of the job (rank 0 gives its code), runs the stop hooks, frees everything.
+ * Returns the job's code, or what a signal or a death made of it.
  */
 int process_end(struct process *process, int code);
 

@@ -1,4 +1,5 @@
-/* The rows are in the order of the struct's fields; docs/launching.md repeats them, and a test compares. */
+/* The rows are in the order of the struct's fields; docs/launching.md repeats them, and a test
+ * compares. */
 #include "launch/settings.h"
 
 #include "manta/error.h"

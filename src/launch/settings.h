@@ -19,7 +19,8 @@ struct settings {
 
 const struct base_config_row *settings_rows(size_t *ret_count);
 
-/* Defaults, then the environment block. On failure the reason is in text and *ret_settings is untouched. */
+/* Defaults, then the environment block. On failure the reason is in text and *ret_settings is
+ * untouched. */
 int settings_read(const char *const *environment, struct settings *ret_settings, char *text,
                   size_t text_size);
 

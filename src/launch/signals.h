@@ -7,7 +7,8 @@
 
 #include "base/host.h"
 
-/* fd is watch_signal_fd's. The calling thread is the driver's. rank and host_name (borrowed) are for the overflow's line. */
+/* fd is watch_signal_fd's. The calling thread is the driver's. rank and host_name (borrowed) are
+ * for the overflow's line. */
 int signals_install(int fd, const char *host_name);
 void signals_set_rank(uint32_t rank);
 void signals_restore(void);

@@ -6,8 +6,8 @@
  * who holds a baton calls in here, so the order is always lock, then baton.
  *
  * Invariants: a job ends once (end_job), and the first reason counts. What a rank said before its
- * process ended is read before its end is judged, so one that left in order is never taken for dead.
- * After watch_leave nothing that others do ends this process any more.
+ * process ended is read before its end is judged, so one that left in order is never taken for
+ * dead. After watch_leave nothing that others do ends this process any more.
  */
 #include "launch/watch.h"
 
@@ -119,7 +119,8 @@ static int speaking_level(const struct watch *watch)
     return watch->rank < SPEAKERS ? BASE_LOG_ERROR : BASE_LOG_INFO;
 }
 
-/* ---- Meetings. Lock held. --------------------------------------------------------------------------------- */
+/* ---- Meetings. Lock held.
+ * --------------------------------------------------------------------------------- */
 
 static void close_meeting(struct watch *watch)
 {
@@ -145,7 +146,8 @@ static void arrive(struct watch *watch, uint32_t rank, const struct note *note)
     }
 }
 
-/* ---- What the others say and do. Lock held. ------------------------------------------------------------------ */
+/* ---- What the others say and do. Lock held.
+ * ------------------------------------------------------------------ */
 
 static void hear(struct watch *watch, uint32_t other, struct note *note)
 {
@@ -213,7 +215,8 @@ static void on_process_end(struct watch *watch, uint32_t other)
     note_death(watch, other);
 }
 
-/* A closed line alone says little: its process is about to end, which says how. Without a pidfd it is all there is. */
+/* A closed line alone says little: its process is about to end, which says how. Without a pidfd it
+ * is all there is. */
 static void on_line(struct watch *watch, uint32_t other)
 {
     if (!read_line(watch, other)) {
@@ -232,7 +235,8 @@ static void on_parent_end(struct watch *watch)
     end_job(watch, CODE_TERMINATED, "the launcher has ended");
 }
 
-/* ---- Signals. Lock held. -------------------------------------------------------------------------------------- */
+/* ---- Signals. Lock held.
+ * -------------------------------------------------------------------------------------- */
 
 static void report(const struct watch *watch)
 {
@@ -274,7 +278,9 @@ static void on_signal(struct watch *watch)
     }
 }
 
-/* ---- The thread ------------------------------------------------------------------------------------------------- */
+/* ---- The thread
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void handle(struct watch *watch, uint64_t event)
 {
@@ -340,7 +346,8 @@ static void watch_main(void *arg)
     pthread_mutex_unlock(&watch->lock);
 }
 
-/* ---- For the others threads --------------------------------------------------------------------------------------- */
+/* ---- For the others threads
+ * --------------------------------------------------------------------------------------- */
 
 static int open_all(struct watch *watch)
 {

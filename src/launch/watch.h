@@ -37,7 +37,8 @@ int watch_start(const struct watch_options *options, struct watch **ret_watch);
 #define WATCH_SIGNAL_REPORT (UINT64_C(1) << 32)
 int watch_signal_fd(const struct watch *watch);
 
-/* This rank's place and its lines: links[size] on rank 0, links[0] (to rank 0) elsewhere. Consumed. cards are copied. */
+/* This rank's place and its lines: links[size] on rank 0, links[0] (to rank 0) elsewhere. Consumed.
+ * cards are copied. */
 int watch_adopt(struct watch *watch, uint32_t rank, uint32_t size, const struct link *links,
                 const union card_page *cards);
 
@@ -45,13 +46,14 @@ int watch_adopt(struct watch *watch, uint32_t rank, uint32_t size, const struct 
 void watch_set_core(struct watch *watch, struct rank *core);
 
 /*
- * Waits until every rank has called it as often. The first failure by rank, of those that were given, comes back on
- * every rank, its reason in text (which holds the own one at the call). MANTA_E_TIMEOUT; MANTA_E_RANK or
- * MANTA_E_SHUTDOWN when the job has ended.
+ * Waits until every rank has called it as often. The first failure by rank, of those that were
+ * given, comes back on every rank, its reason in text (which holds the own one at the call).
+ * MANTA_E_TIMEOUT; MANTA_E_RANK or MANTA_E_SHUTDOWN when the job has ended.
  */
 int watch_meet(struct watch *watch, int code, uint64_t timeout_ns, char *text, size_t text_size);
 
-/* True when the job was ended by a signal, a death or another rank; *ret_code is what the process should return. */
+/* True when the job was ended by a signal, a death or another rank; *ret_code is what the process
+ * should return. */
 bool watch_has_ended(struct watch *watch, int *ret_code);
 
 /* Tells the others that this rank goes in order; what they do is of no interest any more. */

@@ -57,7 +57,8 @@ void sched_window_tick(struct sched_window *window);
  */
 uint64_t sched_map_batch(uint64_t left, uint32_t slots, uint64_t limit);
 
-/* Home of an id among `size` ranks: the first living one in its own pseudo-random order. rank 0 when all are down. */
+/* Home of an id among `size` ranks: the first living one in its own pseudo-random order. rank 0
+ * when all are down. */
 uint32_t sched_home(uint64_t id, uint32_t size, const uint8_t *down);
 
 #endif

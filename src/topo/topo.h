@@ -18,8 +18,9 @@
 struct topo; /* opaque; wraps hwloc */
 
 struct topo_source {
-    const char *xml_path;    /* recorded machine; NULL: this one */
-    const char *mask;        /* hwloc list syntax, e.g. "0-3,8", in place of the affinity; NULL: ask the system */
+    const char *xml_path; /* recorded machine; NULL: this one */
+    const char
+        *mask; /* hwloc list syntax, e.g. "0-3,8", in place of the affinity; NULL: ask the system */
     const char *cgroup_root; /* in place of /sys/fs/cgroup; NULL: the system's */
     const char *proc_root;   /* in place of /proc; NULL */
 };
@@ -27,22 +28,24 @@ struct topo_source {
 int topo_create(const struct topo_source *source, struct topo **ret_topo);
 void topo_destroy(struct topo *topo);
 
-unsigned topo_core_count(const struct topo *topo);       /* physical cores granted */
-unsigned topo_pu_count(const struct topo *topo);         /* hardware threads granted */
+unsigned topo_core_count(const struct topo *topo); /* physical cores granted */
+unsigned topo_pu_count(const struct topo *topo);   /* hardware threads granted */
 uint64_t topo_memory_limit_bytes(const struct topo *topo);
 /* The granted mask as a hwloc list string, for comparing ranks' masks. Borrowed. */
 const char *topo_mask_string(const struct topo *topo);
 
-/* This rank's part when `sharers` ranks hold the same mask and it is number `index` of them (0-based).
- * ret_cores: number of cores it owns, at least 1; ret_shared: true when cores are shared with other ranks. */
+/* This rank's part when `sharers` ranks hold the same mask and it is number `index` of them
+ * (0-based). ret_cores: number of cores it owns, at least 1; ret_shared: true when cores are shared
+ * with other ranks. */
 void topo_share(struct topo *topo, unsigned index, unsigned sharers, unsigned *ret_cores,
                 bool *ret_shared);
-/* The cpuset (hwloc_const_cpuset_t) of worker `worker` of this rank's share; the whole grant when cores are
- * shared among ranks. Borrowed. */
+/* The cpuset (hwloc_const_cpuset_t) of worker `worker` of this rank's share; the whole grant when
+ * cores are shared among ranks. Borrowed. */
 const void *topo_worker_cpuset(const struct topo *topo, unsigned worker);
 void *topo_handle(const struct topo *topo); /* hwloc_topology_t. Borrowed. */
 
-/* Golden text of the whole picture (cores, share, workers' cpusets, memory limit); returns the length as snprintf does. */
+/* Golden text of the whole picture (cores, share, workers' cpusets, memory limit); returns the
+ * length as snprintf does. */
 int topo_describe(const struct topo *topo, char *text, size_t size);
 
 #endif

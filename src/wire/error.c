@@ -16,8 +16,8 @@ size_t wire_error_bytes(const manta_error *error)
     if (!error) {
         return 0;
     }
-    return sizeof(struct error_head) + strlen(error->host) + strlen(error->task) + strlen(error->file) +
-           strlen(error->text) + strlen(error->cause_task);
+    return sizeof(struct error_head) + strlen(error->host) + strlen(error->task) +
+           strlen(error->file) + strlen(error->text) + strlen(error->cause_task);
 }
 
 void wire_error_write(const manta_error *error, uint8_t *out)

@@ -14,9 +14,12 @@ static void dump_tasks(struct rank *rank)
     for (uint32_t i = 1; i < rank->tasks.fresh; i++) {
         struct task *task = base_slab_at(&rank->tasks, i);
         if (task->object.kind && (task->object.holds || !task->object.is_done)) {
-            fprintf(stderr, "  task %016" PRIx64 "/%u %s %s%s on %u holds %d missing %u flags %x attempt %u\n", task->parent,
-                    task->position, task->function->name, task_states[task->state], task->object.is_done ? " (has a result)" : "",
-                    task->exec_rank, task->object.holds, task->inputs_missing, task->flags, task->attempt);
+            fprintf(stderr,
+                    "  task %016" PRIx64
+                    "/%u %s %s%s on %u holds %d missing %u flags %x attempt %u\n",
+                    task->parent, task->position, task->function->name, task_states[task->state],
+                    task->object.is_done ? " (has a result)" : "", task->exec_rank,
+                    task->object.holds, task->inputs_missing, task->flags, task->attempt);
         }
     }
 }
@@ -26,10 +29,12 @@ static void dump_runs(struct rank *rank)
     for (uint32_t i = 1; i < rank->runs.fresh; i++) {
         struct run *run = base_slab_at(&rank->runs, i);
         if (run->id && run->index == i) {
-            fprintf(stderr, "  run %016" PRIx64 " of %016" PRIx64 "/%u %s %s owner %u attempt %u%s%s%s%s\n", run->id, run->parent,
-                    run->position, run->function->name, run_states[run->state], run->owner, run->attempt,
-                    run->is_orphan ? " orphan" : "", run->is_dismissed ? " dismissed" : "", run->is_retained ? " kept" : "",
-                    run->task ? " local" : "");
+            fprintf(stderr,
+                    "  run %016" PRIx64 " of %016" PRIx64 "/%u %s %s owner %u attempt %u%s%s%s%s\n",
+                    run->id, run->parent, run->position, run->function->name,
+                    run_states[run->state], run->owner, run->attempt,
+                    run->is_orphan ? " orphan" : "", run->is_dismissed ? " dismissed" : "",
+                    run->is_retained ? " kept" : "", run->task ? " local" : "");
         }
     }
 }
@@ -41,10 +46,12 @@ static void dump_borrows(struct rank *rank)
     void *value;
     while (base_map_next(&rank->borrows, &at, &key, &value)) {
         struct borrow *borrow = value;
-        fprintf(stderr, "  borrow %016" PRIx64 "/%u of %u holds %d%s%s%s%s%s acks %u\n", borrow->ref.parent, borrow->ref.position,
-                borrow->ref.owner, borrow->object.holds, borrow->object.is_done ? " done" : "",
-                borrow->is_requested ? " requested" : "", borrow->is_registered ? " registered" : "",
-                borrow->is_redirected ? " redirected" : "", borrow->is_looking ? " looking" : "", borrow->acks_missing);
+        fprintf(stderr, "  borrow %016" PRIx64 "/%u of %u holds %d%s%s%s%s%s acks %u\n",
+                borrow->ref.parent, borrow->ref.position, borrow->ref.owner, borrow->object.holds,
+                borrow->object.is_done ? " done" : "", borrow->is_requested ? " requested" : "",
+                borrow->is_registered ? " registered" : "",
+                borrow->is_redirected ? " redirected" : "", borrow->is_looking ? " looking" : "",
+                borrow->acks_missing);
     }
 }
 
@@ -53,15 +60,17 @@ void world_dump_rank(struct rank *rank)
     uint32_t at = 0;
     struct base_key key;
     void *value;
-    fprintf(stderr, "rank %u: pending %u ready %u parked %u unfinished %" PRIu64 " finishing %d\n", rank->number,
-            rank->pending_count, rank->ready_count, rank->parked_count, rank->unfinished, rank->is_finishing);
+    fprintf(stderr, "rank %u: pending %u ready %u parked %u unfinished %" PRIu64 " finishing %d\n",
+            rank->number, rank->pending_count, rank->ready_count, rank->parked_count,
+            rank->unfinished, rank->is_finishing);
     dump_tasks(rank);
     dump_runs(rank);
     dump_borrows(rank);
     while (base_map_next(&rank->scopes, &at, &key, &value)) {
         struct scope *scope = value;
-        fprintf(stderr, "  scope %016" PRIx64 " children %u%s%s next %u\n", scope->id, scope->children,
-                scope->is_ended ? " ended" : "", scope->is_taken_over ? " taken over" : "", scope->next_position);
+        fprintf(stderr, "  scope %016" PRIx64 " children %u%s%s next %u\n", scope->id,
+                scope->children, scope->is_ended ? " ended" : "",
+                scope->is_taken_over ? " taken over" : "", scope->next_position);
     }
     for (at = 0; base_map_next(&rank->homes, &at, &key, &value);) {
         fprintf(stderr, "  home of %016" PRIx64 "\n", key.high);

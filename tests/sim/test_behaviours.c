@@ -34,8 +34,8 @@ struct nested {
     int64_t last;
 };
 
-MANTA_TASK(echo, val(struct nested, value), text(words), span(int32_t, xs), out(struct nested, same),
-           outv(char, letters), outv(int32_t, ys))
+MANTA_TASK(echo, val(struct nested, value), text(words), span(int32_t, xs),
+           out(struct nested, same), outv(char, letters), outv(int32_t, ys))
 {
     size_t length = words ? strlen(words) : 0;
     char *copy = (char *)manta_outv_alloc(letters, length);
@@ -55,15 +55,20 @@ static int echoes(const char *words, size_t count)
     const int32_t *ys;
     const char *letters;
     size_t letters_len, ys_len;
-    struct nested value = {.first = 7, .inner = {[2] = {{1.5, -0.0, 1e300}, 'q'}}, .last = INT64_MIN}, same;
+    struct nested value = {.first = 7,
+                           .inner = {[2] = {{1.5, -0.0, 1e300}, 'q'}},
+                           .last = INT64_MIN},
+                  same;
     for (size_t i = 0; i < count; i++) {
         xs[i] = (int32_t)(i * 2654435761u);
     }
     manta_options far = on_far();
     struct echo_refs refs = echo_async(&far, value, words, count ? xs : NULL, count);
     CHECK(echo_get(refs, &same, &letters, &letters_len, &ys, &ys_len) == MANTA_OK);
-    CHECK(same.first == 7 && same.last == INT64_MIN && same.inner[2].tag == 'q' && same.inner[2].x[2] == 1e300);
-    CHECK(letters_len == (words ? strlen(words) : 0) && memcmp(letters, words ? words : "", letters_len) == 0);
+    CHECK(same.first == 7 && same.last == INT64_MIN && same.inner[2].tag == 'q' &&
+          same.inner[2].x[2] == 1e300);
+    CHECK(letters_len == (words ? strlen(words) : 0) &&
+          memcmp(letters, words ? words : "", letters_len) == 0);
     CHECK(ys_len == count && memcmp(ys, xs, count * sizeof *xs) == 0);
     return 0;
 }
@@ -112,7 +117,8 @@ static int behaviour_01_the_limit_inside_messages_is_exact(int argc, char **argv
     CHECK(sum_bytes_get(sum_bytes_async(&far, bytes, sizeof bytes), &sum) == MANTA_E_TOOBIG);
     CHECK(error_says("bytes") && error_says("65536"));
     manta_ref whole = make_bytes_async(&far, MANTA_INLINE_MAX);
-    CHECK(count_bytes_get(count_bytes_async(&far, whole), &sum) == MANTA_OK && sum == MANTA_INLINE_MAX);
+    CHECK(count_bytes_get(count_bytes_async(&far, whole), &sum) == MANTA_OK &&
+          sum == MANTA_INLINE_MAX);
     manta_ref over = make_bytes_async(&far, MANTA_INLINE_MAX + 1), none = make_bytes_async(&far, 0);
     const uint8_t *data;
     size_t length;
@@ -135,7 +141,8 @@ static int behaviour_02_chain_of_100_across_ranks(int argc, char **argv)
 
 /* ---- 4, 5: several outputs ------------------------------------------------------------------------ */
 
-MANTA_TASK(three, val(int64_t, x), val(int32_t, code), out(int64_t, one), outv(int64_t, many), out(int64_t, other))
+MANTA_TASK(three, val(int64_t, x), val(int32_t, code), out(int64_t, one), outv(int64_t, many),
+           out(int64_t, other))
 {
     int64_t *list = (int64_t *)manta_outv_alloc(many, 2);
     *one = x;
@@ -155,7 +162,8 @@ static int behaviour_04_three_outputs_are_three_refs(int argc, char **argv)
     CHECK(manta_drop(refs.other) == MANTA_OK && manta_drop(refs.other) == MANTA_E_NOTFOUND);
     CHECK(increment_get(increment_async(NULL, refs.one), &y) == MANTA_OK && y == 11);
     CHECK(increment_get(increment_async(NULL, refs.many), &y) == MANTA_OK && y == 12);
-    CHECK(manta_drop(refs.one) == MANTA_OK && manta_get(refs.one, &y, sizeof y) == MANTA_E_NOTFOUND);
+    CHECK(manta_drop(refs.one) == MANTA_OK &&
+          manta_get(refs.one, &y, sizeof y) == MANTA_E_NOTFOUND);
     return 0;
 }
 
@@ -168,11 +176,14 @@ static int behaviour_05_all_outputs_fail_with_the_same_cause(int argc, char **ar
     for (int i = 0; i < 3; i++) {
         manta_error error;
         CHECK(manta_get(all[i], &y, sizeof y) == 42 && y == -1);
-        CHECK(manta_ref_error(all[i], &error) == MANTA_OK && error.code == 42 && error.attempt == 1);
-        CHECK(strcmp(error.task, "three") == 0 && strcmp(error.text, "three failed on purpose") == 0);
+        CHECK(manta_ref_error(all[i], &error) == MANTA_OK && error.code == 42 &&
+              error.attempt == 1);
+        CHECK(strcmp(error.task, "three") == 0 &&
+              strcmp(error.text, "three failed on purpose") == 0);
         CHECK(error.rank == world_size() - 1 && error.line != 0 && error.task_id != 0);
         CHECK(increment_get(increment_async(NULL, all[i]), &y) == MANTA_E_DEPENDENCY && y == -1);
-        CHECK(manta_last_error()->cause_code == 42 && manta_last_error()->cause_task_id == error.task_id);
+        CHECK(manta_last_error()->cause_code == 42 &&
+              manta_last_error()->cause_task_id == error.task_id);
     }
     return 0;
 }
@@ -258,7 +269,8 @@ static int behaviour_06_nested_wait_with_fewer_workers_than_parents(int argc, ch
 static int behaviour_06_nested_queue_with_fewer_workers_than_parents(int argc, char **argv)
 {
     int64_t leaves;
-    CHECK(count_tree_by_queue_get(count_tree_by_queue_async(NULL, tree_depth), &leaves) == MANTA_OK);
+    CHECK(count_tree_by_queue_get(count_tree_by_queue_async(NULL, tree_depth), &leaves) ==
+          MANTA_OK);
     CHECK(leaves == tree_leaves());
     return 0;
 }
@@ -273,10 +285,14 @@ static int behaviour_10_errors_name_task_place_and_cause(int argc, char **argv)
     manta_ref bad = refuse_async(&named, 1234);
     CHECK(refuse_get(bad) == 1234);
     const manta_error *error = manta_last_error();
-    CHECK(error->code == 1234 && error->rank == world_size() - 1 && error->attempt == 1 && error->line > 0);
-    CHECK(strcmp(error->task, "the third sweep") == 0 && strcmp(error->file, "test_behaviours.c") == 0);
-    CHECK(strcmp(error->text, "asked to fail with 1234") == 0 && error->host[0] != 0 && error->task_id != 0);
-    CHECK(refuse_get(refuse_async(NULL, MANTA_E_SYSTEM)) == MANTA_E_SYSTEM && error_says("asked to fail"));
+    CHECK(error->code == 1234 && error->rank == world_size() - 1 && error->attempt == 1 &&
+          error->line > 0);
+    CHECK(strcmp(error->task, "the third sweep") == 0 &&
+          strcmp(error->file, "test_behaviours.c") == 0);
+    CHECK(strcmp(error->text, "asked to fail with 1234") == 0 && error->host[0] != 0 &&
+          error->task_id != 0);
+    CHECK(refuse_get(refuse_async(NULL, MANTA_E_SYSTEM)) == MANTA_E_SYSTEM &&
+          error_says("asked to fail"));
     uint64_t id = manta_last_error()->task_id;
     manta_ref chain = increment_async(NULL, increment_async(NULL, bad));
     CHECK(increment_get(chain, &y) == MANTA_E_DEPENDENCY && manta_last_error()->task_id != id);
@@ -347,7 +363,8 @@ static int behaviour_13_a_failure_is_seen_while_others_run(int argc, char **argv
         CHECK(manta_cancel(slow[0]) == MANTA_OK && manta_cancel(slow[1]) == MANTA_OK);
     }
     CHECK(add_get(add_async(&here, slow[0], bad), &y) == MANTA_E_DEPENDENCY);
-    CHECK(manta_wait(all, 3, 1, MANTA_FOREVER, ready) == MANTA_OK && ready[0] + ready[1] + ready[2] == 1);
+    CHECK(manta_wait(all, 3, 1, MANTA_FOREVER, ready) == MANTA_OK &&
+          ready[0] + ready[1] + ready[2] == 1);
     manta_queue *queue;
     CHECK(manta_queue_create(&queue) == MANTA_OK);
     for (int i = 0; i < 3; i++) {
@@ -380,7 +397,8 @@ static int behaviour_15_wait_marks_exactly_k(int argc, char **argv)
     }
     for (size_t k = 0; k <= N; k++) {
         memset(ready, 7, sizeof ready);
-        CHECK(manta_wait(refs, N, k, MANTA_FOREVER, ready) == MANTA_OK && count_ones(ready, N) == k);
+        CHECK(manta_wait(refs, N, k, MANTA_FOREVER, ready) == MANTA_OK &&
+              count_ones(ready, N) == k);
         for (int i = 0; i < N; i++) {
             CHECK(ready[i] <= 1);
         }
@@ -428,7 +446,8 @@ static int behaviour_17_wait_refuses_duplicates_and_accepts_nothing(int argc, ch
     CHECK(manta_wait(refs, 0, 1, 0, ready) == MANTA_E_INVALID);
     refs[2].owner ^= 1; /* a hint: the same ref all the same */
     CHECK(manta_wait(refs, 3, 1, MANTA_FOREVER, NULL) == MANTA_E_INVALID);
-    CHECK(manta_wait(refs, 2, 2, MANTA_FOREVER, ready) == MANTA_OK && ready[0] == 1 && ready[1] == 1);
+    CHECK(manta_wait(refs, 2, 2, MANTA_FOREVER, ready) == MANTA_OK && ready[0] == 1 &&
+          ready[1] == 1);
     return 0;
 }
 
@@ -468,7 +487,8 @@ MANTA_TASK(map_hits, val(uint64_t, seed), out(uint64_t, hits))
     return MANTA_OK;
 }
 
-static uint64_t want_digits; /* 0: whatever the first run gives (worlds with kills are processes of their own) */
+static uint64_t
+    want_digits; /* 0: whatever the first run gives (worlds with kills are processes of their own) */
 
 static int behaviour_82_the_same_digits_everywhere(int argc, char **argv)
 {
@@ -505,16 +525,20 @@ static int behaviour_90_bad_refs_and_options_are_errors(int argc, char **argv)
     uint64_t done;
     manta_ref zero = {0}, stale = {12345, 6, world_size() - 1}, foreign = {1, 2, UINT32_MAX};
     manta_options nowhere = {.rank = MANTA_ON(world_size())}, far = on_far();
-    CHECK(square_get(square_async(&nowhere, 2), &y) == MANTA_E_INVALID && error_says("option rank"));
+    CHECK(square_get(square_async(&nowhere, 2), &y) == MANTA_E_INVALID &&
+          error_says("option rank"));
     CHECK(manta_get(zero, &y, sizeof y) == MANTA_E_INVALID && error_says("zero"));
-    CHECK(manta_get(stale, &y, sizeof y) == MANTA_E_NOTFOUND && manta_get(foreign, &y, 8) == MANTA_E_NOTFOUND);
+    CHECK(manta_get(stale, &y, sizeof y) == MANTA_E_NOTFOUND &&
+          manta_get(foreign, &y, 8) == MANTA_E_NOTFOUND);
     CHECK(manta_cancel(stale) == MANTA_E_NOTFOUND && manta_drop(foreign) == MANTA_E_NOTFOUND);
     manta_ref dropped = square_async(&far, 3);
     CHECK(manta_drop(dropped) == MANTA_OK && manta_get(dropped, &y, sizeof y) == MANTA_E_NOTFOUND);
-    CHECK(increment_get(increment_async(NULL, stale), &y) == MANTA_E_NOTFOUND && error_says("argument x"));
+    CHECK(increment_get(increment_async(NULL, stale), &y) == MANTA_E_NOTFOUND &&
+          error_says("argument x"));
     manta_ref ref = square_async(&far, 4);
     CHECK(manta_get(ref, &small, sizeof small) == MANTA_E_TYPE && error_says("8 bytes"));
-    CHECK(manta_view(ref, NULL, &bytes) == MANTA_E_INVALID && manta_view(ref, &data, &bytes) == MANTA_OK);
+    CHECK(manta_view(ref, NULL, &bytes) == MANTA_E_INVALID &&
+          manta_view(ref, &data, &bytes) == MANTA_OK);
     CHECK(manta_unview(ref) == MANTA_OK && manta_unview(ref) == MANTA_E_STATE);
     CHECK(manta_map_progress(ref, &done) == MANTA_E_TYPE && manta_keep(ref) == MANTA_E_STATE);
     CHECK(manta_scope_end() == MANTA_E_STATE && y == -1);
@@ -551,7 +575,8 @@ static void behaviour_90_a_queue_outlives_its_run(void **state)
 {
     struct world_options options = {.seed = 3, .ranks = 2};
     struct world_result result;
-    assert_int_equal(world_run(&options, behaviour_90_a_queue_left_behind_does_not_hold_up_the_end, &result), 0);
+    assert_int_equal(
+        world_run(&options, behaviour_90_a_queue_left_behind_does_not_hold_up_the_end, &result), 0);
     assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
     manta_queue_destroy(forgotten[0]);
     manta_queue_destroy(forgotten[1]);

@@ -14,10 +14,13 @@ static int behaviour_62_cancel_fails_dependents_not_upstream(int argc, char **ar
     manta_ref down = increment_async(NULL, middle), further = increment_async(NULL, down);
     CHECK(manta_cancel(middle) == MANTA_OK);
     CHECK(increment_get(middle, &y) == MANTA_E_CANCELLED);
-    CHECK(increment_get(down, &y) == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == MANTA_E_CANCELLED);
-    CHECK(increment_get(further, &y) == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == MANTA_E_CANCELLED);
+    CHECK(increment_get(down, &y) == MANTA_E_DEPENDENCY &&
+          manta_last_error()->cause_code == MANTA_E_CANCELLED);
+    CHECK(increment_get(further, &y) == MANTA_E_DEPENDENCY &&
+          manta_last_error()->cause_code == MANTA_E_CANCELLED);
     CHECK(compute_get(up, &y) == MANTA_OK && y == (int64_t)(5 * MS));
-    CHECK(manta_cancel(up) == MANTA_OK && compute_get(up, &y) == MANTA_OK); /* too late: left alone */
+    CHECK(manta_cancel(up) == MANTA_OK &&
+          compute_get(up, &y) == MANTA_OK); /* too late: left alone */
     CHECK(manta_cancel(middle) == MANTA_OK && increment_get(middle, &y) == MANTA_E_CANCELLED);
     return 0;
 }
@@ -89,7 +92,8 @@ static int behaviour_63_a_borrower_cancels_another_tasks_child(int argc, char **
     CHECK(hand_out_get(hand_out_async(&far, 3), &child, &count) == MANTA_OK && count == 3);
     CHECK(manta_wait(child, 3, 1, MS, NULL) == MANTA_E_TIMEOUT);
     for (int i = 0; i < 3; i++) {
-        CHECK(manta_cancel(child[i]) == MANTA_OK && nap_until_cancelled_get(child[i], &y) == MANTA_E_CANCELLED);
+        CHECK(manta_cancel(child[i]) == MANTA_OK &&
+              nap_until_cancelled_get(child[i], &y) == MANTA_E_CANCELLED);
     }
     return 0;
 }
@@ -108,7 +112,8 @@ static int behaviour_63_a_task_cancels_with_a_borrowed_ref(int argc, char **argv
     return 0;
 }
 
-static const char words[] = "an argument that is too long for the record of its task, so that it lies elsewhere";
+static const char words[] =
+    "an argument that is too long for the record of its task, so that it lies elsewhere";
 static int read_well, read_badly;
 
 /* Looks at its arguments once more after it was cancelled and nobody holds it. */
@@ -164,8 +169,9 @@ static int behaviour_64_random_cancels_all_terminate(int argc, char **argv)
     manta_rng rng = manta_rng_stream(11, world_size());
     unsigned values = 0, cancelled = 0, derived = 0;
     for (int i = 0; i < N; i++) {
-        refs[i] = i % LENGTH == 0 ? compute_async(NULL, manta_rng_u64(&rng) % 20000)
-                                  : maybe_long_async(NULL, manta_rng_u64(&rng) % 20000, refs[i - 1]);
+        refs[i] = i % LENGTH == 0
+                      ? compute_async(NULL, manta_rng_u64(&rng) % 20000)
+                      : maybe_long_async(NULL, manta_rng_u64(&rng) % 20000, refs[i - 1]);
         if (i > 10 && manta_rng_u64(&rng) % 8 == 0) {
             CHECK(manta_cancel(refs[manta_rng_u64(&rng) % (uint64_t)i]) == MANTA_OK);
         }
@@ -181,7 +187,8 @@ static int behaviour_64_random_cancels_all_terminate(int argc, char **argv)
         int code = manta_get(refs[i], &y, sizeof y);
         values += code == MANTA_OK;
         cancelled += code == MANTA_E_CANCELLED;
-        derived += code == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == MANTA_E_CANCELLED;
+        derived +=
+            code == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == MANTA_E_CANCELLED;
     }
     CHECK(values + cancelled + derived == N && values > 0 && cancelled > 0 && derived > 0);
     return 0;
@@ -207,7 +214,8 @@ static int view_after_the_loss(int argc, char **argv)
 static void behaviour_79_a_lost_ref_inside_a_value_does_not_hold_up_the_end(void **state)
 {
     for (uint64_t seed = 1; seed <= 30; seed++) {
-        struct world_options options = {.seed = seed, .ranks = 2, .kills = 1, .kill_within_ns = 300000};
+        struct world_options options = {
+            .seed = seed, .ranks = 2, .kills = 1, .kill_within_ns = 300000};
         struct world_result result;
         assert_int_equal(world_run(&options, view_after_the_loss, &result), 0);
         assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
@@ -225,7 +233,7 @@ EACH_DRIVER(TEST)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        EACH_DRIVER(ENTRY) cmocka_unit_test(behaviour_79_a_lost_ref_inside_a_value_does_not_hold_up_the_end)};
+    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(
+        behaviour_79_a_lost_ref_inside_a_value_does_not_hold_up_the_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,13 +148,15 @@ static int each_result_once(int argc, char **argv)
     manta_queue *queue;
     CHECK(manta_queue_create(&queue) == MANTA_OK);
     for (uintptr_t i = 0; i < N; i++) {
-        CHECK(manta_queue_add(queue, tree_async(&many_tries, (int64_t)i, 3), (void *)i) == MANTA_OK);
+        CHECK(manta_queue_add(queue, tree_async(&many_tries, (int64_t)i, 3), (void *)i) ==
+              MANTA_OK);
     }
     for (int i = 0; i < N; i++) {
         manta_ref ref;
         void *label;
         int64_t y;
-        CHECK(manta_queue_next(queue, MANTA_FOREVER, &ref, &label) == MANTA_OK && !seen[(uintptr_t)label]);
+        CHECK(manta_queue_next(queue, MANTA_FOREVER, &ref, &label) == MANTA_OK &&
+              !seen[(uintptr_t)label]);
         seen[(uintptr_t)label] = 1;
         CHECK(tree_get(ref, &y) == MANTA_OK && y == 3 * (int64_t)(uintptr_t)label + 3);
     }
@@ -179,8 +181,8 @@ static void campaign(const char *test, manta_driver driver, uint64_t within_ns)
         adopted += result.total.adopted;
         retried += result.total.retried;
     }
-    print_message("%s: %u seeds, %u ranks killed, %u tasks run again, %u adopted\n", test, (unsigned)count,
-                  (unsigned)killed, (unsigned)retried, (unsigned)adopted);
+    print_message("%s: %u seeds, %u ranks killed, %u tasks run again, %u adopted\n", test,
+                  (unsigned)count, (unsigned)killed, (unsigned)retried, (unsigned)adopted);
     assert_true(count < 50 || (killed > count / 2 && retried > 0));
 }
 
@@ -206,7 +208,8 @@ static void results_come_once(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(trees_survive), cmocka_unit_test(refs_survive),
-                                       cmocka_unit_test(maps_survive), cmocka_unit_test(results_come_once)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(trees_survive), cmocka_unit_test(refs_survive),
+        cmocka_unit_test(maps_survive), cmocka_unit_test(results_come_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,7 +137,8 @@ static int errors_name_task_and_cause(int argc, char **argv)
     CHECK(refuse_get(bad) == 9);
     CHECK(strcmp(manta_last_error()->task, "refuse") == 0 && manta_last_error()->attempt == 1);
     CHECK(increment_get(increment_async(NULL, bad), &y) == MANTA_E_DEPENDENCY && y == -1);
-    CHECK(manta_last_error()->cause_code == 9 && strcmp(manta_last_error()->cause_task, "refuse") == 0);
+    CHECK(manta_last_error()->cause_code == 9 &&
+          strcmp(manta_last_error()->cause_task, "refuse") == 0);
     return 0;
 }
 
@@ -217,7 +218,8 @@ static int queue_gives_all_once(int argc, char **argv)
         CHECK(manta_queue_add(queue, square_async(NULL, (int64_t)i), (void *)i) == MANTA_OK);
     }
     for (int i = 0; i < N; i++) {
-        CHECK(manta_queue_next(queue, MANTA_FOREVER, &ref, &label) == MANTA_OK && !seen[(uintptr_t)label]);
+        CHECK(manta_queue_next(queue, MANTA_FOREVER, &ref, &label) == MANTA_OK &&
+              !seen[(uintptr_t)label]);
         seen[(uintptr_t)label] = 1;
     }
     CHECK(manta_queue_next(queue, 0, &ref, &label) == MANTA_E_NOTFOUND);
@@ -293,7 +295,8 @@ static int cancelling_a_map_stops_it(int argc, char **argv)
     manta_ref map = long_child_map(NULL, N, 10);
     CHECK(manta_wait(&map, 1, 1, 5000000, NULL) == MANTA_E_TIMEOUT);
     CHECK(manta_cancel(map) == MANTA_OK);
-    CHECK(manta_map_get(map, NULL, 0, N, codes) == MANTA_E_CANCELLED && codes[N - 1] == MANTA_E_CANCELLED);
+    CHECK(manta_map_get(map, NULL, 0, N, codes) == MANTA_E_CANCELLED &&
+          codes[N - 1] == MANTA_E_CANCELLED);
     core_work(UINT64_C(2000000000));
     CHECK(ran_to_the_end < 200);
     return 0;
@@ -306,7 +309,8 @@ static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
     world_seeds(5, &first, &count);
     for (uint64_t seed = first; seed < first + count; seed++) {
         for (unsigned i = 0; i < 3; i++) {
-            struct world_options options = {.seed = seed, .ranks = sizes[i], .workers = 1 + seed % 2};
+            struct world_options options = {
+                .seed = seed, .ranks = sizes[i], .workers = 1 + seed % 2};
             struct world_result result;
             assert_int_equal(world_run(&options, driver, &result), 0);
             assert_int_equal(world_check(test, &options, &result), 0);
@@ -399,7 +403,8 @@ static void test_at_the_stack_cap(void **state)
     uint64_t first, count;
     world_seeds(10, &first, &count);
     for (uint64_t seed = first; seed < first + count; seed++) {
-        struct world_options options = {.seed = seed, .ranks = 1 + (uint32_t)(seed % 4), .workers = 1, .parked_max = 2};
+        struct world_options options = {
+            .seed = seed, .ranks = 1 + (uint32_t)(seed % 4), .workers = 1, .parked_max = 2};
         struct world_result result;
         assert_int_equal(world_run(&options, few_stacks_are_enough_for_width, &result), 0);
         assert_int_equal(world_check("tasks", &options, &result), 0);
@@ -424,6 +429,6 @@ int main(void)
 {
 #define ENTRY(driver) cmocka_unit_test(test_##driver),
     const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(test_at_the_stack_cap),
-                                      cmocka_unit_test(test_same_seed_same_trace)};
+                                       cmocka_unit_test(test_same_seed_same_trace)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

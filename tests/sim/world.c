@@ -13,7 +13,8 @@
 /* A killed rank frees nothing: that is what being killed means. Other worlds are checked for leaks. */
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/lsan_interface.h>
-#define LEAKS_ARE_MEANT(enter, are_meant) ((are_meant) ? (enter) ? __lsan_disable() : __lsan_enable() : (void)0)
+#define LEAKS_ARE_MEANT(enter, are_meant)                                                          \
+    ((are_meant) ? (enter) ? __lsan_disable() : __lsan_enable() : (void)0)
 #else
 #define LEAKS_ARE_MEANT(enter, are_meant) (void)0
 #endif
@@ -120,14 +121,19 @@ static void plan_kills(struct world *world)
 {
     const struct world_options *options = world->options;
     for (uint32_t i = 0; i < options->kills && options->ranks > 1; i++) {
-        world->kills[i] = (struct kill){world, (uint32_t)(1 + sim_draw(world->sim, options->ranks - 1))};
-        (void)sim_at(world->sim, sim_draw(world->sim, options->kill_within_ns), kill_one, &world->kills[i]);
+        world->kills[i] =
+            (struct kill){world, (uint32_t)(1 + sim_draw(world->sim, options->ranks - 1))};
+        (void)sim_at(world->sim, sim_draw(world->sim, options->kill_within_ns), kill_one,
+                     &world->kills[i]);
     }
 }
 
-static int run_here(const struct world_options *options, manta_driver driver, struct world_result *ret_result)
+static int run_here(const struct world_options *options, manta_driver driver,
+                    struct world_result *ret_result)
 {
-    struct sim_options sim = {.seed = options->seed, .ranks = options->ranks, .delay_max_ns = options->delay_max_ns,
+    struct sim_options sim = {.seed = options->seed,
+                              .ranks = options->ranks,
+                              .delay_max_ns = options->delay_max_ns,
                               .delay_min_ns = options->delay_max_ns ? 500 : 0};
     struct world world = {.options = options, .driver = driver};
     world.sim = sim_create(&sim);
@@ -163,7 +169,8 @@ static int run_here(const struct world_options *options, manta_driver driver, st
 }
 
 /* What a killed rank had is lost, as a dead process's memory is: here with the process that simulates it. */
-static int run_apart(const struct world_options *options, manta_driver driver, struct world_result *ret_result)
+static int run_apart(const struct world_options *options, manta_driver driver,
+                     struct world_result *ret_result)
 {
     struct world_result result;
     int ends[2], status = -1;
@@ -173,7 +180,8 @@ static int run_apart(const struct world_options *options, manta_driver driver, s
     pid_t child = fork();
     if (child == 0) {
         int code = run_here(options, driver, &result);
-        bool is_told = code == 0 && write(ends[1], &result, sizeof result) == (ssize_t)sizeof result;
+        bool is_told =
+            code == 0 && write(ends[1], &result, sizeof result) == (ssize_t)sizeof result;
         _exit(is_told ? 0 : 1);
     }
     close(ends[1]);
@@ -183,37 +191,42 @@ static int run_apart(const struct world_options *options, manta_driver driver, s
         waitpid(child, &status, 0);
     }
     if (!is_complete || status != 0) {
-        fprintf(stderr, "seed %" PRIu64 ": the simulation itself ended with status %d\n", options->seed, status);
+        fprintf(stderr, "seed %" PRIu64 ": the simulation itself ended with status %d\n",
+                options->seed, status);
         return -1;
     }
     *ret_result = result;
     return 0;
 }
 
-int world_run(const struct world_options *options, manta_driver driver, struct world_result *ret_result)
+int world_run(const struct world_options *options, manta_driver driver,
+              struct world_result *ret_result)
 {
     return (options->kills ? run_apart : run_here)(options, driver, ret_result);
 }
 
 static bool is_zero(const struct core_counts *counts)
 {
-    return !(counts->tasks | counts->runs | counts->borrows | counts->scopes | counts->values | counts->maps |
-             counts->homes);
+    return !(counts->tasks | counts->runs | counts->borrows | counts->scopes | counts->values |
+             counts->maps | counts->homes);
 }
 
-int world_check(const char *test, const struct world_options *options, const struct world_result *result)
+int world_check(const char *test, const struct world_options *options,
+                const struct world_result *result)
 {
     const struct core_counts *left = &result->left;
     if (result->sim_code == 0 && result->exit_code == 0 && is_zero(left)) {
         return 0;
     }
     fprintf(stderr,
-            "%s: seed %" PRIu64 ", %u ranks, %u killed: simulator %s, driver %d; left: tasks %" PRIu64 " runs %" PRIu64
-            " borrows %" PRIu64 " scopes %" PRIu64 " values %" PRIu64 " maps %" PRIu64 " homes %" PRIu64 "\n"
+            "%s: seed %" PRIu64
+            ", %u ranks, %u killed: simulator %s, driver %d; left: tasks %" PRIu64 " runs %" PRIu64
+            " borrows %" PRIu64 " scopes %" PRIu64 " values %" PRIu64 " maps %" PRIu64
+            " homes %" PRIu64 "\n"
             "replay: MANTA_SEED=%" PRIu64 " MANTA_SEEDS=1 meson test -C build '%s' --verbose\n",
-            test, options->seed, options->ranks, result->killed, manta_error_name(result->sim_code), result->exit_code,
-            left->tasks, left->runs, left->borrows, left->scopes, left->values, left->maps, left->homes, options->seed,
-            test);
+            test, options->seed, options->ranks, result->killed, manta_error_name(result->sim_code),
+            result->exit_code, left->tasks, left->runs, left->borrows, left->scopes, left->values,
+            left->maps, left->homes, options->seed, test);
     return 1;
 }
 

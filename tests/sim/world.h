@@ -19,12 +19,12 @@ struct world_options {
     uint32_t kills;          /* ranks other than 0 killed at drawn moments */
     uint64_t kill_within_ns; /* of virtual time */
     uint32_t window_max, parked_max;
-    uint64_t delay_max_ns;   /* of messages; 0: the simulator's default */
+    uint64_t delay_max_ns; /* of messages; 0: the simulator's default */
 };
 
 struct world_result {
-    int sim_code;            /* of sim_run */
-    int exit_code;           /* of the driver */
+    int sim_code;  /* of sim_run */
+    int exit_code; /* of the driver */
     uint64_t trace, events, time_ns;
     uint32_t killed;
     struct core_stats total; /* summed over living ranks */
@@ -32,10 +32,12 @@ struct world_result {
 };
 
 /* argc, argv for the driver; -1 and a message when the world cannot be made. */
-int world_run(const struct world_options *options, manta_driver driver, struct world_result *ret_result);
+int world_run(const struct world_options *options, manta_driver driver,
+              struct world_result *ret_result);
 
 /* 0 when the driver succeeded, nothing hung and nothing is left; else prints what and the command that replays it. */
-int world_check(const char *test, const struct world_options *options, const struct world_result *result);
+int world_check(const char *test, const struct world_options *options,
+                const struct world_result *result);
 
 /* Prints what a rank waits for. */
 void world_dump_rank(struct rank *rank);
