@@ -83,28 +83,34 @@ static void sleep_now(struct rank *rank, struct sleeper *sleeper, uint64_t deadl
     sleeper->is_woken = 0;
 }
 
-/* Polls under the baton, aside for others; true when something came. Ends when another thread takes
- * the polling over. */
-static bool spin(struct rank *rank, const struct sleeper *sleeper)
+enum spin_end { SPIN_NOTHING, SPIN_CAME, SPIN_ASIDE };
+
+static void step_aside(struct rank *rank)
+{
+    baton_give(&rank->baton);
+    for (unsigned spins = 1; baton_is_wanted(&rank->baton); spins++) {
+        base_cpu_relax();
+        if (spins % SPINS_BEFORE_YIELD == 0) {
+            rank->host->yield(rank->host->self);
+        }
+    }
+    baton_take(&rank->baton, rank->host);
+}
+
+/* One burst of polling under the baton; ends early when something has come, or another thread wants to do something. */
+static enum spin_end spin(struct rank *rank, const struct sleeper *sleeper)
 {
     for (unsigned i = 0; i < SPINS_PER_CLOCK; i++) {
         if (baton_is_wanted(&rank->baton)) {
-            baton_give(&rank->baton);
-            for (unsigned spins = 1; baton_is_wanted(&rank->baton); spins++) {
-                base_cpu_relax();
-                if (spins % SPINS_BEFORE_YIELD == 0) {
-                    rank->host->yield(rank->host->self);
-                }
-            }
-            baton_take(&rank->baton, rank->host);
-            return rank->spinner == sleeper;
+            step_aside(rank);
+            return SPIN_ASIDE;
         }
         base_cpu_relax();
         if (rank_turn(rank) || sleeper->is_woken) {
-            return true;
+            return SPIN_CAME;
         }
     }
-    return false;
+    return SPIN_NOTHING;
 }
 
 /* One thread polls; one that waits for a certain result takes it over from one that waits for any
@@ -114,8 +120,12 @@ static bool may_spin(const struct rank *rank, const struct sleeper *sleeper)
     return !rank->spinner || rank->spinner == sleeper || !sleeper->is_worker;
 }
 
-/* One burst of polling; the clock is only read when the first brought nothing. False: it has been
- * long enough. */
+#define SPIN_OVER 1 /* a time that has passed */
+
+/*
+ * One burst; the clock is only read when the first brought nothing. A worker that is asked aside stops polling: the
+ * thread that wants the baton is at work here and looks itself. False: it has been long enough.
+ */
 static bool spin_for(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
                      uint64_t deadline_ns)
 {
@@ -124,13 +134,15 @@ static bool spin_for(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_
         return false;
     }
     rank->spinner = sleeper;
-    bool has_come = spin(rank, sleeper);
+    enum spin_end end = spin(rank, sleeper);
     if (rank->spinner == sleeper) {
         rank->spinner = NULL;
     }
-    if (has_come) {
+    if (end == SPIN_CAME) {
         *spin_until = 0;
-    } else if (*spin_until == 0) {
+    } else if (end == SPIN_ASIDE && sleeper->is_worker) {
+        *spin_until = SPIN_OVER;
+    } else if (end == SPIN_NOTHING && *spin_until == 0) {
         *spin_until = base_now_ns(rank->host) + rank->spin_ns;
     }
     return true;
@@ -169,7 +181,6 @@ static bool tick(struct rank *rank, uint64_t *last_turns)
 {
     bool has_slept = false;
     dispatch_tick(rank);
-    atomic_fetch_add_explicit(&rank->ticks, 1, memory_order_relaxed);
     if (rank->turns == *last_turns && rank_turn(rank) == 0 && !rank->is_stopped) {
         has_slept = ticker_sleep(rank);
         (void)rank_turn(rank);
@@ -178,19 +189,23 @@ static bool tick(struct rank *rank, uint64_t *last_turns)
     return has_slept;
 }
 
+/* A tick that finds the baton taken is left out: whoever has it looks. */
 void ticker_main(void *arg)
 {
     struct rank *rank = arg;
     uint64_t last_turns = 0;
-    baton_take(&rank->baton, rank->host);
-    while (!rank->is_stopped) {
-        if (tick(rank, &last_turns)) {
-            continue;
+    bool is_stopped = false;
+    while (!is_stopped) {
+        bool is_again = false;
+        atomic_fetch_add_explicit(&rank->ticks, 1, memory_order_relaxed);
+        if (baton_try(&rank->baton)) {
+            is_again = tick(rank, &last_turns);
+            is_stopped = rank->is_stopped;
+            baton_give(&rank->baton);
         }
-        baton_give(&rank->baton);
-        (void)base_park_wait(rank->host, &rank->ticker_sleeper.park,
-                             base_now_ns(rank->host) + TICK_NS);
-        baton_take(&rank->baton, rank->host);
+        if (!is_again && !is_stopped) {
+            (void)base_park_wait(rank->host, &rank->ticker_sleeper.park,
+                                 base_now_ns(rank->host) + TICK_NS);
+        }
     }
-    baton_give(&rank->baton);
 }
