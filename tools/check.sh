@@ -27,7 +27,7 @@ asan=detect_stack_use_after_return=0:exitcode=99
 export ASAN_OPTIONS=$asan
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export LSAN_OPTIONS="suppressions='$supp/leak.supp':print_suppressions=0"
-export TSAN_OPTIONS="suppressions='$supp/thread.supp':ignore_noninstrumented_modules=1:exitcode=99"
+export TSAN_OPTIONS="suppressions='$supp/thread.supp':ignore_noninstrumented_modules=1:exitcode=99:atexit_sleep_ms=0"
 
 # build NAME COMPILER C++-COMPILER MESON-OPTION...
 build()
