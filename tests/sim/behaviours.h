@@ -6,6 +6,7 @@
 #ifndef TESTS_SIM_BEHAVIOURS_H
 #define TESTS_SIM_BEHAVIOURS_H
 
+#include "check.h"
 #include "world.h"
 
 #include <setjmp.h>
@@ -17,16 +18,6 @@
 #include <cmocka.h>
 
 #define MS UINT64_C(1000000)
-#define CHECK(what)                                                                                \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            char line_[512];                                                                       \
-            manta_error_format(manta_last_error(), line_, sizeof line_);                           \
-            print_message("%s:%d: %s; last error %s\n", __func__, __LINE__, #what, line_);         \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
-
 static inline uint32_t world_size(void)
 {
     manta_world world;

@@ -5,6 +5,7 @@
  * that was made twice is the same answer; that each is visible once is checked by the
  * completion queue, which would give it twice.
  */
+#include "check.h"
 #include "world.h"
 
 #include <setjmp.h>
@@ -81,16 +82,6 @@ MANTA_TASK(index_squared, out(int64_t, y))
     *y = (int64_t)(manta_map_index() * manta_map_index());
     return MANTA_OK;
 }
-
-#define CHECK(what)                                                                                \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            char line_[512];                                                                       \
-            manta_error_format(manta_last_error(), line_, sizeof line_);                           \
-            print_message("%s:%d: %s; last error %s\n", __func__, __LINE__, #what, line_);         \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static int tree_of_tasks(int argc, char **argv)
 {

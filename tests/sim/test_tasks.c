@@ -2,6 +2,7 @@
  * Tasks on virtual ranks: every kind of argument, nesting, maps, queues, errors, cancelling. Each
  * driver checks its own answers; world_check that nothing hung and every count ended at zero.
  */
+#include "check.h"
 #include "world.h"
 
 #include <setjmp.h>
@@ -91,15 +92,6 @@ MANTA_TASK(wait_for_cancel, val(uint64_t, step_ns))
     }
     return MANTA_E_CANCELLED;
 }
-
-#define CHECK(what)                                                                                \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            print_message("%s:%d: %s; last error %s: %s\n", __func__, __LINE__, #what,             \
-                          manta_error_name(manta_last_error()->code), manta_last_error()->text);   \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static int values_round_trip(int argc, char **argv)
 {
