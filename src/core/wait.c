@@ -184,12 +184,7 @@ int wait_for(struct context *context, struct waiter *waiter, uint64_t deadline_n
     dispatch_pump(rank);
     dispatch_flush(rank);
     idle_rouse(rank);
-    int code = wait_loop(context, waiter);
-    if (!context->run) {
-        idle_rouse(
-            rank); /* this thread looked last: now the ticker must, or nobody hears the others */
-    }
-    return code;
+    return wait_loop(context, waiter);
 }
 
 /* A ref's own task is run on top of the waiter's stack before anything else is considered: no
