@@ -68,7 +68,9 @@ static void sleep_at_bell(struct rank *rank, struct sleeper *sleeper, uint64_t d
     comm_sleep(rank->comm, deadline_ns);
     baton_take(&rank->baton, rank->host);
     rank->has_sentinel = sleeper->is_sentinel = 0;
-    idle_rouse(rank);
+    if (sleeper != &rank->ticker_sleeper) {
+        idle_rouse(rank);
+    }
 }
 
 /* Unless it was woken since it last looked, or something is there. Baton held outside. */
@@ -165,28 +167,32 @@ void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
 }
 
 /* At the bell, with the rank: until somebody rings, or a thread takes up the looking (idle_rouse).
- * True: it did sleep. */
+ * True: it did sleep, and nobody else is looking. */
 static bool ticker_sleep(struct rank *rank)
 {
-    uint64_t wakes = rank->ticker_sleeper.sleeps;
+    uint64_t sleeps = rank->ticker_sleeper.sleeps;
     rank->is_ticker_asleep = 1;
     sleep_now(rank, &rank->ticker_sleeper, BASE_FOREVER);
+    bool is_alone = rank->is_ticker_asleep;
     rank->is_ticker_asleep = 0;
-    return rank->ticker_sleeper.sleeps != wakes;
+    return is_alone && rank->ticker_sleeper.sleeps != sleeps;
 }
 
-/* One tick: looks if nobody did; sleeps when there is nothing at all. True: look again at once,
- * because a bell was answered. */
+/*
+ * One tick: looks if nobody did; sleeps when there is nothing at all. True: look again at once,
+ * because a bell was answered. Never so after a rousing: whoever polls would be interrupted at
+ * each turn by a ticker that goes back to the bell at once.
+ */
 static bool tick(struct rank *rank, uint64_t *last_turns)
 {
-    bool has_slept = false;
+    bool is_again = false;
     dispatch_tick(rank);
     if (rank->turns == *last_turns && rank_turn(rank) == 0 && !rank->is_stopped) {
-        has_slept = ticker_sleep(rank);
+        is_again = ticker_sleep(rank);
         (void)rank_turn(rank);
     }
     *last_turns = rank->turns;
-    return has_slept;
+    return is_again;
 }
 
 /* A tick that finds the baton taken is left out: whoever has it looks. */
