@@ -325,12 +325,9 @@ static MT_COLD unsigned tell_deaths(struct comm *comm)
     return count;
 }
 
-MT_HOT unsigned comm_progress(struct comm *comm, unsigned budget)
+static MT_NOINLINE unsigned progress_rest(struct comm *comm, unsigned budget)
 {
-    if (MT_UNLIKELY(comm->armed)) {
-        comm_rouse(comm);
-    }
-    unsigned count = comm->ops->poll(comm, budget);
+    unsigned count = 0;
     if (comm->self.count) {
         count += comm_self_poll(comm, budget);
     }
@@ -341,6 +338,17 @@ MT_HOT unsigned comm_progress(struct comm *comm, unsigned budget)
         count += move_all(comm);
     }
     return count;
+}
+
+MT_HOT unsigned comm_progress(struct comm *comm, unsigned budget)
+{
+    if (MT_UNLIKELY(comm->armed)) {
+        comm_rouse(comm);
+    }
+    unsigned count = comm->ops->poll(comm, budget);
+    bool has_rest = comm->self.count || !base_list_is_empty(&comm->down_news) ||
+                    !base_list_is_empty(&comm->congested);
+    return MT_UNLIKELY(has_rest) ? count + progress_rest(comm, budget) : count;
 }
 
 bool comm_arm(struct comm *comm)

@@ -362,7 +362,7 @@ static MT_COLD void take_deaths(struct comm_shm *shm)
     }
 }
 
-static MT_HOT unsigned look_at_hot(struct comm_shm *shm, unsigned budget)
+MT_INLINE unsigned look_at_hot(struct comm_shm *shm, unsigned budget)
 {
     unsigned count = 0;
     uint32_t at = shm->hot_next;
@@ -387,20 +387,28 @@ static MT_HOT unsigned look_at_hot(struct comm_shm *shm, unsigned budget)
     return count;
 }
 
-/* True when a ring has become hot by it. */
-MT_INLINE bool take_news(struct comm_shm *shm)
+MT_INLINE bool has_news(const struct comm_shm *shm)
+{
+    uint64_t news = atomic_load_explicit(&shm->deaths, memory_order_relaxed);
+    for (uint32_t i = 0; i < shm->doorbell_words; i++) {
+        news |= atomic_load_explicit(&shm->control->doorbell[i], memory_order_relaxed);
+    }
+    return news != 0;
+}
+
+/* Returns how many frames came from rings that have become hot by it. */
+static MT_NOINLINE unsigned take_news(struct comm_shm *shm, unsigned budget)
 {
     uint32_t hot_before = shm->hot_count;
     for (uint32_t i = 0; i < shm->doorbell_words; i++) {
-        if (MT_UNLIKELY(atomic_load_explicit(&shm->control->doorbell[i], memory_order_relaxed) !=
-                        0)) {
+        if (atomic_load_explicit(&shm->control->doorbell[i], memory_order_relaxed) != 0) {
             take_bells(shm, i);
         }
     }
-    if (MT_UNLIKELY(atomic_load_explicit(&shm->deaths, memory_order_relaxed))) {
+    if (atomic_load_explicit(&shm->deaths, memory_order_relaxed)) {
         take_deaths(shm);
     }
-    return shm->hot_count != hot_before;
+    return shm->hot_count != hot_before ? look_at_hot(shm, budget) : 0;
 }
 
 /* Hot rings first: their messages should not wait for a look at the bells. */
@@ -408,10 +416,7 @@ static MT_HOT unsigned shm_poll(struct comm *comm, unsigned budget)
 {
     struct comm_shm *shm = shm_of(comm);
     unsigned count = look_at_hot(shm, budget);
-    if (MT_UNLIKELY(take_news(shm)) && count < budget) {
-        count += look_at_hot(shm, budget - count);
-    }
-    return count;
+    return MT_UNLIKELY(has_news(shm)) ? count + take_news(shm, budget - count) : count;
 }
 
 /* Sleep */

@@ -62,38 +62,44 @@ static MT_COLD void no_room(struct context *context, const manta_function *funct
                  function->name);
 }
 
+static MT_COLD void refuse_submission(struct context *context, const manta_function *function,
+                                      manta_ref *ret_refs)
+{
+    if (ret_refs && function) {
+        memset(ret_refs, 0, MT_MAX(function_info(function)->outputs, 1) * sizeof *ret_refs);
+    }
+    if (context && (!ret_refs || !function)) {
+        context_fail(context, MANTA_E_INVALID, "%s is NULL", function ? "ret_refs" : "function");
+    } else if (context) {
+        context_fail(context, MANTA_E_INVALID,
+                     function_hash(function) ? "args is NULL for %s"
+                                             : "the task %s is not registered",
+                     function->name ? function->name : "(unnamed)");
+    }
+}
+
 void manta_submit(manta_function *function, const manta_options *options, const manta_slot *args,
                   manta_ref *ret_refs)
 {
     struct context *context = context_enter();
-    if (!ret_refs || !function) {
-        if (context) {
-            context_fail(context, MANTA_E_INVALID, "%s is NULL",
-                         function ? "ret_refs" : "function");
-        }
+    if (MT_UNLIKELY(!ret_refs || !function || !context || !function_hash(function) ||
+                    (!args && function->param_count))) {
+        refuse_submission(context, function, ret_refs);
         return;
     }
-    memset(ret_refs, 0, MT_MAX(function_info(function)->outputs, 1) * sizeof *ret_refs);
-    if (!context || !function_hash(function) || (!args && function->param_count)) {
-        if (context) {
-            context_fail(context, MANTA_E_INVALID,
-                         function_hash(function) ? "args is NULL for %s"
-                                                 : "the task %s is not registered",
-                         function->name ? function->name : "(unnamed)");
-        }
-        return;
-    }
+    ret_refs->parent = 0;
     take(context);
     if (MT_UNLIKELY(dispatch_is_full(context->rank))) {
         throttle(context);
     }
     struct scope *scope = context_scope(context);
-    if (scope) {
+    if (MT_LIKELY(scope != NULL)) {
         task_submit(context->rank, scope, function, options, args, ret_refs);
         after_submit(context->rank);
     }
     give(context);
     if (MT_UNLIKELY(!ret_refs->parent)) {
+        memset(ret_refs, 0, function_info(function)->outputs * sizeof *ret_refs);
         no_room(context, function);
     }
 }
@@ -497,7 +503,7 @@ static int take_map(struct context *context, manta_ref ref, struct task **ret_ta
 int manta_map_progress(manta_ref ref, uint64_t *ret_done)
 {
     struct context *context = context_enter();
-    struct task *task;
+    struct task *task = NULL;
     if (!context) {
         return MANTA_E_STATE;
     }
@@ -536,7 +542,7 @@ int manta_map_get(manta_ref ref, void *values, size_t size, uint64_t count, int3
 {
     struct context *context = context_enter();
     struct target target = {0};
-    struct task *task;
+    struct task *task = NULL;
     if (!context) {
         return MANTA_E_STATE;
     }

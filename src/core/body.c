@@ -31,8 +31,9 @@ struct manta_outv {
 struct body {
     struct run *run;
     manta_slot slots[MANTA_PARAM_MAX];
-    struct manta_outv outv[MANTA_PARAM_MAX];
-    uint8_t *fixed; /* NULL: on_stack */
+    struct manta_outv outv[MANTA_PARAM_MAX]; /* of the parameters that are variable outputs */
+    uint8_t *fixed;                          /* NULL: on_stack */
+    bool has_outputs;                        /* they are placed */
     uint8_t MT_ALIGNED(16) on_stack[FIXED_ON_STACK];
 };
 
@@ -68,6 +69,9 @@ static int place_outputs(struct body *body)
 {
     const manta_function *function = body->run->function;
     size_t total = 0;
+    if (!function_info(function)->value_outputs) {
+        return MANTA_OK;
+    }
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
         total += param->kind == MANTA_KIND_OUT ? MT_ALIGN_UP((size_t)param->size, (size_t)16) : 0;
@@ -95,6 +99,7 @@ static int place_outputs(struct body *body)
             body->slots[i] = (manta_slot){&body->outv[i], 0};
         }
     }
+    body->has_outputs = true;
     return MANTA_OK;
 }
 
@@ -154,9 +159,14 @@ static int collect(struct rank *rank, struct body *body, struct value **ret_valu
 
 static void free_outputs(struct body *body)
 {
-    base_free(body->fixed);
-    for (uint32_t i = 0; i < body->run->function->param_count; i++) {
-        base_free(body->outv[i].data);
+    const manta_function *function = body->run->function;
+    if (MT_UNLIKELY(body->fixed != NULL)) {
+        base_free(body->fixed);
+    }
+    for (uint32_t i = 0; body->has_outputs && i < function->param_count; i++) {
+        if (is_variable(&function->params[i])) {
+            base_free(body->outv[i].data);
+        }
     }
 }
 
@@ -304,7 +314,7 @@ void exec_run(struct worker *worker, struct run *run)
     context.last_error.code = MANTA_OK;
     body.run = run;
     body.fixed = NULL;
-    memset(body.outv, 0, run->function->param_count * sizeof body.outv[0]);
+    body.has_outputs = false;
     run->worker = worker;
     run->context = &context;
     run->state = RUN_RUNNING;

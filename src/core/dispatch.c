@@ -69,12 +69,11 @@ void peer_flush_releases(struct rank *rank, struct peer *peer)
     base_list_remove(&peer->releasing);
 }
 
-void dispatch_flush(struct rank *rank)
+void dispatch_flush_releases(struct rank *rank)
 {
-    while (MT_UNLIKELY(!base_list_is_empty(&rank->releasing))) {
+    while (!base_list_is_empty(&rank->releasing)) {
         peer_flush_releases(rank, MT_CONTAINER(rank->releasing.next, struct peer, releasing));
     }
-    comm_flush(rank->comm);
 }
 
 void dispatch_tick(struct rank *rank)
@@ -112,7 +111,9 @@ static void take_place(struct rank *rank, struct peer *peer)
 {
     peer->window.in_flight++;
     base_list_remove(&peer->hungry);
-    note_room(rank, peer);
+    if (sched_window_has_room(&peer->window)) {
+        base_list_push_back(&rank->hungry, &peer->hungry);
+    }
 }
 
 /* ---- Sending
@@ -263,14 +264,15 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
             return;
         }
     }
-    note_sent(rank, peer, task);
-    if (peer->number == rank->number) {
+    if (MT_LIKELY(peer->number != rank->number)) {
+        send_task(rank, peer, task, bytes, NULL);
+        note_sent(rank, peer, task);
+    } else {
+        note_sent(rank, peer, task);
         struct run *run = exec_make_local(rank, task);
         if (run && (!may_have_run(task) || !recover_takes_over(rank, run))) {
             exec_queue(rank, run);
         }
-    } else {
-        send_task(rank, peer, task, bytes, NULL);
     }
 }
 
@@ -305,6 +307,19 @@ static uint32_t level_of(const struct task *task)
     return (uint32_t)(7 - task->priority); /* 0 first */
 }
 
+static void add_pinned(struct rank *rank, struct task *task)
+{
+    struct peer *peer = peer_get(rank, task->exec_rank);
+    if (MT_UNLIKELY(!peer || comm_is_down(rank->comm, task->exec_rank))) {
+        task_run_lost(rank, task, task->exec_rank);
+    } else if (sched_window_has_room(&peer->window) && base_list_is_empty(&peer->pinned)) {
+        launch(rank, peer, task);
+    } else {
+        base_list_push_back(&peer->pinned, &task->link);
+        rank->pinned_count++;
+    }
+}
+
 void dispatch_add(struct rank *rank, struct task *task)
 {
     manta_error error;
@@ -318,15 +333,7 @@ void dispatch_add(struct rank *rank, struct task *task)
         return;
     }
     if (task->flags & TASK_PINNED) {
-        struct peer *peer = peer_get(rank, task->exec_rank);
-        if (!peer || comm_is_down(rank->comm, task->exec_rank)) {
-            task_run_lost(rank, task, task->exec_rank);
-            return;
-        }
-        base_list_push_back(&peer->pinned, &task->link);
-        rank->pinned_count++;
-        note_room(rank, peer);
-        dispatch_pinned(rank, peer);
+        add_pinned(rank, task);
         return;
     }
     if (task->flags & TASK_IS_MAP) {
@@ -373,7 +380,7 @@ static void fail_doomed(struct rank *rank)
     }
 }
 
-void dispatch_pump(struct rank *rank)
+void dispatch_pump_all(struct rank *rank)
 {
     struct task *task;
     struct peer *peer;

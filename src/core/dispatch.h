@@ -13,7 +13,13 @@ void peer_flush_releases(struct rank *rank, struct peer *peer);
 /* A task is ready to be executed somewhere. */
 void dispatch_add(struct rank *rank, struct task *task);
 /* Sends what can be sent. */
-void dispatch_pump(struct rank *rank);
+void dispatch_pump_all(struct rank *rank);
+static inline void dispatch_pump(struct rank *rank)
+{
+    if (rank->pending_count || MT_UNLIKELY(!base_list_is_empty(&rank->doomed))) {
+        dispatch_pump_all(rank);
+    }
+}
 /* A place at a rank got free. */
 void dispatch_credit(struct rank *rank, uint32_t number, bool dry);
 /* Takes a pending task out of its queue to run it here and now; NULL when it cannot be. */
@@ -34,7 +40,14 @@ void dispatch_note_lineage(struct rank *rank, struct task *task);
 /* Submitters wait while too much is unfinished; wakes them when it is less. */
 bool dispatch_is_full(const struct rank *rank);
 void dispatch_unthrottle(struct rank *rank);
-void dispatch_flush(struct rank *rank);
+void dispatch_flush_releases(struct rank *rank);
+static inline void dispatch_flush(struct rank *rank)
+{
+    if (MT_UNLIKELY(!base_list_is_empty(&rank->releasing))) {
+        dispatch_flush_releases(rank);
+    }
+    comm_flush(rank->comm);
+}
 /* Once per tick: windows shrink to what is consumed. */
 void dispatch_tick(struct rank *rank);
 

@@ -437,7 +437,9 @@ void exec_deliver(struct rank *rank, struct run *run, int code, struct value *va
                   manta_error *error)
 {
     struct scope *scope = run->scope;
-    value_each_ref(rank, value, hold_for_result, NULL);
+    if (value) {
+        value_each_ref(rank, value, hold_for_result, NULL);
+    }
     if (run->cancelled && scope) {
         cancel_children(rank, scope);
     }

@@ -46,6 +46,18 @@ unsigned rank_turn(struct rank *rank)
     return count;
 }
 
+/* The same after a whole turn, with the baton held ever since: nothing but a message brings news. */
+static unsigned look_again(struct rank *rank)
+{
+    unsigned count = comm_progress(rank->comm, TURN_MESSAGES);
+    rank->turns++;
+    if (count) {
+        dispatch_pump(rank);
+        dispatch_flush(rank);
+    }
+    return count;
+}
+
 /* At the own park: another thread is at the bell. Threads that are not workers can be found there
  * at the end. */
 static void sleep_at_park(struct rank *rank, struct sleeper *sleeper, uint64_t deadline_ns)
@@ -108,7 +120,7 @@ static enum spin_end spin(struct rank *rank, const struct sleeper *sleeper)
             return SPIN_ASIDE;
         }
         base_cpu_relax();
-        if (rank_turn(rank) || sleeper->is_woken) {
+        if (look_again(rank) || sleeper->is_woken) {
             return SPIN_CAME;
         }
     }

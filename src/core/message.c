@@ -15,30 +15,6 @@ static message_handler *const handlers[MESSAGE_KINDS] = {
     [MESSAGE_STOP_ALL] = finish_on_stop_all,
 };
 
-/* The quiet rounds count everything but themselves. */
-static bool is_counted(unsigned kind)
-{
-    return kind < MESSAGE_QUIET;
-}
-
-void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
-                    const struct wire_header *about, size_t body_bytes)
-{
-    struct wire_header *header = comm_prepare(rank->comm, peer, body_bytes);
-    if (MT_UNLIKELY(!header)) {
-        comm_mark_down(rank->comm, peer);
-        return NULL;
-    }
-    header->parent = about->parent;
-    header->position = about->position;
-    header->token = about->token;
-    header->kind = (uint8_t)kind;
-    header->attempt = about->attempt;
-    header->ref_count = about->ref_count;
-    rank->counted_sent += is_counted(kind) && !rank->down[peer];
-    return comm_body(header);
-}
-
 void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
                   struct wire_header about, const void *body, size_t body_bytes)
 {
@@ -59,7 +35,7 @@ void message_receive(void *owner, uint32_t from, const struct wire_header *heade
         comm_mark_down(rank->comm, from);
         return;
     }
-    rank->counted_received += is_counted(header->kind);
+    rank->counted_received += message_is_counted(header->kind);
     handlers[header->kind](rank, from, header, &reader);
     if (MT_UNLIKELY(reader.failed)) {
         comm_mark_down(rank->comm, from);

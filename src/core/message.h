@@ -131,10 +131,31 @@ struct message_quiet {
     int32_t code;
 };
 
+/* The quiet rounds count everything but themselves. */
+static inline bool message_is_counted(unsigned kind)
+{
+    return kind < MESSAGE_QUIET;
+}
+
 /* The body of a new message to `peer`; its header is filled. NULL: memory is out (the peer is then
  * marked down). */
-void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
-                    const struct wire_header *about, size_t body_bytes);
+MT_INLINE void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
+                              const struct wire_header *about, size_t body_bytes)
+{
+    struct wire_header *header = comm_prepare(rank->comm, peer, body_bytes);
+    if (MT_UNLIKELY(!header)) {
+        comm_mark_down(rank->comm, peer);
+        return NULL;
+    }
+    header->parent = about->parent;
+    header->position = about->position;
+    header->token = about->token;
+    header->kind = (uint8_t)kind;
+    header->attempt = about->attempt;
+    header->ref_count = about->ref_count;
+    rank->counted_sent += message_is_counted(kind) && !rank->down[peer];
+    return comm_body(header);
+}
 static inline void message_end(struct rank *rank)
 {
     comm_commit(rank->comm);

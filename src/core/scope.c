@@ -332,10 +332,13 @@ bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref)
 
 struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref)
 {
-    struct target target = target_find(rank, ref);
-    bool is_own =
-        target.object && scope && ref.parent == scope->id && target.object->kind != OBJECT_BORROW;
-    if (is_own && !is_held(object_task(target.object), target.output) && !find_hold(scope, ref)) {
+    bool is_own = scope && ref.parent == scope->id;
+    struct target target = {.element = -1};
+    if (!is_own || scope->is_taken_over || !scope_resolve(rank, scope, ref.position, &target)) {
+        target = target_find(rank, ref);
+    }
+    if (is_own && target.object && target.object->kind != OBJECT_BORROW &&
+        !is_held(object_task(target.object), target.output) && !find_hold(scope, ref)) {
         target.object = NULL;
     }
     return target;

@@ -100,7 +100,7 @@ def read_budget():
 
 def write_budget(compiler, counts):
     with open(BUDGET, "w") as file:
-        file.write("# Instructions per operation at -O2. Made by budget.py --update; see there.\n"
+        file.write("# Instructions per operation at -O3. Made by budget.py --update; see there.\n"
                    f"# compiler: {compiler}\n")
         for name, count in sorted(counts.items()):
             file.write(f"{name:24} {count:8.1f}\n")

@@ -6,6 +6,7 @@
 
 #include <mpi.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,13 +75,42 @@ static void log_line(void *arg, int level, const char *line)
     fprintf(stderr, "log %d: %s\n", level, line);
 }
 
+/* What the program has arranged for each signal, and for MPI's errors. */
+struct arrangements {
+    struct sigaction actions[NSIG];
+    MPI_Errhandler on_error;
+};
+
+static void look_at(struct arrangements *now)
+{
+    memset(now, 0, sizeof *now);
+    for (int number = 1; number < NSIG; number++) {
+        (void)sigaction(number, NULL, &now->actions[number]);
+    }
+    MPI_Comm_get_errhandler(MPI_COMM_WORLD, &now->on_error);
+}
+
+static int check_arrangements(const struct arrangements *before)
+{
+    struct arrangements now;
+    look_at(&now);
+    CHECK(now.on_error == before->on_error);
+    for (int number = 1; number < NSIG; number++) {
+        CHECK(now.actions[number].sa_handler == before->actions[number].sa_handler);
+    }
+    return 0;
+}
+
 /* One life of Manta inside of the program's own. */
 static int live(int rank, int size)
 {
     manta_world world;
     manta_config config = {.log = log_line, .workers = 2};
+    struct arrangements before;
+    look_at(&before);
     CHECK(manta_world_get(&world) == MANTA_E_STATE);
     CHECK(manta_init(&config) == MANTA_OK);
+    CHECK(check_arrangements(&before) == 0);
     CHECK(manta_init(&config) == MANTA_E_STATE);
     CHECK(manta_world_get(&world) == MANTA_OK);
     CHECK(world.rank == (uint32_t)rank && world.size == (uint32_t)size && world.workers == 2);
@@ -88,6 +118,7 @@ static int live(int rank, int size)
     CHECK(pass_around(rank, size) == 0);
     CHECK(submit_from_threads() == 0);
     CHECK(manta_fini() == MANTA_OK);
+    CHECK(check_arrangements(&before) == 0);
     CHECK(manta_fini() == MANTA_E_STATE);
     return 0;
 }

@@ -13,7 +13,7 @@ def lives(*arguments):
                    f"ended with {result.code} on {count} ranks", result)
 
 
-def beside_the_programs_mpi():
+def behaviour_89_beside_the_programs_mpi_and_handlers():
     lives()
 
 
@@ -23,4 +23,4 @@ def with_an_mpi_of_its_own():
 
 runs.need_mpirun()
 runs.Job.uses_mpi = True
-runs.main([beside_the_programs_mpi, with_an_mpi_of_its_own])
+runs.main([behaviour_89_beside_the_programs_mpi_and_handlers, with_an_mpi_of_its_own])

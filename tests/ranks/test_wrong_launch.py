@@ -16,11 +16,11 @@ def refused(parts, **env):
     runs.check(result.err.count("E_LAUNCH") == 1, "not told once", result)
 
 
-def srun_without_pmix():
+def behaviour_84_srun_without_pmix_is_named():
     refused(["srun --mpi=pmix -n 4", "mpirun -n 4"], SLURM_STEP_ID="0", SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="4")
 
 
-def srun_with_pmi2():
+def behaviour_84_srun_with_pmi2_is_named():
     refused(["srun --mpi=pmix -n 2"], SLURM_STEP_ID="0", SLURM_PROCID="0", SLURM_NTASKS="2", PMI_RANK="0")
 
 
@@ -28,7 +28,7 @@ def mpiexec_of_another_mpi():
     refused(["another MPI", "mpirun -n 4"], PMI_SIZE="4", PMI_RANK="0", PMI_FD="9")
 
 
-def singletons_of_mpirun():
+def behaviour_84_singletons_of_mpirun_are_noticed():
     refused(["started 4 processes", "a world of 1", "mpirun -n 4"], OMPI_COMM_WORLD_SIZE="4", OMPI_COMM_WORLD_RANK="0")
 
 
@@ -69,6 +69,7 @@ def ranks_of_different_programs_are_refused():
 
 runs.need_mpirun()
 runs.Job.uses_mpi = True
-runs.main([srun_without_pmix, srun_with_pmi2, mpiexec_of_another_mpi, singletons_of_mpirun, missing_plugin,
-           others_of_a_wrong_launch_are_silent, allocation_without_a_step_is_no_launcher, alone_when_told_so,
-           alone_never_loads_mpi, ranks_of_different_programs_are_refused])
+runs.main([behaviour_84_srun_without_pmix_is_named, behaviour_84_srun_with_pmi2_is_named, mpiexec_of_another_mpi,
+           behaviour_84_singletons_of_mpirun_are_noticed, missing_plugin, others_of_a_wrong_launch_are_silent,
+           allocation_without_a_step_is_no_launcher, alone_when_told_so, alone_never_loads_mpi,
+           ranks_of_different_programs_are_refused])

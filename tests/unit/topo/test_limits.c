@@ -106,7 +106,7 @@ static void the_own_group_of_version_2_holds(void **state)
     assert_int_equal(limit(), GIB);
 }
 
-static void an_ancestor_of_version_2_holds(void **state)
+static void behaviour_85_an_ancestor_group_of_version_2_holds(void **state)
 {
     write_file("proc/self/cgroup", "0::/slurm/job_1/step_0\n");
     write_file("proc/self/mountinfo", MOUNT_V2);
@@ -126,7 +126,7 @@ static void the_throttling_limit_of_version_2_holds(void **state)
     assert_int_equal(limit(), GIB);
 }
 
-static void an_ancestor_of_version_1_holds(void **state)
+static void behaviour_85_an_ancestor_group_of_version_1_holds(void **state)
 {
     write_file("proc/self/cgroup", "5:cpu,cpuacct:/other\n4:memory:/slurm/job_1\n0::/\n");
     write_file("proc/self/mountinfo", MOUNT_CPU MOUNT_V1);
@@ -204,9 +204,9 @@ int main(void)
         LIMIT_TEST(what_is_available_now_is_a_limit),
         LIMIT_TEST(the_address_space_limit_holds),
         LIMIT_TEST(the_own_group_of_version_2_holds),
-        LIMIT_TEST(an_ancestor_of_version_2_holds),
+        LIMIT_TEST(behaviour_85_an_ancestor_group_of_version_2_holds),
         LIMIT_TEST(the_throttling_limit_of_version_2_holds),
-        LIMIT_TEST(an_ancestor_of_version_1_holds),
+        LIMIT_TEST(behaviour_85_an_ancestor_group_of_version_1_holds),
         LIMIT_TEST(both_versions_hold_when_both_are_mounted),
         LIMIT_TEST(a_container_reads_below_its_mounts_root),
         LIMIT_TEST(a_group_that_is_not_visible_falls_back_to_the_mounts_root),

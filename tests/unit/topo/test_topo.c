@@ -75,7 +75,7 @@ static void assert_golden(const struct recorded *recorded)
     topo_destroy(topo);
 }
 
-static void recorded_machines_look_as_their_goldens(void **state)
+static void behaviour_85_recorded_machines_look_as_their_goldens(void **state)
 {
     for (size_t i = 0; i < MT_COUNT(cases); i++) {
         assert_golden(&cases[i]);
@@ -211,7 +211,7 @@ static void *create_here(void *arg)
 }
 
 /* Also from a thread that is bound to less: the grant is the process's. */
-static void this_machine_is_cut_to_the_affinity_of_the_main_thread(void **state)
+static void behaviour_85_this_machine_is_cut_to_the_affinity(void **state)
 {
     cpu_set_t set;
     void *found;
@@ -236,14 +236,14 @@ static void this_machine_is_cut_to_the_affinity_of_the_main_thread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(recorded_machines_look_as_their_goldens),
+        cmocka_unit_test(behaviour_85_recorded_machines_look_as_their_goldens),
         cmocka_unit_test(a_short_text_is_cut_at_every_size),
         cmocka_unit_test(counts_and_mask_agree),
         cmocka_unit_test(shares_partition_the_grant),
         cmocka_unit_test(more_ranks_than_cores_count_one_core_each_and_may_run_on_all),
         cmocka_unit_test(bad_sources_are_refused),
         cmocka_unit_test(every_failed_allocation_is_reported_and_leaks_nothing),
-        cmocka_unit_test(this_machine_is_cut_to_the_affinity_of_the_main_thread),
+        cmocka_unit_test(behaviour_85_this_machine_is_cut_to_the_affinity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
