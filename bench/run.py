@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle"]
+NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "death"]
 
 
 class Bench:
@@ -124,6 +125,31 @@ class Bench:
         self.add("idle", f"{ranks} idle ranks together", "%", points, goal="< 1 % of a core",
                  met=statistics.median(points) < 1)
 
+    def one_death(self):
+        """Milliseconds from the SIGKILL of a rank to the next run of the task that it ran."""
+        with tempfile.NamedTemporaryFile(suffix=".marks") as file:
+            def marks():
+                return [line.split() for line in open(file.name).read().splitlines() if len(line.split()) == 2]
+            command = ["mpirun", "--enable-recovery", "--oversubscribe", "-n", "3",
+                       self.program("bench/bench_death"), file.name]
+            job = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+            end = time.monotonic() + 30
+            while not marks() and time.monotonic() < end:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            killed_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            os.kill(int(marks()[0][0]), signal.SIGKILL)
+            job.wait(30)
+            if len(marks()) != 2:
+                raise RuntimeError("the task did not run again")
+            return (int(marks()[1][1]) - killed_ns) / 1e6
+
+    def death(self):
+        points = [self.one_death() for _ in range(5 if self.options.quick else 15)]
+        self.add("death", "SIGKILL of a rank to its task running elsewhere", "ms", points, goal="< 100 ms",
+                 met=statistics.median(points) < 100)
+
     def run(self):
         plans = {
             "roundtrip": lambda: self.table("roundtrip", 2, "bench_roundtrip"),
@@ -132,6 +158,7 @@ class Bench:
             "shapes": lambda: self.table("shapes", 2, "bench_shapes"),
             "startup": self.startup,
             "idle": self.idle,
+            "death": self.death,
         }
         for name in self.options.only:
             if not shutil.which("mpirun") and name != "local":

@@ -64,6 +64,14 @@ struct core_stats {
 };
 struct core_stats core_get_stats(struct rank *rank);
 
+/* What deaths have cost the job, summed over the ranks that live; on rank 0, after core_finish. */
+struct core_redone {
+    uint32_t deaths;
+    uint64_t retried; /* tasks run again, failed ones that may be included */
+    uint64_t adopted; /* runs and results of lost parents that were used on */
+};
+struct core_redone core_get_redone(struct rank *rank);
+
 /* Inside a task: computes for a modelled time (virtual in the simulator). */
 void core_work(uint64_t duration_ns);
 

@@ -72,6 +72,8 @@ static struct message_quiet look(struct rank *rank, uint64_t round)
     return (struct message_quiet){.round = round,
                                   .sent = rank->counted_sent,
                                   .received = rank->counted_received,
+                                  .retried = rank->stats.retried,
+                                  .adopted = rank->stats.adopted,
                                   .busy = is_busy(rank)};
 }
 
@@ -103,6 +105,8 @@ void finish_on_quiet_answer(struct rank *rank, uint32_t from, const struct wire_
         quiet->answers++;
         quiet->sent += answer.sent;
         quiet->received += answer.received;
+        quiet->retried += answer.retried;
+        quiet->adopted += answer.adopted;
         quiet->busy |= answer.busy != 0;
         if (rank->finisher && quiet->answers >= quiet->asked) {
             idle_wake(rank, rank->finisher);
@@ -155,6 +159,8 @@ static bool ask_round(struct rank *rank)
     quiet->answers = 0;
     quiet->sent = own.sent;
     quiet->received = own.received;
+    quiet->retried = own.retried;
+    quiet->adopted = own.adopted;
     quiet->busy = own.busy != 0;
     send_all(rank, MESSAGE_QUIET, &question);
     while (quiet->answers < quiet->asked && !rank->is_stopped) {
@@ -204,6 +210,13 @@ static void end_job(struct rank *rank, int code)
     struct message_quiet stop = {.code = code};
     send_all(rank, MESSAGE_STOP_ALL, &stop);
     finish_stop(rank, code);
+}
+
+struct core_redone core_get_redone(struct rank *rank)
+{
+    return (struct core_redone){.deaths = rank->deaths,
+                                .retried = rank->quiet.retried,
+                                .adopted = rank->quiet.adopted};
 }
 
 void core_stop(struct rank *rank, int code)

@@ -258,11 +258,29 @@ static int enter(struct process *process)
                 : MANTA_OK;
 }
 
+static void on_death(void *arg, uint32_t rank)
+{
+    struct process *process = arg;
+    comm_shm_report_death(process->comm, rank);
+}
+
+/* A program that keeps MPI ends with any of its ranks: MPI does, and root scopes are everywhere. */
+static void allow_deaths(struct process *process)
+{
+    if (process->owner == PROCESS_RUN && process->size > 1) {
+        watch_survive(process->watch, on_death, process);
+    }
+}
+
 static int start_local(struct process *process)
 {
     int code = open_comm(process);
     code = code ? code : start_core(process);
-    return code ? code : enter(process);
+    code = code ? code : enter(process);
+    if (code == MANTA_OK) {
+        allow_deaths(process);
+    }
+    return code;
 }
 
 /* ---- Together
@@ -302,6 +320,7 @@ static void leave_core(struct process *process)
 {
     core_set_process_rank(NULL);
     if (process->watch) {
+        watch_survive(process->watch, NULL, NULL);
         watch_set_core(process->watch, NULL);
     }
     if (process->is_attached) {
@@ -417,11 +436,25 @@ int process_meet(struct process *process)
     return watch_meet(process->watch, MANTA_OK, BASE_FOREVER, text, sizeof text);
 }
 
+/* After a job that went on without some of its ranks. */
+static void tell_redone(struct process *process)
+{
+    struct core_redone redone = core_get_redone(process->core);
+    if (process->rank == 0 && redone.deaths) {
+        base_log(&process->log, BASE_LOG_WARN,
+                 "%u of %u ranks died; %llu tasks were run again, %llu results of lost parents "
+                 "were used on",
+                 redone.deaths, process->size, (unsigned long long)redone.retried,
+                 (unsigned long long)redone.adopted);
+    }
+}
+
 int process_end(struct process *process, int code)
 {
     int ended;
     if (!watch_has_ended(process->watch, &ended)) {
         code = core_finish(process->core, code);
+        tell_redone(process);
     }
     int hooked = hooks_run(MANTA_AT_STOP);
     if (hooked) {

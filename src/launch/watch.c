@@ -5,6 +5,9 @@
  * the thread is always there within microseconds. Under it core_stop takes the core's baton; nobody
  * who holds a baton calls in here, so the order is always lock, then baton.
  *
+ * Rank 0 speaks of deaths only after the meeting that ends the start. By then every rank has said
+ * who is to hear of them, so none misses one.
+ *
  * Invariants: a job ends once (end_job), and the first reason counts. What a rank said before its
  * process ended is read before its end is judged, so one that left in order is never taken for
  * dead. After watch_leave nothing that others do ends this process any more.
@@ -30,12 +33,12 @@ enum { EVENTS = 16, SPEAKERS = 4, CODE_TERMINATED = 143, CODE_DIED = 1 };
 
 enum source { SOURCE_SIGNAL, SOURCE_COMMAND, SOURCE_PARENT, SOURCE_PROCESS, SOURCE_LINE };
 
-enum note_kind { NOTE_HERE = 1, NOTE_GO, NOTE_END, NOTE_LEAVE };
+enum note_kind { NOTE_HERE = 1, NOTE_GO, NOTE_END, NOTE_LEAVE, NOTE_DEATH };
 
 /* What is said on a line. Datagrams: whole or not at all. */
 struct note {
     uint32_t kind;
-    int32_t code;
+    int32_t code; /* NOTE_DEATH: whose */
     char text[MANTA_ERROR_TEXT_MAX + MANTA_ERROR_HOST_MAX];
 };
 
@@ -55,6 +58,9 @@ struct watch {
     struct other *others; /* by rank; a rank that is not 0 has only that one */
     uint32_t rank, size, other_count;
     bool is_stopping, has_left;
+    void (*tell)(void *arg, uint32_t rank); /* of deaths; NULL: they end the job */
+    void *tell_arg;
+    uint32_t deaths; /* survived */
 
     uint32_t arrivals; /* rank 0: of the meeting in course */
     uint32_t failed_rank;
@@ -149,6 +155,14 @@ static void arrive(struct watch *watch, uint32_t rank, const struct note *note)
 /* ---- What the others say and do. Lock held.
  * ------------------------------------------------------------------ */
 
+static void tell_death(struct watch *watch, uint32_t dead)
+{
+    watch->deaths++;
+    if (watch->tell) {
+        watch->tell(watch->tell_arg, dead);
+    }
+}
+
 static void hear(struct watch *watch, uint32_t other, struct note *note)
 {
     note->text[sizeof note->text - 1] = 0;
@@ -171,6 +185,11 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
     case NOTE_LEAVE:
         watch->others[other].has_left = true;
         break;
+    case NOTE_DEATH:
+        if (watch->rank != 0) {
+            tell_death(watch, (uint32_t)note->code);
+        }
+        break;
     default:
         break;
     }
@@ -188,6 +207,20 @@ static bool read_line(struct watch *watch, uint32_t other)
     return got < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
+/* Rank 0 noticed it and speaks for all. */
+static void survive(struct watch *watch, uint32_t dead, const char *text)
+{
+    struct note note = {.kind = NOTE_DEATH, .code = (int32_t)dead};
+    base_log(&watch->options.log, BASE_LOG_WARN, "%s; the others do its work again", text);
+    say_all(watch, &note);
+    tell_death(watch, dead);
+}
+
+static bool is_survivable(const struct watch *watch, uint32_t other)
+{
+    return watch->rank == 0 && other != 0 && watch->tell && watch->meetings_over;
+}
+
 static void note_death(struct watch *watch, uint32_t other)
 {
     struct other *dead = &watch->others[other];
@@ -200,6 +233,10 @@ static void note_death(struct watch *watch, uint32_t other)
     death_describe(dead->link.pidfd, dead->pid, how, sizeof how);
     snprintf(text, sizeof text, "rank %u on %s (process %u) %s", other, watch->options.host_name,
              dead->pid, how);
+    if (is_survivable(watch, other)) {
+        survive(watch, other, text);
+        return;
+    }
     base_log(&watch->options.log, speaking_level(watch), "%s; the job ends", text);
     end_job(watch, CODE_DIED, text);
 }
@@ -272,8 +309,11 @@ static void on_signal(struct watch *watch)
     }
     if ((bits & (WATCH_SIGNAL_REPORT - 1)) && !watch->has_ended && !watch->has_left) {
         int level = watch->rank == 0 ? BASE_LOG_WARN : BASE_LOG_INFO;
-        base_log(&watch->options.log, level, "rank %u on %s got SIGTERM; the job ends", watch->rank,
-                 watch->options.host_name);
+        base_log(&watch->options.log, level, "rank %u on %s got SIGTERM; the job ends%s",
+                 watch->rank, watch->options.host_name,
+                 watch->deaths ? " (the launcher ends a job of which a rank died: `mpirun "
+                                 "--enable-recovery` does not)"
+                               : "");
         end_job(watch, CODE_TERMINATED, "a rank got SIGTERM");
     }
 }
@@ -442,6 +482,14 @@ int watch_adopt(struct watch *watch, uint32_t rank, uint32_t size, const struct 
     int code = adopt(watch, links, cards);
     pthread_mutex_unlock(&watch->lock);
     return code;
+}
+
+void watch_survive(struct watch *watch, void (*tell)(void *arg, uint32_t rank), void *arg)
+{
+    pthread_mutex_lock(&watch->lock);
+    watch->tell = tell;
+    watch->tell_arg = arg;
+    pthread_mutex_unlock(&watch->lock);
 }
 
 void watch_set_core(struct watch *watch, struct rank *core)

@@ -4,9 +4,11 @@
  * It sleeps on the ends of other processes (pidfds), on the lines to them (launch/
  * handover.h), and on signals. The lowest rank watches all, the others watch the
  * lowest. A rank that ends in order says so on its line first; every other end is a
- * death and ends the job: the rank that noticed says what happened, tells the others,
- * and stops its core; what is still running when the time to stop is over is ended by
- * force. A start and an end of all ranks together (watch_meet) goes over the same lines.
+ * death. The lowest rank's death, and any before the start is over, ends the job: the
+ * rank that noticed says what happened, tells the others, and stops its core; what is
+ * still running when the time to stop is over is ended by force. Every other death is
+ * told to all ranks, and the job goes on without the dead one (watch_survive). A start
+ * and an end of all ranks together (watch_meet) goes over the same lines.
  */
 #ifndef LAUNCH_WATCH_H
 #define LAUNCH_WATCH_H
@@ -41,6 +43,13 @@ int watch_signal_fd(const struct watch *watch);
  * cards are copied. */
 int watch_adopt(struct watch *watch, uint32_t rank, uint32_t size, const struct link *links,
                 const union card_page *cards);
+
+/*
+ * From the end of the start on, the death of another rank than the lowest is no end: `tell` hears
+ * of each, once, on any thread, with the watch's lock held, so it must not call back. NULL: deaths
+ * end the job (again), and tell is not called any more.
+ */
+void watch_survive(struct watch *watch, void (*tell)(void *arg, uint32_t rank), void *arg);
 
 /* The core to be stopped when the job ends, NULL: none (any more). */
 void watch_set_core(struct watch *watch, struct rank *core);

@@ -47,6 +47,7 @@ class Job:
     """A started program; ranks 0: without a launcher. Output goes to files, so that nobody waits for a pipe."""
 
     uses_mpi = False  # even without a launcher
+    launcher_options = []
     open_jobs = []
 
     def __init__(self, ranks, *program, **extra_env):
@@ -56,7 +57,8 @@ class Job:
         os.mkdir(self.scratch)
         command = list(program)
         if ranks:
-            command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)] + command
+            command = ["mpirun", "--oversubscribe", "--bind-to", "none", *self.launcher_options, "-n",
+                       str(ranks)] + command
         self.exe = os.path.realpath(program[0])
         self.before = leftovers()
         self.start = time.monotonic()
@@ -82,6 +84,18 @@ class Job:
     def pids(self):
         """Of the ranks, not of the launcher."""
         return [pid for pid in running(self.exe) if pid != self.process.pid or self.process.args[0] != "mpirun"]
+
+    def pid_of(self, rank):
+        """Of a rank that lives, None otherwise."""
+        wanted = b"OMPI_COMM_WORLD_RANK=%d" % rank
+        for pid in self.pids():
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    if wanted in file.read().split(b"\0"):
+                        return pid
+            except OSError:
+                pass  # it has just ended
+        return None
 
     def wait_for(self, text, seconds=30):
         end = time.monotonic() + seconds * SLOW

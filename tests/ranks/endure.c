@@ -1,0 +1,113 @@
+/*
+ * Work that must come out right although ranks die: a tree of tasks that submit tasks, a map, a
+ * chain, over and over for as many rounds as the argument says. Rank 0 prints "running" at the
+ * start, and at the end "right", or what was wrong.
+ *
+ *     endure ROUNDS
+ */
+#include <manta/manta.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { DEPTH = 4, FAN_OUT = 4, ELEMENTS = 2000, LINKS = 50, LEAF_US = 500 };
+
+MANTA_TASK(tree, val(int, depth), out(int64_t, leaves))
+{
+    manta_ref children[FAN_OUT];
+    *leaves = 1;
+    if (depth == 0) {
+        usleep(LEAF_US);
+        return MANTA_OK;
+    }
+    for (int i = 0; i < FAN_OUT; i++) {
+        children[i] = tree_async(NULL, depth - 1);
+    }
+    *leaves = 0;
+    for (int i = 0; i < FAN_OUT; i++) {
+        int64_t part;
+        MANTA_TRY(tree_get(children[i], &part));
+        *leaves += part;
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(square, out(int64_t, y))
+{
+    int64_t x = (int64_t)manta_map_index();
+    *y = x * x;
+    return MANTA_OK;
+}
+
+MANTA_TASK(next, in(int64_t, x), out(int64_t, y))
+{
+    usleep(LEAF_US / 5);
+    *y = *x + 1;
+    return MANTA_OK;
+}
+
+MANTA_TASK(zero, out(int64_t, y))
+{
+    *y = 0;
+    return MANTA_OK;
+}
+
+static int check(const char *what, int64_t got, int64_t expected)
+{
+    if (got != expected) {
+        fprintf(stderr, "%s: %lld, not %lld\n", what, (long long)got, (long long)expected);
+    }
+    return got == expected ? MANTA_OK : 1;
+}
+
+static int check_squares(manta_ref map)
+{
+    static int64_t values[ELEMENTS];
+    static int32_t codes[ELEMENTS];
+    int64_t sum = 0;
+    MANTA_TRY(manta_map_get(map, values, sizeof values[0], ELEMENTS, codes));
+    for (int64_t i = 0; i < ELEMENTS; i++) {
+        sum += codes[i] == MANTA_OK && values[i] == i * i;
+    }
+    return check("map", sum, ELEMENTS);
+}
+
+static int one_round(void)
+{
+    int64_t leaves, end, expected = 1;
+    MANTA_TRY(manta_scope_begin());
+    manta_ref top = tree_async(NULL, DEPTH);
+    manta_ref map = square_map(NULL, ELEMENTS);
+    manta_ref link = zero_async(NULL);
+    for (int i = 0; i < LINKS; i++) {
+        link = next_async(NULL, link);
+        expected *= i < DEPTH ? FAN_OUT : 1;
+    }
+    MANTA_TRY(tree_get(top, &leaves));
+    MANTA_TRY(check("tree", leaves, expected));
+    MANTA_TRY(check_squares(map));
+    MANTA_TRY(next_get(link, &end));
+    MANTA_TRY(check("chain", end, LINKS));
+    return manta_scope_end();
+}
+
+static int driver(int argc, char **argv)
+{
+    int rounds = argc > 1 ? atoi(argv[1]) : 1;
+    puts("running");
+    fflush(stdout);
+    for (int i = 0; i < rounds; i++) {
+        int code = one_round();
+        if (code != MANTA_OK) {
+            fprintf(stderr, "round %d: %s\n", i, manta_last_error()->text);
+            return code < 0 ? 1 : code;
+        }
+    }
+    return puts("right") < 0;
+}
+
+int main(int argc, char **argv)
+{
+    return manta_run(argc, argv, driver);
+}
