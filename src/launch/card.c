@@ -6,6 +6,8 @@
  */
 #include "launch/card.h"
 
+#include "base/alloc.h"
+#include "base/map.h"
 #include "core/registry.h"
 #include "wire/wire.h"
 
@@ -15,6 +17,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#ifdef HAVE_UCX
+#define HAS_TRANSPORT 1
+#else
+#define HAS_TRANSPORT 0
+#endif
 
 #define LIBRARY_VERSION                                                                            \
     (MANTA_VERSION_MAJOR * 1000000u + MANTA_VERSION_MINOR * 1000u + MANTA_VERSION_PATCH)
@@ -28,10 +36,22 @@ static uint64_t digest(const char *text)
     return hash;
 }
 
-static uint64_t read_pid_space(void)
+static uint64_t read_space(const char *path)
 {
     struct stat space;
-    return stat("/proc/self/ns/pid", &space) == 0 ? (uint64_t)space.st_ino : 0;
+    return stat(path, &space) == 0 ? (uint64_t)space.st_ino : 0;
+}
+
+/* Abstract sockets reach as far as the network namespace of one running kernel. */
+static uint64_t read_machine(void)
+{
+    char id[64] = "";
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file) {
+        (void)!fgets(id, sizeof id, file);
+        fclose(file);
+    }
+    return base_mix64(digest(id) ^ read_space("/proc/self/ns/net"));
 }
 
 void card_fill(struct card *card, const struct base_host *host, const struct topo *topo,
@@ -47,7 +67,8 @@ void card_fill(struct card *card, const struct base_host *host, const struct top
     card->mask = topo ? digest(topo_mask_string(topo)) : 0;
     card->mask_cores = topo ? topo_core_count(topo) : 1;
     card->pid = (uint32_t)getpid();
-    card->pid_space = read_pid_space();
+    card->pid_space = read_space("/proc/self/ns/pid");
+    card->machine = read_machine();
     for (int i = 0; i < 2; i++) {
         card->socket_name[i] = host->random(host->self);
     }
@@ -97,12 +118,13 @@ static int check_one(const struct card *first, const struct card *other, uint32_
                  MANTA_ERROR_TEXT_MAX - 1, other->text);
         return other->code;
     }
-    if (strncmp(first->host, other->host, sizeof first->host) != 0) {
-        snprintf(
-            text, size,
-            "rank 0 is on %.*s and rank %u on %.*s: this build has no transport between hosts yet; "
-            "start all ranks on one host (srun -N 1, mpirun --host localhost:N)",
-            MANTA_ERROR_HOST_MAX - 1, first->host, rank, MANTA_ERROR_HOST_MAX - 1, other->host);
+    if (!HAS_TRANSPORT && !card_is_near(first, other)) {
+        snprintf(text, size,
+                 "rank 0 is on %.*s and rank %u on %.*s: this build has no transport between hosts; "
+                 "build Manta with UCX, or start all ranks on one host (srun -N 1, mpirun --host "
+                 "localhost:N)",
+                 MANTA_ERROR_HOST_MAX - 1, first->host, rank, MANTA_ERROR_HOST_MAX - 1,
+                 other->host);
         return MANTA_E_LAUNCH;
     }
     return MANTA_OK;
@@ -123,6 +145,31 @@ int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_funct
     }
     *ret_functions_differ = differs;
     return MANTA_OK;
+}
+
+bool card_is_near(const struct card *a, const struct card *b)
+{
+    return a->machine == b->machine && strncmp(a->host, b->host, sizeof a->host) == 0;
+}
+
+union card_page *cards_of_node(const union card_page *cards, uint32_t size, uint32_t rank,
+                               uint32_t *ret_index, uint32_t *ret_size)
+{
+    uint32_t count = 0;
+    for (uint32_t other = 0; other < size; other++) {
+        count += card_is_near(&cards[other].card, &cards[rank].card);
+    }
+    union card_page *node = base_alloc(count * sizeof *node);
+    *ret_size = count;
+    for (uint32_t other = 0, at = 0; node && other < size; other++) {
+        if (other == rank) {
+            *ret_index = at;
+        }
+        if (card_is_near(&cards[other].card, &cards[rank].card)) {
+            node[at++] = cards[other];
+        }
+    }
+    return node;
 }
 
 static void find_share(const union card_page *cards, uint32_t size, uint32_t rank,

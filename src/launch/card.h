@@ -11,6 +11,7 @@
 #include <manta/error.h>
 
 #define CARD_BYTES 512
+#define CARD_ADDRESSES 6
 #define CARD_MAGIC UINT64_C(0x6d616e7461636172)
 #define CARD_ORDER 0x01020304u
 
@@ -26,6 +27,10 @@ struct card {
     uint32_t mask_cores;
     uint32_t pid;
     uint64_t pid_space; /* pids are comparable where these are equal */
+    uint64_t machine;   /* equal: on one node, if the host's name is too; proven by the handover */
+    uint32_t rank;
+    uint16_t port, address_count; /* where the lowest rank listens for those on other hosts */
+    uint8_t MT_ALIGNED(4) addresses[CARD_ADDRESSES][16]; /* IPv6, or version 4 mapped */
     uint64_t socket_name[2];
     uint8_t secret[32]; /* the lowest rank's counts */
     char host[MANTA_ERROR_HOST_MAX];
@@ -51,7 +56,13 @@ void card_fill(struct card *card, const struct base_host *host, const struct top
 int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_functions_differ,
                 char *text, size_t text_size);
 
-/* A rank's place among those of its node. */
+/* The cards of the ranks on `rank`'s node, in their order; its own is the *ret_index-th of
+ * *ret_size. Owned. NULL: memory is out. */
+union card_page *cards_of_node(const union card_page *cards, uint32_t size, uint32_t rank,
+                               uint32_t *ret_index, uint32_t *ret_size);
+bool card_is_near(const struct card *a, const struct card *b);
+
+/* A rank's place among those of its node, whose cards these are. */
 struct place {
     uint32_t index, sharers; /* among the ranks that hold the same cores */
     uint32_t cores;          /* of its share, at least 1 */

@@ -7,7 +7,6 @@
 #include "launch/death.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -54,7 +53,7 @@ static bool read_info(int pidfd, int *ret_status)
     return true;
 }
 
-static bool read_status(int pidfd, uint32_t pid, int *ret_status)
+bool death_read(int pidfd, uint32_t pid, int *ret_status)
 {
     struct timespec pause = {0, TRY_PAUSE_NS};
     for (int i = 0; i < TRIES; i++) {
@@ -69,7 +68,7 @@ static bool read_status(int pidfd, uint32_t pid, int *ret_status)
 void death_describe(int pidfd, uint32_t pid, char *text, size_t size)
 {
     int status;
-    if (!read_status(pidfd, pid, &status)) {
+    if (!death_read(pidfd, pid, &status)) {
         snprintf(text, size, "ended");
     } else if (WIFSIGNALED(status)) {
         snprintf(text, size, "was killed by signal %d (%s)", WTERMSIG(status),

@@ -84,11 +84,11 @@ static int open_pidfd(pid_t pid)
     return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 }
 
-static bool is_equal(const uint8_t *a, const uint8_t *b, size_t size)
+bool secret_is_equal(const uint8_t *a, const uint8_t *b)
 {
     unsigned difference = 0;
-    while (size--) {
-        difference |= (unsigned)(*a++ ^ *b++);
+    for (size_t i = 0; i < sizeof((struct card){0}.secret); i++) {
+        difference |= (unsigned)(a[i] ^ b[i]);
     }
     return difference == 0;
 }
@@ -149,7 +149,7 @@ static bool welcome(struct giving *giving, int socket)
     if (got != (ssize_t)sizeof hello || hello.magic != HELLO_MAGIC || hello.rank == 0 ||
         hello.rank >= giving->size || giving->links[hello.rank].socket >= 0 ||
         !read_peer(socket, &peer) ||
-        !is_equal(hello.secret, giving->cards[0].card.secret, sizeof hello.secret) ||
+        !secret_is_equal(hello.secret, giving->cards[0].card.secret) ||
         !send_fd(socket, giving->fd)) {
         return false;
     }
@@ -225,8 +225,8 @@ static int say_missing(const struct giving *giving, const char *what, uint32_t r
     while (!rank || (rank < giving->size && giving->links[rank].socket >= 0)) {
         rank++;
     }
-    snprintf(text, size, "rank %u on %s (process %u) %s", rank, giving->cards[rank].card.host,
-             giving->cards[rank].card.pid, what);
+    const struct card *card = &giving->cards[rank].card;
+    snprintf(text, size, "rank %u on %s (process %u) %s", card->rank, card->host, card->pid, what);
     return MANTA_E_LAUNCH;
 }
 
@@ -324,10 +324,9 @@ int handover_take(const struct base_host *host, const union card_page *cards, ui
     int fd, socket_fd, code = call(host, first, deadline_ns, &socket_fd);
     if (code != MANTA_OK) {
         snprintf(text, text_size,
-                 "rank %u cannot reach rank 0 on %s (process %u): it has ended, or the ranks do "
-                 "not share a network "
-                 "namespace",
-                 rank, first->host, first->pid);
+                 "rank %u cannot reach rank %u on %s (process %u): it has ended, or the ranks do "
+                 "not share a network namespace",
+                 cards[rank].card.rank, first->rank, first->host, first->pid);
         return code;
     }
     memcpy(hello.secret, first->secret, sizeof hello.secret);
@@ -335,8 +334,8 @@ int handover_take(const struct base_host *host, const union card_page *cards, ui
         send(socket_fd, &hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello ||
         !await_fd(host, socket_fd, deadline_ns, &fd)) {
         snprintf(text, text_size,
-                 "rank 0 on %s (process %u) ended or did not answer while the job was starting",
-                 first->host, first->pid);
+                 "rank %u on %s (process %u) ended or did not answer while the job was starting",
+                 first->rank, first->host, first->pid);
         close(socket_fd);
         return MANTA_E_LAUNCH;
     }

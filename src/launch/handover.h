@@ -13,7 +13,11 @@ struct link {
     int pidfd;  /* of the other's process; -1: the system has none */
 };
 
-/* Before the cards are exchanged, on the rank that will give. */
+/* Compares 32 bytes in constant time. */
+bool secret_is_equal(const uint8_t *a, const uint8_t *b);
+
+/* Before the cards are exchanged, on every rank that may be the lowest of its node. The cards below
+ * are those of one node, ranks are places among them. */
 int handover_listen(const struct card *card, uint32_t size, int *ret_listener);
 
 /* Rank 0: gives `fd` to all others. links[size] come owned. On failure the reason is in text and

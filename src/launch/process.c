@@ -6,6 +6,7 @@
 #include "launch/boot.h"
 #include "launch/differ.h"
 #include "launch/hook.h"
+#include "launch/join.h"
 #include "launch/signals.h"
 #include "launch/watch.h"
 
@@ -29,10 +30,12 @@ struct process {
     struct comm *comm;
     struct rank *core;
     struct place place;
-    union card_page *cards; /* of all, until the start is over */
+    union card_page *cards;      /* of all, until the start is over */
+    union card_page *node_cards; /* of the ranks on this node, the same */
     uint32_t rank, size;
+    uint32_t node_index, node_size;
     uint64_t deadline_ns; /* of the start */
-    int listener, segment;
+    int listener, far_listener, segment;
     char host_name[MANTA_ERROR_HOST_MAX];
     char *text; /* PROCESS_TEXT_MAX: why the start failed */
 };
@@ -73,7 +76,8 @@ static int start_watch(struct process *process)
         .owner = is_run ? WATCH_OWN_PROCESS : WATCH_GUEST,
         .has_launcher = is_run && process->launcher.kind != LAUNCHER_NONE,
         .rank = process->launcher.rank == LAUNCHER_RANK_UNKNOWN ? 0 : process->launcher.rank,
-        .stop_timeout_ns = process->settings.stop_timeout_ns};
+        .stop_timeout_ns = process->settings.stop_timeout_ns,
+        .silence_ns = process->settings.silence_ns};
     int code = watch_start(&options, &process->watch);
     if (code == MANTA_OK && is_run) {
         code = signals_install(watch_signal_fd(process->watch), process->host_name);
@@ -120,10 +124,12 @@ static void make_card(struct process *process, struct card *card)
     card_fill(card, &process->host, process->topo, (uint32_t)process->settings.workers);
     if (code != MANTA_OK) {
         snprintf(card->text, sizeof card->text, "cannot read the machine's topology");
-    } else if (process->rank == 0 && process->size > 1) {
+    } else if (process->size > 1) {
         code = handover_listen(card, process->size, &process->listener);
-        snprintf(card->text, sizeof card->text, "cannot open a local socket: check ulimit -n");
+        code = code || process->rank ? code : join_listen(card, &process->far_listener);
+        snprintf(card->text, sizeof card->text, "cannot open a socket: check ulimit -n");
     }
+    card->rank = process->rank;
     card->code = code;
 }
 
@@ -151,54 +157,120 @@ static int exchange(struct process *process)
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
-static void take_place(struct process *process)
+static int take_place(struct process *process)
 {
     unsigned cores;
     bool is_shared;
-    process->place = cards_place(process->cards, process->size, process->rank);
+    process->node_cards = cards_of_node(process->cards, process->size, process->rank,
+                                        &process->node_index, &process->node_size);
+    if (!process->node_cards) {
+        return fail(process, MANTA_E_NOMEM, "no memory for %u cards", process->node_size);
+    }
+    process->place = cards_place(process->node_cards, process->node_size, process->node_index);
     topo_share(process->topo, process->place.index, process->place.sharers, &cores, &is_shared);
+    return MANTA_OK;
 }
 
 /* ---- Lines and rings
  * --------------------------------------------------------------------------------------------- */
 
+/* The lowest rank of a node; links come by place on the node. */
 static int give(struct process *process, struct link *links)
 {
     char reason[PROCESS_TEXT_MAX];
-    if (comm_shm_segment_create(process->size, &process->segment) != MANTA_OK) {
+    if (comm_shm_segment_create(process->node_size, &process->segment) != MANTA_OK) {
         return fail(process, MANTA_E_SYSTEM, "cannot make the shared segment (memfd_create)");
     }
-    int code = handover_give(&process->host, process->listener, process->cards, process->size,
-                             process->segment, process->deadline_ns, links, reason, sizeof reason);
+    int code = handover_give(&process->host, process->listener, process->node_cards,
+                             process->node_size, process->segment, process->deadline_ns, links,
+                             reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
-static int take(struct process *process, struct link *links)
+static int take(struct process *process, struct link *link)
 {
     char reason[PROCESS_TEXT_MAX];
-    int code = handover_take(&process->host, process->cards, process->rank, process->deadline_ns,
-                             links, &process->segment, reason, sizeof reason);
+    int code =
+        handover_take(&process->host, process->node_cards, process->node_index,
+                      process->deadline_ns, link, &process->segment, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
+/* Rank 0: from places on the node to ranks, back to front because ranks are never lower. */
+static void spread_links(const struct process *process, struct link *links)
+{
+    for (uint32_t rank = process->size; rank-- > process->node_size;) {
+        links[rank] = (struct link){-1, -1};
+    }
+    for (uint32_t place = process->node_size; place-- > 1;) {
+        uint32_t rank = process->node_cards[place].card.rank;
+        struct link link = links[place];
+        links[place] = (struct link){-1, -1};
+        links[rank] = link;
+    }
+}
+
+static int connect_first(struct process *process, struct link *links)
+{
+    char reason[PROCESS_TEXT_MAX];
+    int code = give(process, links);
+    if (code != MANTA_OK) {
+        return code;
+    }
+    spread_links(process, links);
+    code = join_accept(&process->host, process->far_listener, process->cards, process->size,
+                       process->deadline_ns, links, reason, sizeof reason);
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
+/* On rank 0's node the line comes with the segment; elsewhere there is one more call. */
+static int connect_other(struct process *process, struct link *links)
+{
+    char reason[PROCESS_TEXT_MAX];
+    bool is_far = process->node_cards[0].card.rank != 0;
+    int code = process->node_index == 0 ? give(process, links) : take(process, links);
+    for (uint32_t i = 0; is_far && i < process->node_size; i++) {
+        link_close(&links[i]);
+    }
+    if (code == MANTA_OK && is_far) {
+        code = join_call(&process->host, process->cards, process->rank, process->deadline_ns, links,
+                         reason, sizeof reason);
+        return code ? fail(process, code, "%s", reason) : MANTA_OK;
+    }
+    return code;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
 }
 
 static int connect_ranks(struct process *process)
 {
-    bool is_first = process->rank == 0;
-    struct link *links = base_alloc((is_first ? process->size : 1) * sizeof *links);
+    struct link *links = base_alloc(process->size * sizeof *links);
     if (!links) {
         return fail(process, MANTA_E_NOMEM, "no memory for %u lines", process->size);
     }
-    int code = is_first ? give(process, links) : take(process, links);
+    for (uint32_t i = 0; i < process->size; i++) {
+        links[i] = (struct link){-1, -1};
+    }
+    int code =
+        process->rank == 0 ? connect_first(process, links) : connect_other(process, links);
     if (code == MANTA_OK) {
         code = watch_adopt(process->watch, process->rank, process->size, links, process->cards);
         code = code ? fail(process, code, "cannot watch %u ranks: check ulimit -n", process->size)
                     : MANTA_OK;
+    } else {
+        for (uint32_t i = 0; i < process->size; i++) {
+            link_close(&links[i]);
+        }
     }
     base_free(links);
-    if (process->listener >= 0) {
-        close(process->listener);
-        process->listener = -1;
-    }
+    close_fd(&process->listener);
+    close_fd(&process->far_listener);
     return code;
 }
 
@@ -207,10 +279,7 @@ static int open_comm(struct process *process)
     int code = process->size == 1 ? comm_create_alone(&process->host, &process->comm)
                                   : comm_create_shm(&process->host, process->segment, process->rank,
                                                     process->size, &process->comm);
-    if (process->segment >= 0) {
-        close(process->segment);
-        process->segment = -1;
-    }
+    close_fd(&process->segment);
     return code ? fail(process, code, "cannot map the shared segment: check ulimit -v") : MANTA_OK;
 }
 
@@ -225,7 +294,7 @@ static int start_core(struct process *process)
                                    .comm = process->comm,
                                    .workers = process->place.workers,
                                    .cores = process->place.cores,
-                                   .node_ranks = process->size,
+                                   .node_ranks = process->node_size,
                                    .is_crowded = process->place.is_crowded,
                                    .host_name = process->host_name,
                                    .topo = settings->is_pinned ? process->topo : NULL,
@@ -302,17 +371,20 @@ static int prepare(struct process *process)
 
 static int start_together(struct process *process)
 {
-    take_place(process);
+    int code = take_place(process);
+    if (code != MANTA_OK) {
+        return code;
+    }
     if (process->owner == PROCESS_RUN) {
         close_boot(process);
     }
     if (process->size > 1) {
-        int code = connect_ranks(process);
+        code = connect_ranks(process);
         if (code != MANTA_OK) {
             return code;
         }
     }
-    int code = start_local(process);
+    code = start_local(process);
     return watch_meet(process->watch, code, time_left_ns(process), process->text, PROCESS_TEXT_MAX);
 }
 
@@ -339,12 +411,10 @@ static void free_process(struct process *process)
     }
     close_boot(process);
     base_free(process->cards);
-    if (process->listener >= 0) {
-        close(process->listener);
-    }
-    if (process->segment >= 0) {
-        close(process->segment);
-    }
+    base_free(process->node_cards);
+    close_fd(&process->listener);
+    close_fd(&process->far_listener);
+    close_fd(&process->segment);
     base_free(process);
 }
 
@@ -357,7 +427,7 @@ static struct process *make(enum process_owner owner, struct base_log *log, char
     }
     process->owner = owner;
     process->host = owner == PROCESS_RUN ? signals_host(&base_host_real) : base_host_real;
-    process->listener = process->segment = -1;
+    process->listener = process->far_listener = process->segment = -1;
     process->text = text;
     gethostname(process->host_name, sizeof process->host_name - 1);
     return process;

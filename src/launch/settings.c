@@ -2,7 +2,7 @@
  * compares. */
 #include "launch/settings.h"
 
-#include "manta/error.h"
+#include "launch/report.h"
 
 #define ROW(name, type, field, fallback, min, max, help)                                           \
     {                                                                                              \
@@ -32,13 +32,16 @@ static const struct base_config_row rows[] = {
     ROW("stop_timeout", TIME, stop_timeout_ns, SECONDS, 0, 3600 * SECONDS,
         "How long tasks may go on when the job is ended by a signal or a death, before it is ended "
         "by force."),
+    ROW("silence", TIME, silence_ns, 2 * SECONDS, 100 * MS, 86400 * SECONDS,
+        "How long a rank on another host may give no sign of life before it counts as dead; on the "
+        "same host five times as long."),
     ROW("pin", SWITCH, is_pinned, 1, 0, 1, "Binds each worker to a core of the rank's share."),
     ROW("alone", SWITCH, is_alone, 0, 0, 1,
         "Ignores the launcher: a world of one, for a program that a rank of another job starts."),
 };
 
 /* Texts, read where they are needed. */
-static const char *const others[] = {"MANTA_MPI_LIBRARY", NULL};
+static const char *const others[] = {"MANTA_MPI_LIBRARY", REPORT_VARIABLE, NULL};
 
 const struct base_config_row *settings_rows(size_t *ret_count)
 {

@@ -13,6 +13,7 @@ struct settings {
     uint64_t log_level;
     uint64_t launch_timeout_ns;
     uint64_t stop_timeout_ns;
+    uint64_t silence_ns;
     uint64_t is_pinned;
     uint64_t is_alone;
 };

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -33,9 +34,13 @@ enum { EVENTS = 16, SPEAKERS = 4, CODE_TERMINATED = 143, CODE_DIED = 1 };
 
 enum source { SOURCE_SIGNAL, SOURCE_COMMAND, SOURCE_PARENT, SOURCE_PROCESS, SOURCE_LINE };
 
-enum note_kind { NOTE_HERE = 1, NOTE_GO, NOTE_END, NOTE_LEAVE, NOTE_DEATH };
+enum note_kind { NOTE_HERE = 1, NOTE_GO, NOTE_END, NOTE_LEAVE, NOTE_DEATH, NOTE_ALIVE };
 
-/* What is said on a line. Datagrams: whole or not at all. */
+/* Signs of life in the time after whose silence a rank counts as dead; and how much longer that is
+ * on the own host, where an end is seen at once and silence means that somebody has stopped it. */
+enum { BEATS = 4, NEAR_PATIENCE = 5 };
+
+/* What is said on a line. */
 struct note {
     uint32_t kind;
     int32_t code; /* NOTE_DEATH: whose */
@@ -46,6 +51,13 @@ struct other {
     struct link link;
     uint32_t pid;
     bool has_left;
+    char host[MANTA_ERROR_HOST_MAX];
+    uint64_t heard_ns; /* when it last said something */
+    uint32_t got;      /* bytes of the note that is coming; over TCP it may come in pieces */
+    union {
+        struct note note;
+        uint8_t bytes[sizeof(struct note)];
+    } coming;
 };
 
 struct watch {
@@ -72,6 +84,7 @@ struct watch {
     int end_code;
     char end_text[sizeof((struct note){0}.text)];
     uint64_t force_at_ns; /* BASE_FOREVER: not ended */
+    uint64_t beat_ns;     /* of the last sign of life */
 };
 
 static uint64_t now(const struct watch *watch)
@@ -86,11 +99,21 @@ static int listen_to(struct watch *watch, int fd, enum source source, uint32_t i
                                                                              : MANTA_E_SYSTEM;
 }
 
+static bool is_near(const struct other *other)
+{
+    return other->link.pidfd >= 0;
+}
+
+/* A line that cannot take a note any more is as good as cut: both sides see its end. */
 static void say(const struct watch *watch, uint32_t other, const struct note *note)
 {
-    int socket = watch->others[other].link.socket;
-    if (socket >= 0 && !watch->others[other].has_left) {
-        (void)!send(socket, note, sizeof *note, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const struct other *to = &watch->others[other];
+    if (to->link.socket < 0 || to->has_left) {
+        return;
+    }
+    ssize_t sent = send(to->link.socket, note, sizeof *note, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent != (ssize_t)sizeof *note && !is_near(to)) {
+        (void)shutdown(to->link.socket, SHUT_RDWR);
     }
 }
 
@@ -198,11 +221,16 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
 /* False: the other side has closed the line. */
 static bool read_line(struct watch *watch, uint32_t other)
 {
-    struct note note;
+    struct other *from = &watch->others[other];
     ssize_t got;
-    while ((got = recv(watch->others[other].link.socket, &note, sizeof note, MSG_DONTWAIT)) ==
-           (ssize_t)sizeof note) {
-        hear(watch, other, &note);
+    while ((got = recv(from->link.socket, from->coming.bytes + from->got,
+                       sizeof from->coming - from->got, MSG_DONTWAIT)) > 0) {
+        from->got += (uint32_t)got;
+        from->heard_ns = now(watch);
+        if (from->got == sizeof from->coming) {
+            from->got = 0;
+            hear(watch, other, &from->coming.note);
+        }
     }
     return got < 0 && (errno == EAGAIN || errno == EINTR);
 }
@@ -230,9 +258,12 @@ static void note_death(struct watch *watch, uint32_t other)
     if (has_left || watch->has_ended || watch->has_left) {
         return;
     }
-    death_describe(dead->link.pidfd, dead->pid, how, sizeof how);
-    snprintf(text, sizeof text, "rank %u on %s (process %u) %s", other, watch->options.host_name,
-             dead->pid, how);
+    if (is_near(dead)) {
+        death_describe(dead->link.pidfd, dead->pid, how, sizeof how);
+    } else {
+        snprintf(how, sizeof how, "has ended, or cannot be reached any more");
+    }
+    snprintf(text, sizeof text, "rank %u on %s (process %u) %s", other, dead->host, dead->pid, how);
     if (is_survivable(watch, other)) {
         survive(watch, other, text);
         return;
@@ -252,14 +283,80 @@ static void on_process_end(struct watch *watch, uint32_t other)
     note_death(watch, other);
 }
 
-/* A closed line alone says little: its process is about to end, which says how. Without a pidfd it
- * is all there is. */
+/* Whoever is still there sees the end of the line, and leaves. */
+static void cut_line(struct watch *watch, uint32_t other)
+{
+    int socket = watch->others[other].link.socket;
+    epoll_ctl(watch->epoll, EPOLL_CTL_DEL, socket, NULL);
+    if (!is_near(&watch->others[other])) {
+        (void)shutdown(socket, SHUT_RDWR);
+        note_death(watch, other);
+    }
+}
+
+/* On the node a closed line alone says little: its process is about to end, which says how. From
+ * another host it is all there is. */
 static void on_line(struct watch *watch, uint32_t other)
 {
     if (!read_line(watch, other)) {
-        epoll_ctl(watch->epoll, EPOLL_CTL_DEL, watch->others[other].link.socket, NULL);
-        if (watch->others[other].link.pidfd < 0) {
-            note_death(watch, other);
+        cut_line(watch, other);
+    }
+}
+
+/* ---- Signs of life. Lock held. ------------------------------------------------------------------ */
+
+static uint64_t beat_step_ns(const struct watch *watch)
+{
+    return watch->options.silence_ns / BEATS;
+}
+
+/* It has said nothing for too long. On the node it is ended, and its end then tells the rest;
+ * elsewhere it is cut off, and ends when it notices. */
+static void fence(struct watch *watch, uint32_t other)
+{
+    struct other *silent = &watch->others[other];
+    base_log(&watch->options.log, BASE_LOG_WARN,
+             "rank %u on %s (process %u) says nothing any more (MANTA_SILENCE): it counts as dead",
+             other, silent->host, silent->pid);
+    if (is_near(silent)) {
+        (void)syscall(SYS_pidfd_send_signal, silent->link.pidfd, SIGKILL, NULL, 0);
+    } else {
+        cut_line(watch, other);
+    }
+}
+
+static bool is_silent(const struct watch *watch, const struct other *other, uint64_t now_ns)
+{
+    uint64_t patience_ns = watch->options.silence_ns * (is_near(other) ? NEAR_PATIENCE : 1);
+    return other->link.socket >= 0 && !other->has_left && now_ns > other->heard_ns + patience_ns;
+}
+
+static void forgive_all(struct watch *watch, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < watch->other_count; i++) {
+        watch->others[i].heard_ns = now_ns;
+    }
+}
+
+/* Says and expects a sign of life. Only rank 0 judges those on its own node; a rank that was itself
+ * stopped has no right to. */
+static void beat(struct watch *watch)
+{
+    struct note note = {.kind = NOTE_ALIVE};
+    uint64_t now_ns = now(watch);
+    if (!watch->meetings_over || watch->has_left ||
+        now_ns < watch->beat_ns + beat_step_ns(watch)) {
+        return;
+    }
+    if (now_ns > watch->beat_ns + watch->options.silence_ns) {
+        forgive_all(watch, now_ns);
+    }
+    watch->beat_ns = now_ns;
+    say_all(watch, &note);
+    for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
+        bool is_mine = watch->rank == 0 || !is_near(&watch->others[i]);
+        if (is_mine && is_silent(watch, &watch->others[i], now_ns)) {
+            fence(watch, i);
         }
     }
 }
@@ -366,6 +463,16 @@ MT_NORETURN static void force(struct watch *watch)
     _exit(watch->end_code);
 }
 
+/* The epoll timeout: the time to force, or the next sign of life. */
+static int next_wake_ms(const struct watch *watch, int left_ms)
+{
+    int beat_ms = watch->other_count ? (int)(beat_step_ns(watch) / 1000000) + 1 : -1;
+    if (left_ms < 0 || beat_ms < 0) {
+        return MT_MAX(left_ms, beat_ms);
+    }
+    return MT_MIN(left_ms, beat_ms);
+}
+
 static void watch_main(void *arg)
 {
     struct watch *watch = arg;
@@ -376,6 +483,8 @@ static void watch_main(void *arg)
         if (left_ms == 0) {
             force(watch);
         }
+        beat(watch);
+        left_ms = next_wake_ms(watch, left_ms);
         pthread_mutex_unlock(&watch->lock);
         int count = epoll_wait(watch->epoll, events, EVENTS, left_ms);
         pthread_mutex_lock(&watch->lock);
@@ -458,6 +567,7 @@ static int adopt(struct watch *watch, const struct link *links, const union card
     int code = MANTA_OK;
     for (uint32_t i = 0; i < watch->other_count; i++) {
         watch->others[i] = (struct other){.link = links[i], .pid = cards[i].card.pid};
+        snprintf(watch->others[i].host, sizeof watch->others[i].host, "%s", cards[i].card.host);
     }
     for (uint32_t i = 0; i < watch->other_count && code == MANTA_OK; i++) {
         code = listen_to(watch, watch->others[i].link.socket, SOURCE_LINE, i);

@@ -2,8 +2,9 @@
  * watch: one thread per process that sees what the rings cannot tell.
  *
  * It sleeps on the ends of other processes (pidfds), on the lines to them (launch/
- * handover.h), and on signals. The lowest rank watches all, the others watch the
- * lowest. A rank that ends in order says so on its line first; every other end is a
+ * handover.h on the node, launch/join.h from other hosts), and on signals. The lowest
+ * rank watches all, the others watch the lowest: a star, one line per rank at rank 0,
+ * and four notes in the time of silence after which a rank counts as dead. A rank that ends in order says so on its line first; every other end is a
  * death. The lowest rank's death, and any before the start is over, ends the job: the
  * rank that noticed says what happened, tells the others, and stops its core; what is
  * still running when the time to stop is over is ended by force. Every other death is
@@ -29,6 +30,7 @@ struct watch_options {
     bool has_launcher; /* the parent's end is the job's end */
     uint32_t rank;     /* as the launcher tells, until watch_adopt */
     uint64_t stop_timeout_ns;
+    uint64_t silence_ns; /* without a sign of life from another host; on this one, more */
 };
 
 /* Starts the thread. */

@@ -42,12 +42,15 @@ static uint64_t in(uint64_t ns)
     return base_deadline_after(base_now_ns(host), ns);
 }
 
+static uint64_t silence_ns = 10 * SECOND;
+
 static struct watch *watch_of(enum watch_owner owner)
 {
     struct watch_options options = {.host = host,
                                     .host_name = "n1",
                                     .owner = owner,
                                     .stop_timeout_ns = 50 * MS,
+                                    .silence_ns = silence_ns,
                                     .log = {collect, NULL, BASE_LOG_INFO}};
     struct watch *watch = NULL;
     assert_int_equal(watch_start(&options, &watch), MANTA_OK);
@@ -85,6 +88,7 @@ static int set_up(void **state)
     said[0] = 0;
     for (int i = 0; i < RANKS; i++) {
         card_fill(&cards[i].card, host, NULL, 0);
+        cards[i].card.rank = (uint32_t)i;
         strcpy(cards[i].card.host, "n1");
     }
     segment = memfd_create("test", MFD_CLOEXEC);
@@ -230,6 +234,79 @@ static void end_without_leaving_is_a_death(void **state)
     watch_destroy(watch);
 }
 
+static _Atomic uint32_t deaths_told; /* a bit per rank */
+
+static void hear_of_death(void *arg, uint32_t rank)
+{
+    atomic_fetch_or(&deaths_told, 1u << rank);
+}
+
+static bool await_death(uint32_t rank)
+{
+    for (uint64_t end_ns = in(5 * SECOND);
+         !(atomic_load(&deaths_told) & 1u << rank) && base_now_ns(host) < end_ns;) {
+        usleep(500);
+    }
+    return atomic_load(&deaths_told) == 1u << rank;
+}
+
+static int start(struct watch *watch)
+{
+    char text[300] = "";
+    watch_survive(watch, hear_of_death, NULL);
+    return watch_meet(watch, 0, 5 * SECOND, text, sizeof text);
+}
+
+static int hear_that_two_died(struct watch *watch)
+{
+    int code = start(watch), ended;
+    bool is_told = await_death(2);
+    bool has_ended = watch_has_ended(watch, &ended);
+    watch_leave(watch);
+    return code || !is_told || has_ended;
+}
+
+static int start_and_wait_long(struct watch *watch)
+{
+    return start(watch) || sleep(20);
+}
+
+static void deaths_after_the_start_are_told_to_all_and_survived(void **state)
+{
+    int code;
+    atomic_store(&deaths_told, 0);
+    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, start_and_wait_long);
+    struct watch *watch = join();
+    assert_int_equal(start(watch), MANTA_OK);
+    kill(b, SIGKILL);
+    assert_true(await_death(2));
+    expect_exit(a, 0);
+    waitpid(b, NULL, 0);
+    assert_false(watch_has_ended(watch, &code));
+    assert_non_null(strstr(said, "was killed by signal 9 (Killed); the others do its work again"));
+    watch_leave(watch);
+    watch_destroy(watch);
+}
+
+static void a_stopped_rank_is_ended_when_its_silence_is_too_long(void **state)
+{
+    int code;
+    atomic_store(&deaths_told, 0);
+    silence_ns = 20 * MS;
+    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, start_and_wait_long);
+    struct watch *watch = join();
+    silence_ns = 10 * SECOND;
+    assert_int_equal(start(watch), MANTA_OK);
+    kill(b, SIGSTOP);
+    assert_true(await_death(2));
+    expect_exit(a, 0);
+    waitpid(b, NULL, 0);
+    assert_false(watch_has_ended(watch, &code));
+    assert_non_null(strstr(said, "says nothing any more (MANTA_SILENCE)"));
+    watch_leave(watch);
+    watch_destroy(watch);
+}
+
 static void signal_ends_the_job_everywhere(void **state)
 {
     pid_t a = spawn(1, wait_for_the_end), b = spawn(2, wait_for_the_end);
@@ -356,6 +433,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(failure_of_one_is_every_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(death_is_named_and_ends_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(end_without_leaving_is_a_death, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deaths_after_the_start_are_told_to_all_and_survived, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_stopped_rank_is_ended_when_its_silence_is_too_long,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(signal_ends_the_job_everywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(meeting_in_vain_times_out, set_up, tear_down),
         cmocka_unit_test(owner_of_the_process_ends_it_by_force),
