@@ -18,6 +18,8 @@
 #define MT_EXPORT __attribute__((visibility("default")))
 #define MT_ALIGNED(n) __attribute__((aligned(n)))
 #define MT_CLEANUP(f) __attribute__((cleanup(f)))
+/* For code between clone(CLONE_VM) and exec: it leaves its stack without returning. */
+#define MT_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "undefined")))
 #define MT_TLS __thread __attribute__((tls_model("initial-exec")))
 
 #define MT_CACHE_LINE 64
