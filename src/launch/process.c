@@ -5,6 +5,7 @@
 #include "core/core.h"
 #include "launch/boot.h"
 #include "launch/differ.h"
+#include "launch/far.h"
 #include "launch/hook.h"
 #include "launch/join.h"
 #include "launch/signals.h"
@@ -27,6 +28,7 @@ struct process {
     bool has_boot, has_signals, is_attached;
     struct topo *topo;
     struct watch *watch;
+    struct far *far; /* NULL: all ranks are on this node */
     struct comm *comm;
     struct rank *core;
     struct place place;
@@ -171,6 +173,18 @@ static int take_place(struct process *process)
     return MANTA_OK;
 }
 
+/* While the bootstrap is there. */
+static int find_ways(struct process *process)
+{
+    char reason[PROCESS_TEXT_MAX];
+    if (process->node_size == process->size) {
+        return MANTA_OK;
+    }
+    int code = far_open(&process->host, &process->boot, process->cards, time_left_ns(process),
+                        &process->far, reason, sizeof reason);
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
 /* ---- Lines and rings
  * --------------------------------------------------------------------------------------------- */
 
@@ -276,9 +290,18 @@ static int connect_ranks(struct process *process)
 
 static int open_comm(struct process *process)
 {
-    int code = process->size == 1 ? comm_create_alone(&process->host, &process->comm)
-                                  : comm_create_shm(&process->host, process->segment, process->rank,
-                                                    process->size, &process->comm);
+    if (process->size == 1) {
+        return comm_create_alone(&process->host, &process->comm);
+    }
+    struct comm *near;
+    int code = comm_create_shm(&process->host, process->segment, process->node_index,
+                               process->node_size, &near);
+    if (code == MANTA_OK && process->far) {
+        code = far_join(process->far, near, process->node_cards, process->node_size,
+                        &process->comm);
+    } else if (code == MANTA_OK) {
+        process->comm = near;
+    }
     close_fd(&process->segment);
     return code ? fail(process, code, "cannot map the shared segment: check ulimit -v") : MANTA_OK;
 }
@@ -330,6 +353,12 @@ static int enter(struct process *process)
 static void on_death(void *arg, uint32_t rank)
 {
     struct process *process = arg;
+#ifdef HAVE_UCX
+    if (process->far) {
+        comm_routed_report_death(process->comm, rank);
+        return;
+    }
+#endif
     comm_shm_report_death(process->comm, rank);
 }
 
@@ -372,6 +401,7 @@ static int prepare(struct process *process)
 static int start_together(struct process *process)
 {
     int code = take_place(process);
+    code = code ? code : find_ways(process);
     if (code != MANTA_OK) {
         return code;
     }
@@ -404,6 +434,7 @@ static void leave_core(struct process *process)
 static void free_process(struct process *process)
 {
     comm_destroy(process->comm);
+    far_close(process->far);
     topo_destroy(process->topo);
     watch_destroy(process->watch);
     if (process->has_signals) {

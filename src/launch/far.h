@@ -1,0 +1,28 @@
+/*
+ * The way to ranks on other hosts: this rank's end over UCX and the addresses of all the others,
+ * exchanged over the bootstrap before that is given up.
+ */
+#ifndef LAUNCH_FAR_H
+#define LAUNCH_FAR_H
+
+#include "launch/boot.h"
+#include "launch/card.h"
+
+struct comm;
+struct far;
+
+/* Collective, also where it fails: then on all ranks, with one reason. */
+int far_open(const struct base_host *host, const struct boot *boot, const union card_page *cards,
+             uint64_t timeout_ns, struct far **ret_far, char *text, size_t text_size);
+
+/*
+ * The end of all: over rings to the ranks of the node, over UCX to the others. `near` is consumed;
+ * node_cards are those of the node. The far must outlive the comm.
+ */
+int far_join(struct far *far, struct comm *near, const union card_page *node_cards,
+             uint32_t node_size, struct comm **ret_comm);
+
+/* Drops the end too where it was not joined. Accepts NULL. */
+void far_close(struct far *far);
+
+#endif
