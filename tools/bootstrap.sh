@@ -7,8 +7,9 @@
 set -eu
 
 build='gcc g++ libc6-dev meson ninja-build pkg-config python3 openmpi-bin libopenmpi-dev
-libhwloc-dev librandom123-dev libhdf5-dev libcmocka-dev'
-test='clang hdf5-tools valgrind spin git procps util-linux'
+libhwloc-dev librandom123-dev libhdf5-dev libcmocka-dev libucx-dev'
+test='clang hdf5-tools valgrind spin git procps util-linux slurmctld slurmd slurm-client munge
+libpmix-dev iproute2'
 
 case ${1:-build} in
 build) wanted=$build ;;
@@ -55,7 +56,22 @@ if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
 fi
 echo "bootstrap: installing$missing" >&2
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+policy=/usr/sbin/policy-rc.d
+own_policy=
+clean_up()
+{
+    rm -f "$log"
+    [ -z "$own_policy" ] || as_root rm -f "$policy"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+# Slurm and munge bring services, and the tests start their own: with this file, as Debian has it
+# for containers, the installation starts none, nor fails where there is no init to ask.
+if [ ! -e "$policy" ]; then
+    own_policy=yes
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+fi
 # shellcheck disable=SC2086 # a list of words
 if ! { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \

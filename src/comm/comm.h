@@ -18,8 +18,9 @@
  * baton and calls comm_sleep. comm_rouse ends the armed state when somebody polls
  * again, so that senders save the bell.
  *
- * Backends (self, shm, sim; ucx later) fill in `struct comm_ops`. What is common to
- * all, overflow, fragments of long messages, reassembly, counters, is in comm.c.
+ * Backends (self, shm, ucx, a router over shm and ucx, sim) fill in `struct comm_ops`.
+ * What is common to all, overflow, fragments of long messages, reassembly, counters, is in
+ * comm.c.
  */
 #ifndef COMM_COMM_H
 #define COMM_COMM_H

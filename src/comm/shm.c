@@ -489,6 +489,11 @@ static void shm_wake(struct comm *comm)
     comm_shm_ring_bell(shm_of(comm)->control);
 }
 
+struct shm_control *comm_shm_control(struct comm *comm)
+{
+    return shm_of(comm)->control;
+}
+
 void comm_shm_report_death(struct comm *comm, uint32_t peer)
 {
     struct comm_shm *shm = shm_of(comm);

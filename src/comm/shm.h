@@ -61,6 +61,8 @@ enum shm_bell { SHM_BELL_SILENT, SHM_BELL_RUNG, SHM_BELL_AWAITED };
 struct shm_control {
     MT_ALIGNED(MT_CACHE_LINE) _Atomic uint32_t bell; /* enum shm_bell; the futex */
     _Atomic uint32_t asleep; /* 1: whoever sets a doorbell bit rings the bell too */
+    /* Not 0: the sleeper polls a datagram socket of this name, and the bell is a datagram. */
+    _Atomic uint64_t bell_socket;
     /* Bit per rank that wrote to a ring not polled, or made room for a waiting writer. */
     MT_ALIGNED(MT_CACHE_LINE) _Atomic uint64_t doorbell[];
 };
@@ -80,5 +82,16 @@ int comm_shm_attach(const struct base_host *host, void *segment, uint32_t rank, 
 /* The futex in the control block. A sleep ends by a bell, a deadline, or a signal. */
 void comm_shm_ring_bell(struct shm_control *control);
 void comm_shm_await_bell(struct shm_control *control, uint64_t deadline_ns);
+
+/*
+ * For an end that sleeps at more than this bell (route.c): before any message, makes the
+ * socket, under a random name not 0, owned by the caller. Then a sleep is: begin (false: the bell has rung), poll the
+ * socket among others, end.
+ */
+int comm_shm_make_bell(struct shm_control *control, uint64_t name, int *ret_socket) MT_CHECKED;
+bool comm_shm_begin_poll(struct shm_control *control);
+void comm_shm_end_poll(struct shm_control *control, int socket);
+/* Of an end over shm. */
+struct shm_control *comm_shm_control(struct comm *comm);
 
 #endif

@@ -6,6 +6,11 @@
  * token and waking the sleeper would leave it asleep; that is one reason why each
  * rank's death watcher, which wakes the rank unconditionally, is part of the
  * protocol.
+ *
+ * A rank that must also hear of other things than its node cannot sleep on a futex. It
+ * puts the name of an abstract datagram socket into its control block; then the same word
+ * says when to ring, but ringing is a datagram to that name. Who reads the name in
+ * /proc can ring too: a wake for nothing.
  */
 #include "base/alloc.h"
 #include "comm/backends.h"
@@ -16,9 +21,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,13 +89,55 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
     return syscall(SYS_futex, word, operation, value, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
+static socklen_t bell_address(uint64_t name, struct sockaddr_un *ret_address)
+{
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int length = snprintf(ret_address->sun_path + 1, sizeof ret_address->sun_path - 1,
+                          "manta-bell-%016llx", (unsigned long long)name);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+}
+
+static MT_COLD void send_bell(uint64_t name)
+{
+    struct sockaddr_un address;
+    socklen_t bytes = bell_address(name, &address);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0) {
+        /* A full socket is rung already; one that is gone needs no bell. */
+        (void)sendto(fd, "", 1, 0, (struct sockaddr *)&address, bytes);
+        close(fd);
+    }
+}
+
 /* Wakes every sleeper: the token is for the rank, and each of its threads looks for itself. */
 void comm_shm_ring_bell(struct shm_control *control)
 {
     uint32_t before = atomic_exchange_explicit(&control->bell, SHM_BELL_RUNG, memory_order_seq_cst);
     if (before != SHM_BELL_SILENT) {
-        futex(&control->bell, FUTEX_WAKE, INT_MAX, NULL);
+        uint64_t name = atomic_load_explicit(&control->bell_socket, memory_order_relaxed);
+        if (name) {
+            send_bell(name);
+        } else {
+            futex(&control->bell, FUTEX_WAKE, INT_MAX, NULL);
+        }
     }
+}
+
+int comm_shm_make_bell(struct shm_control *control, uint64_t name, int *ret_socket)
+{
+    struct sockaddr_un address;
+    socklen_t bytes = bell_address(name, &address);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return MANTA_E_SYSTEM;
+    }
+    if (bind(fd, (struct sockaddr *)&address, bytes)) {
+        close(fd);
+        return MANTA_E_SYSTEM;
+    }
+    atomic_store_explicit(&control->bell_socket, name, memory_order_release);
+    *ret_socket = fd;
+    return 0;
 }
 
 void comm_shm_await_bell(struct shm_control *control, uint64_t deadline_ns)
@@ -106,4 +156,19 @@ void comm_shm_await_bell(struct shm_control *control, uint64_t deadline_ns)
     seen = SHM_BELL_RUNG;
     atomic_compare_exchange_strong_explicit(&control->bell, &seen, SHM_BELL_SILENT,
                                             memory_order_seq_cst, memory_order_seq_cst);
+}
+
+bool comm_shm_begin_poll(struct shm_control *control)
+{
+    uint32_t seen = SHM_BELL_SILENT;
+    return atomic_compare_exchange_strong_explicit(&control->bell, &seen, SHM_BELL_AWAITED,
+                                                   memory_order_seq_cst, memory_order_seq_cst);
+}
+
+void comm_shm_end_poll(struct shm_control *control, int socket)
+{
+    char rings[8];
+    atomic_store_explicit(&control->bell, SHM_BELL_SILENT, memory_order_seq_cst);
+    while (recv(socket, rings, sizeof rings, 0) >= 0) {
+    }
 }

@@ -238,7 +238,7 @@ static void finish(struct end *end)
 }
 
 /* Called by worlds around the body, in the rank's own thread. */
-static void run_body(struct end *end, void (*body)(struct end *))
+static MT_UNUSED void run_body(struct end *end, void (*body)(struct end *))
 {
     struct comm_sink sink = {.message = on_message, .peer_down = on_peer_down, .owner = end};
     end->next_in = calloc(end->ranks, sizeof(uint32_t));
@@ -620,7 +620,7 @@ static void test_prepare_without_memory_is_null_and_harmless(void **state)
     run_peaceful(at_most(2), no_memory_body);
 }
 
-static int conformance_run(const struct world *world)
+static MT_UNUSED int conformance_run(const struct world *world)
 {
     the_world = world;
     const struct CMUnitTest tests[] = {

@@ -1,0 +1,91 @@
+"""The scripts of slurm/, as a person submits them: test_batch.py SLURM CHECK CONDUCT [OPTIONS GRID]."""
+import os
+import sys
+import time
+
+from cluster import SLOW, Cluster, check, need_cluster
+import runs
+
+slurm, program, conduct = (os.path.abspath(path) for path in sys.argv[1:4])
+options, grid = (os.path.abspath(path) for path in sys.argv[4:6]) if len(sys.argv) > 5 else (None, None)
+
+# Until ranks of several hosts can be one job, the program says that they cannot.
+ONE_HOST_ONLY = "no transport between hosts yet"
+
+
+def submit(script, *arguments, options=()):
+    return cluster.sbatch(os.path.join(slurm, script), *arguments, options=options)
+
+
+def ends_with(job, code, text):
+    ended, output = job.wait(), job.output()
+    check(ended == code and text in output, f"{job.show()['JobState']}, ended with {ended}, printed {output!r}")
+
+
+def single_node_job_runs():
+    ends_with(submit("job.sbatch", program, "4"), 0, "ok\n")
+
+
+def single_node_job_ends_with_the_drivers_code():
+    ends_with(submit("job.sbatch", conduct, "code", "7"), 7, "")
+
+
+def scripts_without_a_program_say_what_they_want():
+    for script in ("job", "nodes", "sweep", "requeue"):
+        job = submit(script + ".sbatch")
+        code = job.wait()
+        check(code != 0 and f"usage: sbatch {script}.sbatch PROGRAM" in job.output(), f"{code}: {job.output()!r}")
+
+
+def job_on_several_nodes_runs():
+    job = submit("nodes.sbatch", program, "8")
+    code = job.wait()
+    if ONE_HOST_ONLY in job.output():
+        check(code == 1 and job.output().count("E_LAUNCH") == 1, f"ended with {code}: {job.output()!r}")
+        print("XFAIL    all ranks of a job must be on one host")
+        return
+    check(code == 0 and job.output() == "ok\n", f"ended with {code}, printed {job.output()!r}")
+
+
+def sweep_writes_its_table():
+    if not options:
+        print("skipped  sweep_writes_its_table: built without HDF5")
+        return
+    small = cluster.write("grid.csv", "".join(open(grid).readlines()[:3]).replace("1000000", "1000"))
+    table = os.path.join(cluster.folder, "prices.h5")
+    ends_with(submit("sweep.sbatch", options, small, table), 0, "")
+    check(os.path.getsize(table) > 0 and not os.path.exists(table + ".part"), "no table")
+
+
+def warned_job_is_stopped_and_queued_again():
+    first_only = 'if [ -z "${SLURM_RESTART_COUNT:-}" ]; then exec "$0" spin; else exec "$0" code 0; fi'
+    job = submit("requeue.sbatch", "sh", "-c", first_only, conduct)
+    end = time.monotonic() + 30 * SLOW
+    while "running" not in job.output():
+        check(time.monotonic() < end, f"does not run: {job.output()!r}")
+        time.sleep(0.1)
+    cluster.run_on("head", ["scancel", "--batch", "--signal=USR2", job.number])
+    job.wait_for("PENDING")
+    # Slurm lets a job that comes back wait for two minutes; within the same second it refuses to start it.
+    time.sleep(2)
+    cluster.run_on("head", ["scontrol", "update", f"JobId={job.number}", "StartTime=now"])
+    ends_with(job, 0, "requeue: run 1 was stopped with code 143")
+    check(job.show()["Restarts"] == "1", "other restarts")
+
+
+def job_that_ended_is_not_queued_again():
+    job = submit("requeue.sbatch", conduct, "code", "5")
+    ends_with(job, 5, "")
+    check(job.show()["Restarts"] == "0", "started again")
+
+
+def nothing_is_left_on_the_hosts():
+    cluster.check_quiet()
+
+
+need_cluster()
+with Cluster(hosts=4, cpus=4) as cluster:
+    runs.main([single_node_job_runs, single_node_job_ends_with_the_drivers_code,
+               scripts_without_a_program_say_what_they_want, job_on_several_nodes_runs, sweep_writes_its_table,
+               warned_job_is_stopped_and_queued_again, job_that_ended_is_not_queued_again,
+               nothing_is_left_on_the_hosts])

@@ -1,0 +1,141 @@
+"""Jobs over several hosts: test_hosts.py CHECK ENDURE [SEED].
+
+What works on one node works between nodes under each launcher; ranks die, hosts die, are cut off and
+come back, and the work still comes out right. The seed of a run is printed.
+"""
+import os
+import random
+import re
+import signal
+import sys
+import time
+
+from cluster import Cluster, check, need_cluster
+import runs
+
+check_program, endure = (os.path.abspath(path) for path in sys.argv[1:3])
+seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time())
+dice = random.Random(seed)
+HOSTS = 4
+KILLED = 128 + signal.SIGKILL
+ROUNDS = 12
+cluster = None
+
+
+def ok(run):
+    check(run.code == 0 and run.out == "ok\n" and run.err == "", f"ended with {run.code}", run)
+
+
+def under_srun():
+    for nodes, tasks in ((2, 2), (4, 4), (2, 8), (4, 8)):
+        ok(cluster.srun([check_program], nodes=nodes, tasks=tasks))
+
+
+def under_mpirun_in_an_allocation():
+    ok(cluster.mpirun([check_program], nodes=2, tasks=2))
+    ok(cluster.mpirun([check_program], nodes=4, tasks=8))
+
+
+def under_mpirun_over_hosts():
+    ok(cluster.mpirun([check_program], nodes=3, tasks=6, within="hosts"))
+
+
+def ranks_on(host, program):
+    """Pids by rank, of a program's ranks on a host; it is the program itself, not the launcher's shell."""
+    found = {}
+    for pid in cluster.processes(host):
+        try:
+            if os.readlink(f"/proc/{pid}/exe") != os.path.realpath(program):
+                continue
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                rank = re.search(rb"\0(?:OMPI_COMM_WORLD_RANK|SLURM_PROCID)=(\d+)", b"\0" + file.read())
+            found[int(rank.group(1))] = pid
+        except OSError:
+            pass  # it has just ended
+    return found
+
+
+def start(nodes=4, tasks=8, rounds=ROUNDS):
+    """Under srun that lets the others live; ranks 0 and 1 are on n0."""
+    run = cluster.spawn(cluster.srun_command([endure, str(rounds)], nodes, tasks, ["-K0", "--no-kill"]))
+    run.wait_for("running")
+    return run
+
+
+def check_right(run, deaths):
+    run.wait(90)
+    check(run.out == "running\nright\n", "the work did not come out right", run)
+    check(re.search(rf"{deaths} of 8 ranks died; \d+ tasks were run again", run.err), "what was redone is not told", run)
+    left = {host: ranks_on(host, endure) for host in cluster.hosts}
+    check(not any(left.values()), f"left behind: {left}", run)
+
+
+def host_of(rank):
+    return f"n{rank // 2}"
+
+
+def behaviour_79_a_rank_on_another_host_is_killed():
+    for _ in range(3):
+        run, victim = start(), dice.randrange(1, 8)
+        time.sleep(dice.uniform(0, 0.5))
+        pid = ranks_on(host_of(victim), endure)[victim]
+        os.kill(pid, signal.SIGKILL)
+        check_right(run, 1)
+        check(f"rank {victim} on {host_of(victim)} (process" in run.err, f"nobody names rank {victim}", run)
+
+
+def ranks_are_killed_one_after_the_other():
+    run = start(rounds=60)
+    for victim in dice.sample(range(1, 8), 5):
+        time.sleep(dice.uniform(0, 0.1))
+        os.kill(ranks_on(host_of(victim), endure)[victim], signal.SIGKILL)
+    check_right(run, 5)
+
+
+def a_whole_host_is_killed():
+    run = start(rounds=30)
+    time.sleep(dice.uniform(0, 0.2))
+    for pid in ranks_on("n2", endure).values():
+        os.kill(pid, signal.SIGKILL)
+    check_right(run, 2)
+
+
+def a_stopped_rank_on_another_host_is_fenced_and_leaves():
+    run = start(rounds=60)
+    pid = ranks_on("n1", endure)[3]
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + 20
+    while "rank 3 on n1" not in run.err:
+        check(time.monotonic() < end, "nobody notices a stopped rank", run)
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGCONT)
+    check_right(run, 1)
+
+
+def a_host_is_cut_off_and_comes_back():
+    run = start(rounds=60)
+    cluster.cut("n3")
+    try:
+        end = time.monotonic() + 20
+        while not all(f"rank {rank} on n3" in run.err for rank in (6, 7)):
+            check(time.monotonic() < end, "nobody notices a cut cable", run)
+            time.sleep(0.05)
+    finally:
+        cluster.mend("n3")
+    check_right(run, 2)
+
+
+def a_build_for_one_node_says_what_is_missing():
+    run = cluster.srun([check_program], nodes=2, tasks=2)
+    check(run.code != 0 and "build Manta with UCX" in run.err, f"ended with {run.code}", run)
+
+
+print(f"seed {seed}")
+need_cluster()
+with Cluster(HOSTS) as cluster:
+    if os.environ.get("TEST_HAS_UCX") == "0":
+        runs.main([a_build_for_one_node_says_what_is_missing])
+    runs.main([under_srun, under_mpirun_in_an_allocation, under_mpirun_over_hosts,
+               behaviour_79_a_rank_on_another_host_is_killed, ranks_are_killed_one_after_the_other,
+               a_whole_host_is_killed, a_stopped_rank_on_another_host_is_fenced_and_leaves,
+               a_host_is_cut_off_and_comes_back])
