@@ -68,7 +68,7 @@ void raw_page_unmap(void *memory, size_t bytes)
     munmap(memory, bytes);
 }
 
-/* ---- A slot with its sequence number inside --------------------------------------------------- */
+/* ---- A slot with its sequence number inside ------------------------------------------------- */
 
 struct slot {
     MT_ALIGNED(MT_CACHE_LINE) _Atomic uint64_t sequence;
@@ -131,7 +131,7 @@ const char *raw_placement(double round_trip_ns)
     return round_trip_ns > RAW_SEPARATE_NS ? "separate cores" : "siblings of one core";
 }
 
-/* ---- comm's rings ------------------------------------------------------------------------------ */
+/* ---- comm's rings --------------------------------------------------------------------------- */
 
 /* One end and how many messages have come. */
 struct end {

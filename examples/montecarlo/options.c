@@ -80,7 +80,7 @@ static uint64_t now_ns(void)
     return (uint64_t)(1e9 * seconds());
 }
 
-/* ---- The sweep -------------------------------------------------------------------------- */
+/* ---- The sweep ------------------------------------------------------------------------------ */
 
 static uint64_t steps_of(const struct row *row, uint64_t chunks)
 {
@@ -210,7 +210,7 @@ static int run_rows(struct sweep *sweep)
     return 0;
 }
 
-/* ---- Results ---------------------------------------------------------------------------- */
+/* ---- Results -------------------------------------------------------------------------------- */
 
 static void print_row(const struct table_row *row)
 {

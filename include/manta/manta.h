@@ -62,7 +62,7 @@ extern "C" {
 /* options.rank: run on that rank and no other. */
 #define MANTA_ON(rank) ((uint32_t)(rank) + 1u)
 
-/* ---- Refs ------------------------------------------------------------------------------- */
+/* ---- Refs ----------------------------------------------------------------------------------- */
 
 /*
  * The name of a value that exists or will exist. A plain 16-byte value: copy it, pass
@@ -164,7 +164,7 @@ MANTA_API int manta_map_progress(manta_ref map, uint64_t *ret_done);
 /* Inside a task: the index of this run of a map; 0 otherwise. */
 MANTA_API uint64_t manta_map_index(void);
 
-/* ---- Results ------------------------------------------------------------------------------ */
+/* ---- Results -------------------------------------------------------------------------------- */
 
 /* Waits, then copies a value of exactly `size` bytes. Blocks until it is ready. */
 MANTA_API int manta_get(manta_ref ref, void *value, size_t size);
@@ -191,7 +191,7 @@ MANTA_API int manta_queue_next(manta_queue *queue, uint64_t timeout_ns, manta_re
 /* Frees a queue and forgets what is in it; the refs live on. Accepts NULL. */
 MANTA_API void manta_queue_destroy(manta_queue *queue);
 
-/* ---- Who holds refs ------------------------------------------------------------------------ */
+/* ---- Who holds refs ------------------------------------------------------------------------- */
 
 /* Ends this scope's hold on a ref now. The task still runs; cancelling is manta_cancel. */
 MANTA_API int manta_drop(manta_ref ref);
@@ -202,7 +202,7 @@ MANTA_API int manta_scope_begin(void);
 /* Ends the innermost block: drops the refs made in it. MANTA_E_STATE without a block. */
 MANTA_API int manta_scope_end(void);
 
-/* ---- Inside a task ------------------------------------------------------------------------- */
+/* ---- Inside a task -------------------------------------------------------------------------- */
 
 /* Room for `count` elements of a variable result, zeroed; call once. NULL when it would exceed MANTA_INLINE_MAX or memory is out. */
 MANTA_API void *manta_outv_alloc(manta_outv *out, size_t count);

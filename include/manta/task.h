@@ -77,7 +77,7 @@
 #endif
 #define MANTA_SET_(i, made, assignment) (void)(made assignment);
 
-/* ---- Lists of tokens --------------------------------------------------------------------- */
+/* ---- Lists of tokens ------------------------------------------------------------------------ */
 
 #define MANTA_CAT_(a, b) MANTA_CAT_NOW_(a, b)
 #define MANTA_CAT_NOW_(a, b) a##b
@@ -134,7 +134,7 @@
 #define MANTA_VALUES_one(...) (MANTA_REST_(__VA_ARGS__))
 #define MANTA_VALUES_many(...) (MANTA_REST_(__VA_ARGS__))
 
-/* ---- C and C++ --------------------------------------------------------------------------- */
+/* ---- C and C++ ------------------------------------------------------------------------------ */
 
 #ifdef __cplusplus
 #define MANTA_ASSERT_(condition, text) static_assert(condition, text);
@@ -170,7 +170,7 @@
 #define MANTA_KEPT_ __attribute__((noinline, noclone, unused))
 #endif
 
-/* ---- The kinds --------------------------------------------------------------------------- */
+/* ---- The kinds ------------------------------------------------------------------------------ */
 
 /* (kind, T, x, how it looks in the body, at the call, at get, what is checked) */
 #define MANTA_P_val(T, x) (MANTA_KIND_VAL, T, x, value_, value_, none_, data_)
@@ -204,7 +204,7 @@
 #define MANTA_WITH_(m, i, name, row) MANTA_APPLY_(m, i, name, MANTA_STRIP_ row)
 #define MANTA_WALK_(m, rows) MANTA_EACH_(m, MANTA_STRIP_ rows)
 
-/* ---- What is checked --------------------------------------------------------------------- */
+/* ---- What is checked ------------------------------------------------------------------------ */
 
 #define MANTA_CHECK_(i, name, row) MANTA_WITH_(MANTA_CHECK_ROW_, i, name, row)
 #define MANTA_CHECK_ROW_(i, name, kind, T, x, body, call, get, check)                              \
@@ -229,7 +229,7 @@
 #define MANTA_DIGIT_ROW_(i, name, kind, T, x, body, call, get, check)                              \
     +(MANTA_CAST_(unsigned long long, kind) << (4 * i))
 
-/* ---- The body and its descriptor --------------------------------------------------------- */
+/* ---- The body and its descriptor ------------------------------------------------------------ */
 
 #define MANTA_BODY_(name, rows) name MANTA_PARAMS_(name MANTA_WALK_(MANTA_BODY_PARAM_, rows))
 #define MANTA_BODY_PARAM_(i, name, row) MANTA_WITH_(MANTA_BODY_ROW_, i, name, row)
@@ -272,7 +272,7 @@
         manta_function_register(&name##_function);                                                 \
     }
 
-/* ---- The call ---------------------------------------------------------------------------- */
+/* ---- The call ------------------------------------------------------------------------------- */
 
 #define MANTA_CALL_(i, name, row) MANTA_WITH_(MANTA_CALL_ROW_, i, name, row)
 #define MANTA_CALL_ROW_(i, name, kind, T, x, body, call, get, check) MANTA_CALL_##call(T, x)
@@ -309,7 +309,7 @@
         return manta_map(&name##_function, manta_options_, manta_args_, manta_count_);             \
     }
 
-/* ---- The results ------------------------------------------------------------------------- */
+/* ---- The results ---------------------------------------------------------------------------- */
 
 /* "name, output, ...", an output being (get, T, x). */
 #define MANTA_OUTPUTS_(name, rows) name MANTA_WALK_(MANTA_OUTPUT_, rows)
@@ -392,7 +392,7 @@
         return MANTA_OK;                                                                           \
     }
 
-/* ---- The three -------------------------------------------------------------------------- */
+/* ---- The three ------------------------------------------------------------------------------ */
 
 /* Declares and defines a task of this file; its body follows. See the top of this header. */
 #define MANTA_TASK(...)                                                                            \
@@ -431,7 +431,7 @@
     MANTA_DESCRIPTOR_(, name, rows)                                                                \
     int MANTA_BODY_(name, rows)
 
-/* ---- What the generated functions call --------------------------------------------------- */
+/* ---- What the generated functions call ------------------------------------------------------ */
 
 /* One result to read: `size` bytes if fixed, else elements of that size. */
 typedef struct manta_output_ {

@@ -85,8 +85,8 @@ void comm_shm_await_bell(struct shm_control *control, uint64_t deadline_ns);
 
 /*
  * For an end that sleeps at more than this bell (route.c): before any message, makes the
- * socket, under a random name not 0, owned by the caller. Then a sleep is: begin (false: the bell has rung), poll the
- * socket among others, end.
+ * socket, under a random name not 0, owned by the caller. Then a sleep is: begin (false: the
+ * bell has rung), poll the socket among others, end.
  */
 int comm_shm_make_bell(struct shm_control *control, uint64_t name, int *ret_socket) MT_CHECKED;
 bool comm_shm_begin_poll(struct shm_control *control);

@@ -24,8 +24,7 @@ static void give(struct context *context)
     baton_give(&context->rank->baton);
 }
 
-/* ---- Submitting
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Submitting ----------------------------------------------------------------------------- */
 
 #define THROTTLE_NS UINT64_C(1000000000)
 
@@ -130,9 +129,7 @@ manta_ref manta_map(manta_function *function, const manta_options *options, cons
     return ref;
 }
 
-/* ---- Results
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Results -------------------------------------------------------------------------------- */
 
 int context_not_held(struct context *context, manta_ref ref)
 {
@@ -326,8 +323,7 @@ int manta_ref_error(manta_ref ref, manta_error *ret_error)
     return code;
 }
 
-/* ---- Waiting for several
- * ------------------------------------------------------------------------------------------ */
+/* ---- Waiting for several -------------------------------------------------------------------- */
 
 static int refuse_duplicates(struct context *context, const manta_ref *refs, size_t n)
 {
@@ -463,9 +459,7 @@ int manta_wait(const manta_ref *refs, size_t n, size_t k, uint64_t timeout_ns, u
     return code;
 }
 
-/* ---- Maps
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Maps ----------------------------------------------------------------------------------- */
 
 manta_ref manta_map_at(manta_ref map, uint64_t index)
 {
@@ -565,9 +559,7 @@ int manta_map_get(manta_ref ref, void *values, size_t size, uint64_t count, int3
     return code;
 }
 
-/* ---- Holding
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Holding -------------------------------------------------------------------------------- */
 
 int manta_drop(manta_ref ref)
 {
@@ -645,9 +637,7 @@ int manta_cancel(manta_ref ref)
     return code;
 }
 
-/* ---- The world
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- The world ------------------------------------------------------------------------------ */
 
 int manta_world_get(manta_world *ret_world)
 {

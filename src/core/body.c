@@ -47,8 +47,7 @@ static uint8_t *run_args(struct run *run)
     return run->args ? run->args : run->args_small;
 }
 
-/* ---- Before
- * ------------------------------------------------------------------------------------------- */
+/* ---- Before --------------------------------------------------------------------------------- */
 
 static int place_inputs(struct body *body)
 {
@@ -127,8 +126,7 @@ static int hold_arguments(struct rank *rank, struct run *run)
     return MANTA_OK;
 }
 
-/* ---- After
- * ---------------------------------------------------------------------------------------------- */
+/* ---- After ---------------------------------------------------------------------------------- */
 
 static int collect(struct rank *rank, struct body *body, struct value **ret_value)
 {
@@ -220,8 +218,7 @@ static const char *reason(int code)
     }
 }
 
-/* ---- The call
- * --------------------------------------------------------------------------------------------- */
+/* ---- The call ------------------------------------------------------------------------------- */
 
 static int call(struct rank *rank, struct body *body)
 {

@@ -21,8 +21,7 @@
 
 enum { WINDOW_DEFAULT = 1024, UNFINISHED_MAX = 4 << 20 };
 
-/* ---- Peers
- * ---------------------------------------------------------------------------------------- */
+/* ---- Peers ---------------------------------------------------------------------------------- */
 
 static void note_room(struct rank *rank, struct peer *peer)
 {
@@ -116,8 +115,7 @@ static void take_place(struct rank *rank, struct peer *peer)
     }
 }
 
-/* ---- Sending
- * ----------------------------------------------------------------------------------------- */
+/* ---- Sending -------------------------------------------------------------------------------- */
 
 size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out)
 {
@@ -299,8 +297,7 @@ bool dispatch_adopted(struct rank *rank, struct task *task, uint32_t runner)
     return peer != NULL;
 }
 
-/* ---- The queue
- * ------------------------------------------------------------------------------------------ */
+/* ---- The queue ------------------------------------------------------------------------------ */
 
 static uint32_t level_of(const struct task *task)
 {

@@ -31,8 +31,7 @@
 
 enum { PARKED_MAX_DEFAULT = 4096 };
 
-/* ---- Runs
- * ------------------------------------------------------------------------------------------- */
+/* ---- Runs ----------------------------------------------------------------------------------- */
 
 struct run *exec_run_alloc(struct rank *rank, manta_function *function)
 {
@@ -185,8 +184,7 @@ struct run *exec_find_run(struct rank *rank, uint32_t owner, uint64_t parent, ui
     return NULL;
 }
 
-/* ---- TASK messages
- * ----------------------------------------------------------------------------------- */
+/* ---- TASK messages -------------------------------------------------------------------------- */
 
 static void refuse_task(struct rank *rank, uint32_t from, const struct wire_header *header,
                         int code, const char *text)
@@ -283,8 +281,7 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
     }
 }
 
-/* ---- Results
- * ------------------------------------------------------------------------------------------- */
+/* ---- Results -------------------------------------------------------------------------------- */
 
 /* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of
  * them. */
@@ -479,9 +476,7 @@ void exec_on_release(struct rank *rank, uint32_t from, const struct wire_header 
     }
 }
 
-/* ---- Stacks
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Stacks --------------------------------------------------------------------------------- */
 
 static void release_dead(struct worker *worker)
 {
@@ -589,9 +584,7 @@ void exec_resume(struct rank *rank, struct run *run)
     idle_wake(rank, &worker->sleeper);
 }
 
-/* ---- The loop
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- The loop ------------------------------------------------------------------------------- */
 
 /* One thing that can be done now; false when there is none. */
 static bool do_one(struct worker *worker)
@@ -691,8 +684,7 @@ void exec_worker_main(void *arg)
     }
 }
 
-/* ---- Without stacks
- * --------------------------------------------------------------------------------------- */
+/* ---- Without stacks ------------------------------------------------------------------------- */
 
 static void give_back(struct rank *rank, struct run *run)
 {

@@ -46,7 +46,7 @@ unsigned rank_turn(struct rank *rank)
     return count;
 }
 
-/* The same after a whole turn, with the baton held ever since: nothing but a message brings news. */
+/* The same after a whole turn, with the baton held ever since: only a message brings news. */
 static unsigned look_again(struct rank *rank)
 {
     unsigned count = comm_progress(rank->comm, TURN_MESSAGES);
@@ -111,7 +111,8 @@ static void step_aside(struct rank *rank)
     baton_take(&rank->baton, rank->host);
 }
 
-/* One burst of polling under the baton; ends early when something has come, or another thread wants to do something. */
+/* One burst of polling under the baton; ends early when something has come, or another thread wants
+ * to do something. */
 static enum spin_end spin(struct rank *rank, const struct sleeper *sleeper)
 {
     for (unsigned i = 0; i < SPINS_PER_CLOCK; i++) {
@@ -137,8 +138,9 @@ static bool may_spin(const struct rank *rank, const struct sleeper *sleeper)
 #define SPIN_OVER 1 /* a time that has passed */
 
 /*
- * One burst; the clock is only read when the first brought nothing. A worker that is asked aside stops polling: the
- * thread that wants the baton is at work here and looks itself. False: it has been long enough.
+ * One burst; the clock is only read when the first brought nothing. A worker that is asked aside
+ * stops polling: the thread that wants the baton is at work here and looks itself. False: it has
+ * been long enough.
  */
 static bool spin_for(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
                      uint64_t deadline_ns)

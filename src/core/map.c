@@ -34,8 +34,7 @@ static struct base_key index_key(uint64_t index)
     return (struct base_key){index, 0};
 }
 
-/* ---- Elements
- * ------------------------------------------------------------------------------------------- */
+/* ---- Elements ------------------------------------------------------------------------------- */
 
 bool map_element_is_done(const struct map *map, uint64_t index)
 {
@@ -117,8 +116,7 @@ static void finish_element(struct rank *rank, struct map *map, uint64_t index,
     }
 }
 
-/* ---- Making and ending
- * ------------------------------------------------------------------------------------ */
+/* ---- Making and ending ---------------------------------------------------------------------- */
 
 static void free_ranges(struct base_list *list)
 {
@@ -252,9 +250,7 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
     return ref;
 }
 
-/* ---- Leasing
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Leasing -------------------------------------------------------------------------------- */
 
 static struct range *next_range(struct rank *rank, struct map *map)
 {
@@ -324,9 +320,7 @@ void map_lease(struct rank *rank, struct peer *peer, struct task *task)
     }
 }
 
-/* ---- Results
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Results -------------------------------------------------------------------------------- */
 
 static struct range *find_lease(struct map *map, uint32_t where, uint64_t index)
 {
@@ -484,9 +478,7 @@ void map_lose_chunk(struct rank *rank, struct task *task, uint64_t begin, uint64
     object_drop(rank, &task->object);
 }
 
-/* ---- Giving up
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Giving up ------------------------------------------------------------------------------ */
 
 static void fail_range(struct rank *rank, struct task *task, const struct range *range,
                        const manta_error *error)

@@ -130,7 +130,7 @@ void target_unwatch(struct rank *rank, const struct target *target, struct watch
     }
 }
 
-/* ---- Holds ----------------------------------------------------------------------------------- */
+/* ---- Holds ---------------------------------------------------------------------------------- */
 
 static struct borrow *create_borrow(struct rank *rank, manta_ref ref)
 {
@@ -226,7 +226,7 @@ void object_check(struct rank *rank, struct object *object)
     }
 }
 
-/* ---- Completion ------------------------------------------------------------------------------ */
+/* ---- Completion ----------------------------------------------------------------------------- */
 
 void watchers_fire(struct rank *rank, struct watch *watchers)
 {
@@ -369,8 +369,7 @@ void object_on_held(struct rank *rank, uint32_t from, const struct wire_header *
     object_drop(rank, &borrow->object);
 }
 
-/* ---- The owner's side
- * ----------------------------------------------------------------------------- */
+/* ---- The owner's side ----------------------------------------------------------------------- */
 
 static bool is_holding(const struct remote_holder *holder)
 {
@@ -586,8 +585,7 @@ void object_on_ask(struct rank *rank, uint32_t from, const struct wire_header *h
     }
 }
 
-/* ---- Refs inside values
- * ------------------------------------------------------------------------------ */
+/* ---- Refs inside values --------------------------------------------------------------------- */
 
 static void hold_inner(struct rank *rank, manta_ref ref, void *arg)
 {

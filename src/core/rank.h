@@ -46,7 +46,7 @@ struct borrow;
 struct scope;
 struct map;
 
-/* ---- Values ------------------------------------------------------------------------------- */
+/* ---- Values --------------------------------------------------------------------------------- */
 
 /* The outputs of one task, or one output of it at a borrower. Shared by reference; immutable. */
 struct value {
@@ -59,7 +59,7 @@ struct value {
     } output[]; /* then the data, 16-aligned */
 };
 
-/* ---- Objects ------------------------------------------------------------------------------ */
+/* ---- Objects -------------------------------------------------------------------------------- */
 
 enum watch_kind { WATCH_INPUT, WATCH_WAITER, WATCH_REMOTE, WATCH_QUEUE };
 
@@ -170,7 +170,7 @@ struct guard {
     uint32_t settles;      /* 1: counts for the settling of a death */
 };
 
-/* ---- Scopes ------------------------------------------------------------------------------- */
+/* ---- Scopes --------------------------------------------------------------------------------- */
 
 #define SCOPE_PAGE 256
 
@@ -212,7 +212,7 @@ struct scope {
     uint32_t home;      /* where it is registered, when taken over */
 };
 
-/* ---- Runs --------------------------------------------------------------------------------- */
+/* ---- Runs ----------------------------------------------------------------------------------- */
 
 enum run_state { RUN_QUEUED, RUN_REGISTERING, RUN_RUNNING, RUN_PARKED, RUN_FINISHED };
 

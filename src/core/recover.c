@@ -46,8 +46,7 @@ void recover_send_register(struct rank *rank, uint64_t id, uint32_t home, enum r
                  sizeof message);
 }
 
-/* ---- Holders
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Holders -------------------------------------------------------------------------------- */
 
 static void lose_borrow(struct rank *rank, struct borrow *borrow, const char *why)
 {
@@ -115,8 +114,7 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
     object_drop(rank, &borrow->object);
 }
 
-/* ---- A death, step by step
- * -------------------------------------------------------------------------------------- */
+/* ---- A death, step by step ------------------------------------------------------------------ */
 
 static void rerun(struct rank *rank, struct task *task)
 {
@@ -284,8 +282,7 @@ void recover_peer_down(void *owner, uint32_t dead)
     dispatch_flush(rank);
 }
 
-/* ---- Re-runs for the sake of children
- * -------------------------------------------------------------------------------------- */
+/* ---- Re-runs for the sake of children ------------------------------------------------------- */
 
 void recover_rerun_ended(struct rank *rank, struct task *task, bool has_children)
 {

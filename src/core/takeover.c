@@ -276,8 +276,7 @@ void recover_on_adopt(struct rank *rank, uint32_t from, const struct wire_header
     replace_owner(rank, run, from, header->token, header->attempt);
 }
 
-/* ---- Requests of holders
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Requests of holders -------------------------------------------------------------------- */
 
 bool recover_park_request(struct rank *rank, uint32_t from, const struct wire_header *header,
                           const void *message, size_t size)

@@ -333,8 +333,7 @@ bool task_failed_input(struct rank *rank, struct task *task, manta_error *ret_er
     return false;
 }
 
-/* ---- Submitting
- * ----------------------------------------------------------------------------------- */
+/* ---- Submitting ----------------------------------------------------------------------------- */
 
 static int pack_args(struct rank *rank, struct task *task, const manta_slot *args, char *text,
                      size_t text_size)
@@ -434,8 +433,7 @@ void task_start_map(struct rank *rank, struct scope *scope, struct task *task,
     }
 }
 
-/* ---- The end
- * ------------------------------------------------------------------------------------------ */
+/* ---- The end -------------------------------------------------------------------------------- */
 
 static void drop_pins(struct rank *rank, struct task *task)
 {
@@ -553,8 +551,7 @@ void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
     }
 }
 
-/* ---- Results from other ranks
- * ------------------------------------------------------------------------------ */
+/* ---- Results from other ranks --------------------------------------------------------------- */
 
 /* The task a RESULT, CREDIT or GONE is about, if it is ours and the message fits it. */
 static struct task *find_sent(struct rank *rank, uint32_t from, const struct wire_header *header)

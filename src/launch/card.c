@@ -120,8 +120,8 @@ static int check_one(const struct card *first, const struct card *other, uint32_
     }
     if (!HAS_TRANSPORT && !card_is_near(first, other)) {
         snprintf(text, size,
-                 "rank 0 is on %.*s and rank %u on %.*s: this build has no transport between hosts; "
-                 "build Manta with UCX, or start all ranks on one host (srun -N 1, mpirun --host "
+                 "rank 0 is on %.*s and rank %u on %.*s: this build has no transport between "
+                 "hosts; build Manta with UCX, or start all ranks on one host (srun -N 1, mpirun --host "
                  "localhost:N)",
                  MANTA_ERROR_HOST_MAX - 1, first->host, rank, MANTA_ERROR_HOST_MAX - 1,
                  other->host);

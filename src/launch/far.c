@@ -50,8 +50,8 @@ static int check_heads(const struct head *heads, const union card_page *cards, u
     for (uint32_t rank = 0; rank < size; rank++) {
         if (heads[rank].code) {
             snprintf(text, text_size,
-                     "rank %u on %s cannot open UCX, the transport between hosts: see UCX_LOG_LEVEL "
-                     "and `ucx_info -d`",
+                     "rank %u on %s cannot open UCX, the transport between hosts: see "
+                     "UCX_LOG_LEVEL and `ucx_info -d`",
                      rank, cards[rank].card.host);
             return heads[rank].code;
         }

@@ -5,7 +5,7 @@
  * hold nobody up: everything is one poll with the deadline of the launch.
  *
  * Which of rank 0's addresses leads to it from another host is not known beforehand: the caller
- * tries them in turn, those of its own networks first by nature, because the others fail or are slow.
+ * tries them in turn until one answers.
  */
 #include "launch/join.h"
 
@@ -57,7 +57,7 @@ struct joining {
     struct caller callers[STRANGERS_MAX];
 };
 
-/* ---- Addresses -------------------------------------------------------------------------------- */
+/* ---- Addresses ------------------------------------------------------------------------------ */
 
 static bool is_useful(const struct ifaddrs *one)
 {
@@ -144,7 +144,7 @@ static void set_options(int socket)
     (void)setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
-/* ---- Rank 0 ----------------------------------------------------------------------------------- */
+/* ---- Rank 0 --------------------------------------------------------------------------------- */
 
 static void accept_callers(struct joining *joining)
 {
@@ -256,7 +256,7 @@ int join_accept(const struct base_host *host, int listener, const union card_pag
     return code;
 }
 
-/* ---- The others ------------------------------------------------------------------------------- */
+/* ---- The others ----------------------------------------------------------------------------- */
 
 static bool await_writable(const struct base_host *host, int socket, uint64_t until_ns)
 {

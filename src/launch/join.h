@@ -1,6 +1,6 @@
 /*
- * How ranks on other hosts get their line to rank 0: they call it by TCP. The line is what a line on
- * the node is (launch/handover.h), without a pidfd.
+ * How ranks on other hosts get their line to rank 0: they call it by TCP. The line is what a
+ * line on the node is (launch/handover.h), without a pidfd.
  */
 #ifndef LAUNCH_JOIN_H
 #define LAUNCH_JOIN_H

@@ -7,12 +7,14 @@
 #include "launch/differ.h"
 #include "launch/far.h"
 #include "launch/hook.h"
+#include "launch/report.h"
 #include "launch/join.h"
 #include "launch/signals.h"
 #include "launch/watch.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,6 +30,8 @@ struct process {
     bool has_boot, has_signals, is_attached;
     struct topo *topo;
     struct watch *watch;
+    struct report *report; /* rank 0 under `manta run`, until it has said the code */
+    uint32_t deaths;
     struct far *far; /* NULL: all ranks are on this node */
     struct comm *comm;
     struct rank *core;
@@ -57,8 +61,7 @@ static uint64_t time_left_ns(const struct process *process)
     return now_ns < process->deadline_ns ? process->deadline_ns - now_ns : 0;
 }
 
-/* ---- Alone with itself
- * ------------------------------------------------------------------------------------- */
+/* ---- Alone with itself ---------------------------------------------------------------------- */
 
 static int read_settings(struct process *process)
 {
@@ -116,9 +119,7 @@ static void close_boot(struct process *process)
     process->has_boot = false;
 }
 
-/* ---- Cards
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Cards ---------------------------------------------------------------------------------- */
 
 static void make_card(struct process *process, struct card *card)
 {
@@ -156,6 +157,9 @@ static int exchange(struct process *process)
         code =
             differ_explain(&process->boot, differs, time_left_ns(process), reason, sizeof reason);
     }
+    if (code == MANTA_OK) {
+        report_places(process->report, process->cards, process->size);
+    }
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
@@ -185,8 +189,7 @@ static int find_ways(struct process *process)
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
-/* ---- Lines and rings
- * --------------------------------------------------------------------------------------------- */
+/* ---- Lines and rings ------------------------------------------------------------------------ */
 
 /* The lowest rank of a node; links come by place on the node. */
 static int give(struct process *process, struct link *links)
@@ -306,9 +309,7 @@ static int open_comm(struct process *process)
     return code ? fail(process, code, "cannot map the shared segment: check ulimit -v") : MANTA_OK;
 }
 
-/* ---- The core
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- The core ------------------------------------------------------------------------------- */
 
 static int start_core(struct process *process)
 {
@@ -381,9 +382,7 @@ static int start_local(struct process *process)
     return code;
 }
 
-/* ---- Together
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- Together ------------------------------------------------------------------------------- */
 
 static int prepare(struct process *process)
 {
@@ -470,6 +469,23 @@ void process_tell(const struct base_log *log, int code, const char *text)
              manta_error_name(code));
 }
 
+/* Nobody listening, or not in time, is no reason not to start. */
+static void open_report(struct process *process)
+{
+    const struct launcher *launcher = &process->launcher;
+    bool is_first = launcher->rank == 0 || launcher->kind == LAUNCHER_NONE;
+    if (!process->settings.is_alone && is_first) {
+        int code = report_open(getenv(REPORT_VARIABLE),
+                               process->owner == PROCESS_RUN ? REPORT_RUN : REPORT_GUEST,
+                               &process->report);
+        if (code != MANTA_OK) {
+            base_log(&process->log, BASE_LOG_WARN,
+                     "cannot report to manta run (%s): its exit code will be the launcher's",
+                     manta_error_name(code));
+        }
+    }
+}
+
 /* Between the settings, which cost nothing, and the driver. */
 static int start(struct process *process, bool *ret_is_speaker)
 {
@@ -481,6 +497,7 @@ static int start(struct process *process, bool *ret_is_speaker)
         *ret_is_speaker =
             process->launcher.rank == 0 || process->launcher.rank == LAUNCHER_RANK_UNKNOWN;
     }
+    open_report(process);
     int code = prepare(process);
     if (code == MANTA_OK) {
         *ret_is_speaker = process->rank == 0;
@@ -513,6 +530,7 @@ int process_start(enum process_owner owner, uint32_t workers, struct base_log *l
         *ret_process = process;
         return MANTA_OK;
     }
+    report_end(process->report, 1, 0, text);
     if (process->core) {
         core_stop(process->core, code);
         leave_core(process);
@@ -537,10 +555,23 @@ int process_meet(struct process *process)
     return watch_meet(process->watch, MANTA_OK, BASE_FOREVER, text, sizeof text);
 }
 
+/* Once in a job, about the first peer that was reached so. */
+static void tell_slow_way(struct process *process)
+{
+#ifdef HAVE_UCX
+    char text[PROCESS_TEXT_MAX];
+    if (process->far && process->rank == 0 &&
+        comm_ucx_take_warning(comm_routed_ucx(process->comm), text, sizeof text)) {
+        base_log(&process->log, BASE_LOG_WARN, "%s", text);
+    }
+#endif
+}
+
 /* After a job that went on without some of its ranks. */
 static void tell_redone(struct process *process)
 {
     struct core_redone redone = core_get_redone(process->core);
+    process->deaths = redone.deaths;
     if (process->rank == 0 && redone.deaths) {
         base_log(&process->log, BASE_LOG_WARN,
                  "%u of %u ranks died; %llu tasks were run again, %llu results of lost parents "
@@ -556,6 +587,7 @@ int process_end(struct process *process, int code)
     if (!watch_has_ended(process->watch, &ended)) {
         code = core_finish(process->core, code);
         tell_redone(process);
+        tell_slow_way(process);
     }
     int hooked = hooks_run(MANTA_AT_STOP);
     if (hooked) {
@@ -568,6 +600,7 @@ int process_end(struct process *process, int code)
         code = ended;
         process->has_boot = false; /* its end is collective, and somebody may be missing */
     }
+    report_end(process->report, code, process->deaths, NULL);
     free_process(process);
     return code;
 }

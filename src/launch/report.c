@@ -1,11 +1,11 @@
 /*
- * A report may never harm the job that it is about: nobody listening, a wrong variable, a listener
- * that does not answer cost a second at most, once, and then the job runs as without. Each message
- * is a few hundred bytes, so the kernel takes it whole and delivers it even if the process is killed
- * right after; there is nothing to wait for and nothing comes back.
+ * A report may never harm the job that it is about: nobody listening, a wrong variable, a
+ * listener that does not answer cost a second at most, once, and then the job runs as without.
+ * Each message is a few hundred bytes, so the kernel takes it whole and delivers it even if the
+ * process is killed right after; there is nothing to wait for and nothing comes back.
  *
- * The socket is left open on purpose when the report has been made: `manta run` takes its end for
- * the end of the process, and a program may do other things after manta_run.
+ * The socket is left open on purpose when the report has been made: `manta run` takes its end
+ * for the end of the process, and a program may do other things after manta_run.
  *
  * The secret is a line of the environment, which the kernel shows to the same user only; it is
  * said to the listener and nowhere else.
@@ -35,7 +35,7 @@ struct report {
     int socket;
 };
 
-/* ---- The variable ----------------------------------------------------------------------------- */
+/* ---- The variable --------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -77,6 +77,12 @@ static bool read_addresses(char *text, struct report_target *target)
     return target->address_count > 0;
 }
 
+static bool is_version_4(const uint8_t *address)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    return memcmp(address, mapped, sizeof mapped) == 0;
+}
+
 /* Addresses of version 6 have colons of their own, so it is read from its end. */
 int report_read_target(const char *value, struct report_target *ret_target)
 {
@@ -110,7 +116,7 @@ void report_write_target(const struct report_target *target, char value[REPORT_V
     char address[INET6_ADDRSTRLEN], *at = value;
     for (uint32_t i = 0; i < target->address_count; i++) {
         const uint8_t *bytes = target->addresses[i];
-        bool is_four = IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)bytes);
+        bool is_four = is_version_4(bytes);
         inet_ntop(is_four ? AF_INET : AF_INET6, is_four ? bytes + 12 : bytes, address,
                   sizeof address);
         at += sprintf(at, "%s%s", i ? "," : "", address);
@@ -137,7 +143,7 @@ uint64_t report_pid_space(void)
     return hash;
 }
 
-/* ---- The call --------------------------------------------------------------------------------- */
+/* ---- The call ------------------------------------------------------------------------------- */
 
 static uint64_t now_ns(void)
 {
@@ -166,7 +172,7 @@ static socklen_t make_address(const struct report_target *target, uint32_t i,
 {
     const uint8_t *bytes = target->addresses[i];
     memset(address, 0, sizeof *address);
-    if (IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)bytes)) {
+    if (is_version_4(bytes)) {
         struct sockaddr_in *four = (struct sockaddr_in *)address;
         *four = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(target->port)};
         memcpy(&four->sin_addr, bytes + 12, sizeof four->sin_addr);
@@ -280,7 +286,7 @@ void report_end(struct report *report, int code, uint32_t deaths, const char *te
     base_free(report);
 }
 
-/* ---- Places ----------------------------------------------------------------------------------- */
+/* ---- Places --------------------------------------------------------------------------------- */
 
 static bool has_fewer_cores_each(const struct report_places *a, const struct report_places *b)
 {

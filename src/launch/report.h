@@ -1,10 +1,11 @@
 /*
  * report: the driver's process tells `manta run` how the job ended.
  *
- * Launchers return what they like: 0 whatever happened, the code of a rank whose death was survived,
- * or nothing at all because they linger. So `manta run` listens on an ephemeral port and gives the
- * way to it to the ranks in one variable; rank 0 calls at its start and says the driver's code at
- * its end. The connection stays open until the process is gone, so its end is seen too.
+ * Launchers return what they like: 0 whatever happened, the code of a rank whose death was
+ * survived, or nothing at all because they linger. So `manta run` listens on an ephemeral port
+ * and gives the way to it to the ranks in one variable; rank 0 calls at its start and says the
+ * driver's code at its end. The connection stays open until the process is gone, so its end is
+ * seen too.
  */
 #ifndef LAUNCH_REPORT_H
 #define LAUNCH_REPORT_H

@@ -148,8 +148,7 @@ static int speaking_level(const struct watch *watch)
     return watch->rank < SPEAKERS ? BASE_LOG_ERROR : BASE_LOG_INFO;
 }
 
-/* ---- Meetings. Lock held.
- * --------------------------------------------------------------------------------- */
+/* ---- Meetings. Lock held. ------------------------------------------------------------------- */
 
 static void close_meeting(struct watch *watch)
 {
@@ -175,8 +174,7 @@ static void arrive(struct watch *watch, uint32_t rank, const struct note *note)
     }
 }
 
-/* ---- What the others say and do. Lock held.
- * ------------------------------------------------------------------ */
+/* ---- What the others say and do. Lock held. ------------------------------------------------- */
 
 static void tell_death(struct watch *watch, uint32_t dead)
 {
@@ -303,7 +301,7 @@ static void on_line(struct watch *watch, uint32_t other)
     }
 }
 
-/* ---- Signs of life. Lock held. ------------------------------------------------------------------ */
+/* ---- Signs of life. Lock held. -------------------------------------------------------------- */
 
 static uint64_t beat_step_ns(const struct watch *watch)
 {
@@ -369,8 +367,7 @@ static void on_parent_end(struct watch *watch)
     end_job(watch, CODE_TERMINATED, "the launcher has ended");
 }
 
-/* ---- Signals. Lock held.
- * -------------------------------------------------------------------------------------- */
+/* ---- Signals. Lock held. -------------------------------------------------------------------- */
 
 static void report(const struct watch *watch)
 {
@@ -415,9 +412,7 @@ static void on_signal(struct watch *watch)
     }
 }
 
-/* ---- The thread
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- The thread ----------------------------------------------------------------------------- */
 
 static void handle(struct watch *watch, uint64_t event)
 {
@@ -495,8 +490,7 @@ static void watch_main(void *arg)
     pthread_mutex_unlock(&watch->lock);
 }
 
-/* ---- For the others threads
- * --------------------------------------------------------------------------------------- */
+/* ---- For the others threads ----------------------------------------------------------------- */
 
 static int open_all(struct watch *watch)
 {

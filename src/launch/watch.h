@@ -4,12 +4,13 @@
  * It sleeps on the ends of other processes (pidfds), on the lines to them (launch/
  * handover.h on the node, launch/join.h from other hosts), and on signals. The lowest
  * rank watches all, the others watch the lowest: a star, one line per rank at rank 0,
- * and four notes in the time of silence after which a rank counts as dead. A rank that ends in order says so on its line first; every other end is a
- * death. The lowest rank's death, and any before the start is over, ends the job: the
- * rank that noticed says what happened, tells the others, and stops its core; what is
- * still running when the time to stop is over is ended by force. Every other death is
- * told to all ranks, and the job goes on without the dead one (watch_survive). A start
- * and an end of all ranks together (watch_meet) goes over the same lines.
+ * and four notes in the time of silence after which a rank counts as dead. A rank that
+ * ends in order says so on its line first; every other end is a death. The lowest
+ * rank's death, and any before the start is over, ends the job: the rank that noticed
+ * says what happened, tells the others, and stops its core; what is still running when
+ * the time to stop is over is ended by force. Every other death is told to all ranks,
+ * and the job goes on without the dead one (watch_survive). A start and an end of all
+ * ranks together (watch_meet) goes over the same lines.
  */
 #ifndef LAUNCH_WATCH_H
 #define LAUNCH_WATCH_H

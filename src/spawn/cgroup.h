@@ -19,8 +19,8 @@ uint64_t cgroup_read(const struct cgroup *group, const char *file);
 /* The number after `key` in a file of a group; 0 when there is none. */
 uint64_t cgroup_read_key(const struct cgroup *group, const char *file, const char *key);
 
-/* A group of its own for one child, with the limit; *ret_procs is what the child enters it by. False:
- * not here, not allowed. */
+/* A group of its own for one child, with the limit; *ret_procs is what the child enters it by.
+ * False: not here, not allowed. */
 bool cgroup_make(const struct cgroup *parent, const char *name, uint64_t limit_bytes,
                  struct cgroup *ret_group, int *ret_procs);
 /* The kernel has killed something in it for want of memory. */

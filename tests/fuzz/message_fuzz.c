@@ -85,7 +85,7 @@ struct input {
     struct sim *sim;
 };
 
-/* ---- Those who send ---------------------------------------------------------------------------- */
+/* ---- Those who send ------------------------------------------------------------------------- */
 
 static void ignore_message(void *owner, uint32_t from, const struct wire_header *header, const void *body)
 {
@@ -207,7 +207,7 @@ static void kill_senders(void *arg)
     sim_kill(input->sim, 2);
 }
 
-/* ---- The rank under test -------------------------------------------------------------------------- */
+/* ---- The rank under test -------------------------------------------------------------------- */
 
 static void drive(void)
 {

@@ -21,7 +21,7 @@ MANTA_TASK(refuse, val(int32_t, code))
     return manta_fail(code, "asked to fail with %d", code);
 }
 
-/* ---- 1, 2: values and chains ------------------------------------------------------------------- */
+/* ---- 1, 2: values and chains ---------------------------------------------------------------- */
 
 struct inner {
     double x[3];
@@ -139,7 +139,7 @@ static int behaviour_02_chain_of_100_across_ranks(int argc, char **argv)
     return 0;
 }
 
-/* ---- 4, 5: several outputs ------------------------------------------------------------------------ */
+/* ---- 4, 5: several outputs ------------------------------------------------------------------ */
 
 MANTA_TASK(three, val(int64_t, x), val(int32_t, code), out(int64_t, one), outv(int64_t, many),
            out(int64_t, other))
@@ -188,7 +188,7 @@ static int behaviour_05_all_outputs_fail_with_the_same_cause(int argc, char **ar
     return 0;
 }
 
-/* ---- 6: tasks that wait for tasks ------------------------------------------------------------------- */
+/* ---- 6: tasks that wait for tasks ----------------------------------------------------------- */
 
 MANTA_TASK(count_tree_by_get, val(int32_t, depth), out(int64_t, leaves))
 {
@@ -275,7 +275,7 @@ static int behaviour_06_nested_queue_with_fewer_workers_than_parents(int argc, c
     return 0;
 }
 
-/* ---- 10: what an error says ----------------------------------------------------------------------------- */
+/* ---- 10: what an error says ----------------------------------------------------------------- */
 
 static int behaviour_10_errors_name_task_place_and_cause(int argc, char **argv)
 {
@@ -301,7 +301,7 @@ static int behaviour_10_errors_name_task_place_and_cause(int argc, char **argv)
     return 0;
 }
 
-/* ---- 11 to 13: get ----------------------------------------------------------------------------------------- */
+/* ---- 11 to 13: get -------------------------------------------------------------------------- */
 
 MANTA_TASK(join, refs(parts), outv(int64_t, values))
 {
@@ -376,7 +376,7 @@ static int behaviour_13_a_failure_is_seen_while_others_run(int argc, char **argv
     return 0;
 }
 
-/* ---- 15 to 18: wait -------------------------------------------------------------------------------------------- */
+/* ---- 15 to 18: wait ------------------------------------------------------------------------- */
 
 static unsigned count_ones(const uint8_t *ready, size_t n)
 {
@@ -466,7 +466,7 @@ static int behaviour_18_wait_zero_sees_remote_completions(int argc, char **argv)
     return 0;
 }
 
-/* ---- 82: the same numbers -------------------------------------------------------------------------------------------- */
+/* ---- 82: the same numbers ------------------------------------------------------------------- */
 
 MANTA_TASK(count_hits, val(uint64_t, seed), val(uint64_t, samples), out(uint64_t, hits))
 {
@@ -514,7 +514,7 @@ static int behaviour_82_the_same_digits_everywhere(int argc, char **argv)
     return 0;
 }
 
-/* ---- 90: bad input ------------------------------------------------------------------------------------------------------ */
+/* ---- 90: bad input -------------------------------------------------------------------------- */
 
 static int behaviour_90_bad_refs_and_options_are_errors(int argc, char **argv)
 {
@@ -582,7 +582,7 @@ static void behaviour_90_a_queue_outlives_its_run(void **state)
     manta_queue_destroy(forgotten[1]);
 }
 
-/* ---- All of them ---------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ---------------------------------------------------------------------------- */
 
 /* At the cap of parked stacks new tasks wait, and a waiter runs what it awaits itself. */
 static void at_the_stack_cap(manta_driver driver)

@@ -5,7 +5,7 @@
 #define TEST_NAME "cancels" /* in meson.build */
 #include "behaviours.h"
 
-/* ---- 62 to 64: cancel --------------------------------------------------------------------------------------------- */
+/* ---- 62 to 64: cancel ----------------------------------------------------------------------- */
 
 static int behaviour_62_cancel_fails_dependents_not_upstream(int argc, char **argv)
 {

@@ -100,7 +100,7 @@ MANTA_TASK(until_cancelled, val(int32_t, unused))
     return MANTA_E_CANCELLED;
 }
 
-/* ---- The steps: each gives MANTA_OK with the right answer, or the error it got -------------------- */
+/* ---- The steps: each gives MANTA_OK with the right answer, or the error it got -------------- */
 
 #define WRONG 1000 /* no code of Manta's: an answer that is not right */
 #define RIGHT(condition) MANTA_TRY((condition) ? MANTA_OK : WRONG + __LINE__)

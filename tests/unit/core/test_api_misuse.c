@@ -413,7 +413,7 @@ static void behaviour_90_before_start_and_after_stop(void **state)
     old_queue = NULL;
 }
 
-/* ---- Many threads ------------------------------------------------------------------------------ */
+/* ---- Many threads --------------------------------------------------------------------------- */
 
 enum { THREADS = 10, ROUNDS = 60 };
 
