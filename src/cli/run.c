@@ -146,6 +146,15 @@ static void allow_root(const struct run *run)
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
 }
 
+/* Slurm's other fence lets a rank out of MPI_Init before others can take its messages, and those
+ * crash: docs/launchers.md. What the user has set wins. */
+static void choose_fence(const struct run *run)
+{
+    if (run->plan.by == LAUNCH_SRUN) {
+        setenv("SLURM_PMIX_FENCE", "ring", 0);
+    }
+}
+
 static void tell_plan(const struct run *run)
 {
     char line[TEXT_MAX] = "";
@@ -167,6 +176,7 @@ static int start(struct run *run)
         tell_plan(run);
     }
     allow_root(run);
+    choose_fence(run);
     setenv(REPORT_VARIABLE, run->value, 1);
     struct supervise_options options = {.options = &run->options,
                                         .plan = &run->plan,

@@ -1,4 +1,4 @@
-"""Jobs over several hosts: test_hosts.py CHECK ENDURE [SEED].
+"""Jobs over several hosts: test_hosts.py CHECK ENDURE MANTA [SEED].
 
 What works on one node works between nodes under each launcher; ranks die, hosts die, are cut off and
 come back, and the work still comes out right. The seed of a run is printed.
@@ -13,8 +13,8 @@ import time
 from cluster import Cluster, check, need_cluster
 import runs
 
-check_program, endure = (os.path.abspath(path) for path in sys.argv[1:3])
-seed = int(sys.argv[3]) if len(sys.argv) > 3 else int(time.time())
+check_program, endure, manta = (os.path.abspath(path) for path in sys.argv[1:4])
+seed = int(sys.argv[4]) if len(sys.argv) > 4 else int(time.time())
 dice = random.Random(seed)
 HOSTS = 4
 KILLED = 128 + signal.SIGKILL
@@ -48,18 +48,40 @@ def ranks_on(host, program):
             if os.readlink(f"/proc/{pid}/exe") != os.path.realpath(program):
                 continue
             with open(f"/proc/{pid}/environ", "rb") as file:
-                rank = re.search(rb"\0(?:OMPI_COMM_WORLD_RANK|SLURM_PROCID)=(\d+)", b"\0" + file.read())
-            found[int(rank.group(1))] = pid
+                env = b"\0" + file.read()
+            # Open MPI's daemons are tasks of Slurm's themselves.
+            ranks = re.findall(rb"\0OMPI_COMM_WORLD_RANK=(\d+)", env) or re.findall(rb"\0SLURM_PROCID=(\d+)", env)
+            found[int(ranks[0])] = pid
         except OSError:
             pass  # it has just ended
     return found
 
 
-def start(nodes=4, tasks=8, rounds=ROUNDS):
-    """Under srun that lets the others live; ranks 0 and 1 are on n0."""
-    run = cluster.spawn(cluster.srun_command([endure, str(rounds)], nodes, tasks, ["-K0", "--no-kill"]))
+def start(rounds=ROUNDS):
+    """8 ranks under srun that lets the others live; ranks 0 and 1 are on n0."""
+    run = cluster.spawn(cluster.srun_command([endure, str(rounds)], 4, 8, ["-K0", "--no-kill"]))
     run.wait_for("running")
     return run
+
+
+def survive_under_manta_run(*options):
+    """In an allocation of four hosts; the code is the driver's."""
+    command = ["salloc", "--quiet", *cluster.request(4, 8), manta, "run", "-n", "8", *options, endure, "30"]
+    run = cluster.spawn(command)
+    run.wait_for("running")
+    victim = dice.randrange(1, 8)
+    os.kill(next(ranks[victim] for ranks in (ranks_on(host, endure) for host in cluster.hosts) if victim in ranks),
+            signal.SIGKILL)
+    check_right(run, 1)
+    check(run.code == 0, f"ended with {run.code}", run)
+
+
+def behaviour_79_under_manta_run_by_srun():
+    survive_under_manta_run()
+
+
+def behaviour_79_under_manta_run_by_mpirun():
+    survive_under_manta_run("--launcher", "mpirun")
 
 
 def check_right(run, deaths):
@@ -136,6 +158,7 @@ with Cluster(HOSTS) as cluster:
     if os.environ.get("TEST_HAS_UCX") == "0":
         runs.main([a_build_for_one_node_says_what_is_missing])
     runs.main([under_srun, under_mpirun_in_an_allocation, under_mpirun_over_hosts,
+               behaviour_79_under_manta_run_by_srun, behaviour_79_under_manta_run_by_mpirun,
                behaviour_79_a_rank_on_another_host_is_killed, ranks_are_killed_one_after_the_other,
                a_whole_host_is_killed, a_stopped_rank_on_another_host_is_fenced_and_leaves,
                a_host_is_cut_off_and_comes_back])
