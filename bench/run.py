@@ -22,7 +22,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "death"]
+NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "death", "tree"]
 
 
 class Bench:
@@ -150,6 +150,35 @@ class Bench:
         self.add("death", "SIGKILL of a rank to its task running elsewhere", "ms", points, goal="< 100 ms",
                  met=statistics.median(points) < 100)
 
+    def one_tree(self, depth, kill_after=None):
+        """Seconds of a tree on 8 ranks, and which part of its tasks was run again because one of them was killed."""
+        exe = self.program("bench/bench_tree")
+        job = subprocess.Popen(["mpirun", "--enable-recovery", "--oversubscribe", "-n", "8", exe, str(depth)],
+                               env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+        job.stdout.readline()
+        start = time.monotonic()
+        if kill_after:
+            time.sleep(kill_after)
+            pids = [pid for pid in children_named(job.pid, exe) if rank_of(pid) == 5]
+            os.kill(pids[0], signal.SIGKILL)
+        out, err = job.communicate(timeout=300)
+        seconds = time.monotonic() - start
+        redone = re.search(r"(\d+) tasks were run again", err)
+        if "right" not in out or bool(redone) != bool(kill_after):
+            raise RuntimeError(f"the tree did not come out right: {out} {err[-500:]}")
+        tasks = (10 ** (depth + 1) - 1) // 9
+        return seconds, 100 * int(redone.group(1)) / tasks if redone else 0
+
+    def tree(self):
+        depth = 4 if self.options.quick else 5
+        whole = self.one_tree(depth)[0]
+        self.add("tree", f"{10 ** depth} leaves of 1 ms, 8 ranks, no death", "s", [whole])
+        for percent in (20, 40, 60, 80):
+            seconds, redone = self.one_tree(depth, whole * percent / 100)
+            self.add("tree", f"one rank killed at {percent} %", "s", [seconds], "no death", [whole])
+            self.add("tree", "  tasks run again", "%", [redone], goal="< 20 %", met=redone < 20)
+
     def run(self):
         plans = {
             "roundtrip": lambda: self.table("roundtrip", 2, "bench_roundtrip"),
@@ -159,6 +188,7 @@ class Bench:
             "startup": self.startup,
             "idle": self.idle,
             "death": self.death,
+            "tree": self.tree,
         }
         for name in self.options.only:
             if not shutil.which("mpirun") and name != "local":
@@ -181,6 +211,11 @@ def cpu_seconds(pids):
             fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
             total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return total
+
+
+def rank_of(pid):
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return int(re.search(rb"\0OMPI_COMM_WORLD_RANK=(\d+)", file.read()).group(1))
 
 
 def children_named(pid, exe):

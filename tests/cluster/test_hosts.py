@@ -107,11 +107,12 @@ def behaviour_79_a_rank_on_another_host_is_killed():
 
 
 def ranks_are_killed_one_after_the_other():
+    """As many as a task may lose: it has three retries, and each death costs those one that were sent there."""
     run = start(rounds=60)
-    for victim in dice.sample(range(1, 8), 5):
+    for victim in dice.sample(range(1, 8), 3):
         time.sleep(dice.uniform(0, 0.1))
         os.kill(ranks_on(host_of(victim), endure)[victim], signal.SIGKILL)
-    check_right(run, 5)
+    check_right(run, 3)
 
 
 def a_whole_host_is_killed():
