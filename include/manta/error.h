@@ -57,7 +57,7 @@ enum manta_code {
 
 /* What went wrong with a task, as its ref carries it. A plain value; every string ends in NUL. */
 typedef struct manta_error {
-    int32_t code;                        /* enum manta_code, or the positive code the task returned */
+    int32_t code;                        /* enum manta_code, or the task's own, positive */
     int32_t cause_code;                  /* E_DEPENDENCY: the code it started with; else 0 */
     uint32_t rank;                       /* where it happened */
     uint32_t attempt;                    /* 1 is the first */
@@ -66,7 +66,7 @@ typedef struct manta_error {
     uint32_t line;                       /* in `file`; 0: unknown */
     char host[MANTA_ERROR_HOST_MAX];     /* host name */
     char task[MANTA_ERROR_NAME_MAX];     /* name of the task */
-    char file[MANTA_ERROR_NAME_MAX];     /* source file of the task's definition, or of the failing call */
+    char file[MANTA_ERROR_NAME_MAX];     /* source file of the task, or of the failing call */
     char text[MANTA_ERROR_TEXT_MAX];     /* what was asked, what was found, what to do */
     char cause_task[MANTA_ERROR_NAME_MAX]; /* E_DEPENDENCY: name of the task it started with */
 } manta_error;

@@ -123,17 +123,18 @@ typedef struct manta_function {
     uint64_t reserved[6];                /* the library's */
 } manta_function;
 
-/* Makes a task known under its name. Called by a constructor of each MANTA_TASK; before or during a run. Never fails:
- * what is wrong (two tasks of one name, a bad descriptor) is reported when ranks start. */
+/* Makes a task known under its name. Called by a constructor of each MANTA_TASK; before or during
+ * a run. Never fails: what is wrong (two tasks of one name, a bad descriptor) is reported when
+ * ranks start. */
 MANTA_API void manta_function_register(manta_function *function);
 
 typedef struct manta_options {
-    const char *name;      /* shown in errors and views instead of the function's; copied, at most 63 bytes */
+    const char *name;      /* shown instead of the function's; copied, at most 63 bytes */
     int32_t priority;      /* -8 to 7; higher runs first among what is ready on a rank */
     uint32_t rank;         /* MANTA_ON(r); 0: anywhere */
     int32_t retries;       /* after deaths of its rank; 0: three; MANTA_NO_RETRY: none */
-    int32_t retry_errors;  /* 1: a failure of the task itself is retried too, within the same count */
-    uint64_t timeout_ns;   /* the task is asked to stop after running that long (manta_cancelled); 0: never */
+    int32_t retry_errors;  /* 1: a failure of its own is retried too, in the same count */
+    uint64_t timeout_ns;   /* it is asked to stop after that long (manta_cancelled) */
     uint64_t reserved[4];
 } manta_options;
 
@@ -156,9 +157,11 @@ MANTA_API manta_ref manta_map(manta_function *function, const manta_options *opt
                               const manta_slot *args, uint64_t count);
 /* The ref of run `index`: to wait for, get, pass on. The zero ref when index is out of range. */
 MANTA_API manta_ref manta_map_at(manta_ref map, uint64_t index);
-/* Waits for all; copies the results in order to values[count] of `size` bytes each; codes[count] (may be NULL) gets each run's code.
- * Returns the first failure by index, the other values are written all the same. */
-MANTA_API int manta_map_get(manta_ref map, void *values, size_t size, uint64_t count, int32_t *codes);
+/* Waits for all; copies the results in order to values[count] of `size` bytes each; codes[count]
+ * (may be NULL) gets each run's code. Returns the first failure by index, the other values are
+ * written all the same. */
+MANTA_API int manta_map_get(manta_ref map, void *values, size_t size, uint64_t count,
+                            int32_t *codes);
 /* How many runs are done, failed ones included. Never blocks. */
 MANTA_API int manta_map_progress(manta_ref map, uint64_t *ret_done);
 /* Inside a task: the index of this run of a map; 0 otherwise. */
@@ -172,20 +175,23 @@ MANTA_API int manta_get(manta_ref ref, void *value, size_t size);
 MANTA_API int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes);
 /* Gives back what one manta_view of this ref lent. MANTA_E_STATE when nothing is lent. */
 MANTA_API int manta_unview(manta_ref ref);
-/* Waits until at least k of n are ready (failed ones count), or MANTA_E_TIMEOUT. ret_ready[n] (may be NULL) gets 1 or 0, also on
- * time-out. Refs must differ. k = 0 returns at once. */
+/* Waits until at least k of n are ready (failed ones count), or MANTA_E_TIMEOUT. ret_ready[n]
+ * (may be NULL) gets 1 or 0, also on time-out. Refs must differ. k = 0 returns at once. */
 MANTA_API int manta_wait(const manta_ref *refs, size_t n, size_t k, uint64_t timeout_ns,
                          uint8_t *ret_ready);
-/* The error record of a ref that failed; MANTA_E_AGAIN while unready, MANTA_E_STATE when it has a value. Never blocks. */
+/* The error record of a ref that failed; MANTA_E_AGAIN while unready, MANTA_E_STATE when it has a
+ * value. Never blocks. */
 MANTA_API int manta_ref_error(manta_ref ref, manta_error *ret_error);
 
-/* Results in the order they come: add refs, take them as they get ready. Owned; destroy drops nothing. Each O(1). */
+/* Results in the order they come: add refs, take them as they get ready. Owned; destroy drops
+ * nothing. Each O(1). */
 typedef struct manta_queue manta_queue;
 /* Makes an empty queue. *ret_queue is owned. */
 MANTA_API int manta_queue_create(manta_queue **ret_queue);
 /* Adds a ref, ready or not; `label` comes back with it. Borrows the ref. */
 MANTA_API int manta_queue_add(manta_queue *queue, manta_ref ref, void *label);
-/* Blocks until one is ready or MANTA_E_TIMEOUT; MANTA_E_NOTFOUND when nothing is left to wait for. ret_label may be NULL. */
+/* Blocks until one is ready or MANTA_E_TIMEOUT; MANTA_E_NOTFOUND when nothing is left to wait
+ * for. ret_label may be NULL. */
 MANTA_API int manta_queue_next(manta_queue *queue, uint64_t timeout_ns, manta_ref *ret_ref,
                                void **ret_label);
 /* Frees a queue and forgets what is in it; the refs live on. Accepts NULL. */
@@ -197,25 +203,30 @@ MANTA_API void manta_queue_destroy(manta_queue *queue);
 MANTA_API int manta_drop(manta_ref ref);
 /* Keeps a ref beyond its scope, in an actor's state. MANTA_E_STATE anywhere else. */
 MANTA_API int manta_keep(manta_ref ref);
-/* A block whose refs are dropped at its end, for loops. Nests; end what was begun in the same task or thread. */
+/* A block whose refs are dropped at its end, for loops. Nests; end what was begun in the same
+ * task or thread. */
 MANTA_API int manta_scope_begin(void);
 /* Ends the innermost block: drops the refs made in it. MANTA_E_STATE without a block. */
 MANTA_API int manta_scope_end(void);
 
 /* ---- Inside a task -------------------------------------------------------------------------- */
 
-/* Room for `count` elements of a variable result, zeroed; call once. NULL when it would exceed MANTA_INLINE_MAX or memory is out. */
+/* Room for `count` elements of a variable result, zeroed; call once. NULL when it would exceed
+ * MANTA_INLINE_MAX or memory is out. */
 MANTA_API void *manta_outv_alloc(manta_outv *out, size_t count);
-/* Fills this task's error record and returns `code`, for `return manta_fail(...)`. code: negative MANTA_E_ or your own, positive. */
+/* Fills this task's error record and returns `code`, for `return manta_fail(...)`. code: negative
+ * MANTA_E_ or your own, positive. */
 MANTA_API int manta_fail(int code, const char *format, ...) MANTA_PRINTF(2, 3);
 /* True when the task was cancelled or its time is over: clean up and return. Cheap. */
 MANTA_API bool manta_cancelled(void);
 
-/* Asks a task not to run, or to stop (manta_cancelled). Its refs fail with MANTA_E_CANCELLED at once, dependents too; its own unfinished children
- * that are neither returned nor kept are cancelled as well. A finished task is left alone. From any holder. */
+/* Asks a task not to run, or to stop (manta_cancelled). Its refs fail with MANTA_E_CANCELLED at
+ * once, dependents too; its own unfinished children that are neither returned nor kept are
+ * cancelled as well. A finished task is left alone. From any holder. */
 MANTA_API int manta_cancel(manta_ref ref);
 
-/* The record of the last failed call of this task or thread. Empty (code 0) before any; E_STATE before start and after stop. */
+/* The record of the last failed call of this task or thread. Empty (code 0) before any; E_STATE
+ * before start and after stop. */
 MANTA_API const manta_error *manta_last_error(void);
 
 /* ---- Start, stop, world --------------------------------------------------------------------- */
@@ -232,13 +243,14 @@ MANTA_API int manta_run(int argc, char **argv, manta_driver driver);
 
 /* What manta_init may be given. All zero is the default. */
 typedef struct manta_config {
-    void (*log)(void *arg, int level, const char *line); /* level 1 error, 2 warning, 3 info; NULL: silent */
+    void (*log)(void *arg, int level, const char *line); /* 1 error, 2 warning, 3 info */
     void *log_arg;
     uint32_t workers; /* threads that run tasks; 0: one per core of this rank's share */
     uint64_t reserved[8];
 } manta_config;
 
-/* For programs that own main: starts this rank (collective over the launcher's ranks); then every rank may submit. */
+/* For programs that own main: starts this rank (collective over the launcher's ranks); then every
+ * rank may submit. */
 MANTA_API int manta_init(const manta_config *config);
 /* Ends what manta_init began (collective): waits until every rank is here. */
 MANTA_API int manta_fini(void);
@@ -255,8 +267,9 @@ typedef struct manta_world {
 MANTA_API int manta_world_get(manta_world *ret_world);
 
 typedef enum manta_moment { MANTA_AT_START, MANTA_AT_STOP } manta_moment;
-/* Calls hook(arg) on every rank that registers it: at start before any task, at stop after the last; at most 16 each. Before manta_run or manta_init.
- * A start hook that returns non-zero fails the start with that code. */
+/* Calls hook(arg) on every rank that registers it: at start before any task, at stop after the
+ * last; at most 16 each. Before manta_run or manta_init. A start hook that returns non-zero fails
+ * the start with that code. */
 MANTA_API int manta_hook(manta_moment moment, int (*hook)(void *arg), void *arg);
 
 #ifdef __cplusplus

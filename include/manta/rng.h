@@ -40,7 +40,8 @@ typedef struct manta_rng {
 /* Makes the next MANTA_RNG_BUFFER numbers; the functions below call it when they need to. */
 MANTA_API void manta_rng_refill(manta_rng *rng);
 
-/* A standard normal number, mean 0, deviation 1, by inversion to full precision: Wichura, algorithm AS 241, Applied Statistics 37 (1988). */
+/* A standard normal number, mean 0, deviation 1, by inversion to full precision: Wichura,
+ * algorithm AS 241, Applied Statistics 37 (1988). */
 MANTA_API double manta_rng_normal(manta_rng *rng);
 
 /* Goes `count` numbers ahead, in constant time. */
@@ -68,7 +69,8 @@ static inline double manta_rng_uniform(manta_rng *rng)
     return MANTA_CAST_(double, manta_rng_u64(rng) >> 11) * 0x1p-53;
 }
 
-/* Uniform in 0 .. n - 1 without bias; 0 when n is 0. Lemire: Fast random integer generation in an interval, ACM TOMACS 29 (2019). */
+/* Uniform in 0 .. n - 1 without bias; 0 when n is 0. Lemire: Fast random integer generation in an
+ * interval, ACM TOMACS 29 (2019). */
 static inline uint64_t manta_rng_below(manta_rng *rng, uint64_t n)
 {
     __extension__ typedef unsigned __int128 wide;

@@ -132,9 +132,7 @@ static MT_HOT unsigned route_poll(struct comm *comm, unsigned budget)
 {
     struct comm_route *route = route_of(comm);
     unsigned count = route->shm->ops->poll(route->shm, budget);
-    if (MT_LIKELY(count < budget)) {
-        count += route->ucx->ops->poll(route->ucx, budget - count);
-    }
+    count += route->ucx->ops->poll(route->ucx, budget); /* whatever is going on on the node */
     if (MT_UNLIKELY(!base_list_is_empty(&route->shm->down_news))) {
         take_news(route, route->shm, route->node_ranks);
     }

@@ -64,8 +64,9 @@ static MT_COLD void no_room(struct context *context, const manta_function *funct
 static MT_COLD void refuse_submission(struct context *context, const manta_function *function,
                                       manta_ref *ret_refs)
 {
-    if (ret_refs && function) {
-        memset(ret_refs, 0, MT_MAX(function_info(function)->outputs, 1) * sizeof *ret_refs);
+    if (ret_refs) {
+        uint32_t outputs = function ? function_info(function)->outputs : 1;
+        memset(ret_refs, 0, MT_MAX(outputs, 1u) * sizeof *ret_refs);
     }
     if (context && (!ret_refs || !function)) {
         context_fail(context, MANTA_E_INVALID, "%s is NULL", function ? "ret_refs" : "function");

@@ -143,8 +143,9 @@ int pack_measure(const manta_function *function, const manta_slot *args, size_t 
         }
         if (at > MANTA_INLINE_MAX) {
             snprintf(text, text_size,
-                     "the arguments up to %s take %llu bytes; at most %d travel inside a task",
-                     param->name, (unsigned long long)at, MANTA_INLINE_MAX);
+                     "argument %s has %zu elements; at most %d bytes of arguments travel inside a "
+                     "task, and each text, span or refs takes 8 more",
+                     param->name, args[i].count, MANTA_INLINE_MAX);
             return MANTA_E_TOOBIG;
         }
     }

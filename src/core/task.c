@@ -71,6 +71,18 @@ static int check_options(struct rank *rank, const manta_options *options, char *
                  options->retries, INT8_MAX);
         return MANTA_E_INVALID;
     }
+    if (options->retry_errors != 0 && options->retry_errors != 1) {
+        snprintf(text, text_size, "option retry_errors is %d; it must be 0 or 1",
+                 options->retry_errors);
+        return MANTA_E_INVALID;
+    }
+    for (size_t i = 0; i < MT_COUNT(options->reserved); i++) {
+        if (options->reserved[i]) {
+            snprintf(text, text_size,
+                     "option reserved[%zu] is not 0: make options with MANTA_OPTIONS, or zeroed", i);
+            return MANTA_E_INVALID;
+        }
+    }
     if (options->name && strlen(options->name) >= MANTA_ERROR_NAME_MAX) {
         snprintf(text, text_size, "option name has %zu bytes; at most %d fit",
                  strlen(options->name), MANTA_ERROR_NAME_MAX - 1);
@@ -237,9 +249,10 @@ static int pin_input(struct rank *rank, struct scope *scope, struct task *task,
     struct target target = scope_target(rank, scope, ref);
     if (!target.object) {
         snprintf(text, text_size,
-                 "argument %s is a ref that nobody here holds: it was dropped, its scope has "
-                 "ended, or it was "
-                 "never one",
+                 ref.parent ? "argument %s is a ref that nobody here holds: it was dropped, its "
+                              "scope has ended, or it was never one"
+                            : "argument %s is a ref that is all zero: its submission was refused, "
+                              "or it was never set",
                  arg->param->name);
         return MANTA_E_NOTFOUND;
     }

@@ -186,7 +186,11 @@ static int find_ways(struct process *process)
     }
     int code = far_open(&process->host, &process->boot, process->cards, time_left_ns(process),
                         &process->far, reason, sizeof reason);
-    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+    if (code != MANTA_OK) {
+        process->has_boot = false; /* its end is collective, and somebody may be missing */
+        return fail(process, code, "%s", reason);
+    }
+    return MANTA_OK;
 }
 
 /* ---- Lines and rings ------------------------------------------------------------------------ */

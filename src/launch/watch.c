@@ -336,8 +336,21 @@ static void forgive_all(struct watch *watch, uint64_t now_ns)
     }
 }
 
-/* Says and expects a sign of life. Only rank 0 judges those on its own node; a rank that was itself
- * stopped has no right to. */
+/* What has come and was not read yet counts. */
+static void judge(struct watch *watch, uint32_t other, uint64_t now_ns)
+{
+    if (!is_silent(watch, &watch->others[other], now_ns)) {
+        return;
+    }
+    if (!read_line(watch, other)) {
+        cut_line(watch, other);
+    } else if (is_silent(watch, &watch->others[other], now_ns)) {
+        fence(watch, other);
+    }
+}
+
+/* Says and expects a sign of life. A rank that was itself stopped, or had no core for some time, has
+ * no right to judge. */
 static void beat(struct watch *watch)
 {
     struct note note = {.kind = NOTE_ALIVE};
@@ -346,16 +359,13 @@ static void beat(struct watch *watch)
         now_ns < watch->beat_ns + beat_step_ns(watch)) {
         return;
     }
-    if (now_ns > watch->beat_ns + watch->options.silence_ns) {
+    if (now_ns > watch->beat_ns + 2 * beat_step_ns(watch)) {
         forgive_all(watch, now_ns);
     }
     watch->beat_ns = now_ns;
     say_all(watch, &note);
     for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
-        bool is_mine = watch->rank == 0 || !is_near(&watch->others[i]);
-        if (is_mine && is_silent(watch, &watch->others[i], now_ns)) {
-            fence(watch, i);
-        }
+        judge(watch, i, now_ns);
     }
 }
 
@@ -490,7 +500,7 @@ static void watch_main(void *arg)
     pthread_mutex_unlock(&watch->lock);
 }
 
-/* ---- For the others threads ----------------------------------------------------------------- */
+/* ---- For other threads ----------------------------------------------------------------- */
 
 static int open_all(struct watch *watch)
 {

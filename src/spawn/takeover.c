@@ -46,10 +46,13 @@ void spawn_set_isolated(spawn_run_isolated *run)
 
 void takeover_variable(const uint8_t token[MESSAGE_TOKEN_BYTES], char text[TAKEOVER_VARIABLE_BYTES])
 {
-    char *at = text + sprintf(text, "%s=", TAKEOVER_NAME);
+    static const char digits[] = "0123456789abcdef";
+    int at = snprintf(text, TAKEOVER_VARIABLE_BYTES, "%s=", TAKEOVER_NAME);
     for (int i = 0; i < MESSAGE_TOKEN_BYTES; i++) {
-        at += sprintf(at, "%02x", token[i]);
+        text[at++] = digits[token[i] >> 4];
+        text[at++] = digits[token[i] & 15];
     }
+    text[at] = 0;
 }
 
 static bool is_parents_socket(void)

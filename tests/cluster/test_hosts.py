@@ -18,7 +18,6 @@ seed = int(sys.argv[4]) if len(sys.argv) > 4 else int(time.time())
 dice = random.Random(seed)
 HOSTS = 4
 KILLED = 128 + signal.SIGKILL
-ROUNDS = 12
 cluster = None
 
 
@@ -57,7 +56,7 @@ def ranks_on(host, program):
     return found
 
 
-def start(rounds=ROUNDS):
+def start(rounds=60):
     """8 ranks under srun that lets the others live; ranks 0 and 1 are on n0."""
     run = cluster.spawn(cluster.srun_command([endure, str(rounds)], 4, 8, ["-K0", "--no-kill"]))
     run.wait_for("running")
@@ -108,7 +107,7 @@ def behaviour_79_a_rank_on_another_host_is_killed():
 
 def ranks_are_killed_one_after_the_other():
     """As many as a task may lose: it has three retries, and each death costs those one that were sent there."""
-    run = start(rounds=60)
+    run = start()
     for victim in dice.sample(range(1, 8), 3):
         time.sleep(dice.uniform(0, 0.1))
         os.kill(ranks_on(host_of(victim), endure)[victim], signal.SIGKILL)
@@ -124,7 +123,7 @@ def a_whole_host_is_killed():
 
 
 def a_stopped_rank_on_another_host_is_fenced_and_leaves():
-    run = start(rounds=60)
+    run = start()
     pid = ranks_on("n1", endure)[3]
     os.kill(pid, signal.SIGSTOP)
     end = time.monotonic() + 20
@@ -136,7 +135,7 @@ def a_stopped_rank_on_another_host_is_fenced_and_leaves():
 
 
 def a_host_is_cut_off_and_comes_back():
-    run = start(rounds=60)
+    run = start()
     cluster.cut("n3")
     try:
         end = time.monotonic() + 20

@@ -185,13 +185,13 @@ static void behaviour_90_arguments_that_are_null_or_huge(void **state)
         }
     }
     made = all_kinds_async(NULL, 1, "t", &s, SIZE_MAX, refs[0], refs[0], refs, 1);
-    refused(manta_get(made, &y, sizeof y), MANTA_E_TOOBIG, "s take");
+    refused(manta_get(made, &y, sizeof y), MANTA_E_TOOBIG, "argument s has");
     made = all_kinds_async(NULL, 1, "t", &s, 1, refs[0], refs[0], refs, SIZE_MAX / 16);
-    refused(manta_get(made, &y, sizeof y), MANTA_E_TOOBIG, "rs take");
+    refused(manta_get(made, &y, sizeof y), MANTA_E_TOOBIG, "argument rs has");
     made = all_kinds_async(NULL, 1, "t", &s, 1, refs[0], stale_ref, refs, 2);
     refused(manta_get(made, &y, sizeof y), MANTA_E_NOTFOUND, "argument r is");
     made = all_kinds_async(NULL, 1, "t", &s, 1, zero_ref, refs[0], refs, 2);
-    refused(manta_get(made, &y, sizeof y), MANTA_E_NOTFOUND, "argument i is");
+    refused(manta_get(made, &y, sizeof y), MANTA_E_NOTFOUND, "argument i is a ref that is all zero");
     refs[1] = far_ref;
     made = all_kinds_async(NULL, 1, "t", &s, 1, refs[0], refs[0], refs, 2);
     refused(manta_get(made, &y, sizeof y), MANTA_E_NOTFOUND, "argument rs is");
@@ -208,6 +208,7 @@ static void behaviour_90_submit_and_map_with_bad_input(void **state)
     manta_slot slots[] = {{&x, 1}, {NULL, 0}};
     manta_submit(NULL, NULL, slots, refs);
     refused(manta_last_error()->code, MANTA_E_INVALID, "function is NULL");
+    assert_memory_equal(&refs[0], &zero_ref, sizeof zero_ref);
     manta_submit(&square_function, NULL, slots, NULL);
     refused(manta_last_error()->code, MANTA_E_INVALID, "ret_refs is NULL");
     manta_submit(&square_function, NULL, NULL, refs);
@@ -248,9 +249,11 @@ static void behaviour_90_options_out_of_range(void **state)
     const manta_options fine[] = {{.name = name}, {.name = ""}, {.priority = -8}, {.priority = 7}, {.rank = MANTA_ON(0)},
                                   {.retries = MANTA_NO_RETRY}, {.timeout_ns = UINT64_MAX}};
     const manta_options bad[] = {{.priority = -9}, {.priority = INT32_MAX}, {.rank = MANTA_ON(1)},
-                                 {.rank = UINT32_MAX}, {.retries = -2}, {.retries = INT32_MAX}};
+                                 {.rank = UINT32_MAX}, {.retries = -2}, {.retries = INT32_MAX},
+                                 {.retry_errors = 9}, {.reserved = {0, 1}}};
     const char *const naming[] = {"option priority", "option priority", "option rank",
-                                  "option rank", "option retries", "option retries"};
+                                  "option rank", "option retries", "option retries",
+                                  "option retry_errors", "option reserved[1]"};
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
         assert_int_equal(square_get(square_async(&fine[i], 2), &y), MANTA_OK);
     }
