@@ -137,9 +137,13 @@ static int take_time(struct reading *reading, const char *option, const char *va
     char word[64], reason[MANTA_ERROR_TEXT_MAX];
     size_t length = strlen(value);
     bool is_bare = length && strspn(value, "0123456789") == length;
-    snprintf(word, sizeof word, "%s%s", value, is_bare ? "s" : "");
-    return length < sizeof word - 1 &&
-                   base_config_parse(&row, word, ret_ns, reason, sizeof reason) == MANTA_OK
+    bool fits = length < sizeof word - 1;
+    if (fits) {
+        memcpy(word, value, length);
+        word[length] = 's';
+        word[length + is_bare] = 0;
+    }
+    return fits && base_config_parse(&row, word, ret_ns, reason, sizeof reason) == MANTA_OK
                ? MANTA_OK
                : refuse(reading, option, value, TIME_EXPECTED);
 }

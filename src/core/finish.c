@@ -39,6 +39,7 @@ void finish_stop(struct rank *rank, int code)
     {
         idle_wake(rank, MT_CONTAINER(link, struct sleeper, idle));
     }
+    comm_wake(rank->comm); /* a driver may be the one at the bell, and in no list */
 }
 
 /* Orphans have nobody to go to once the driver is gone. */

@@ -46,6 +46,15 @@ def term_to_any_rank_ends_all():
             ended(job, {CODE})
 
 
+def term_needs_no_force():
+    """Whoever waits is woken, wherever it sleeps: nobody is left to the time that is given to bodies."""
+    for what in ("spin", "busy") * 5:
+        job = started(4, what, MANTA_STOP_TIMEOUT="60s")
+        for pid in job.pids():
+            runs.send(pid, signal.SIGTERM)
+        ended(job, {CODE})
+
+
 def term_to_the_launcher_ends_all():
     job = started(3, "spin")
     job.process.send_signal(signal.SIGTERM)
@@ -77,5 +86,5 @@ def usr2_reports_and_goes_on():
 
 
 runs.need_mpirun()
-runs.main([term_ends_it_alone, term_ends_what_does_not_listen, term_to_any_rank_ends_all, term_to_the_launcher_ends_all,
-           end_of_the_launcher_ends_all, usr2_reports_and_goes_on])
+runs.main([term_ends_it_alone, term_ends_what_does_not_listen, term_to_any_rank_ends_all, term_needs_no_force,
+           term_to_the_launcher_ends_all, end_of_the_launcher_ends_all, usr2_reports_and_goes_on])
