@@ -1,0 +1,144 @@
+/*
+ * The allocator of one rank's share of the node's memory: TLSF (Masmano et al., 2004) over
+ * a range that grows, with everything an heir needs to know inside the range itself.
+ *
+ * A range is cut into blocks, one behind the other, each with a header of one cache line.
+ * Free blocks are in lists by size: 16 classes to each power of two, found by two bit
+ * scans, so taking and giving are O(1), and a request gets a block that is at most 1/16
+ * larger than it need be, of which the rest is cut off again. Neighbours that are free are
+ * merged at once.
+ *
+ * One rank writes a range; others read. It may die between any two stores. So the cut of
+ * a block is one store of its size (the new header behind it was written before), and so
+ * is a merge; whoever walks the sizes from the front sees whole blocks at any moment. The
+ * lists and what else is only an index are the writer's own memory; heap_adopt makes them
+ * anew from the range, and gives back what was open, which is what the dead was writing.
+ *
+ * Memory that was given back stays with the range until heap_trim returns its pages: the
+ * block is then hollow, and its pages are asked for again when it is taken. What the range
+ * holds of the node's memory is exact at any moment: what it has grown to, less the pages
+ * inside hollow blocks.
+ */
+#ifndef STORE_HEAP_H
+#define STORE_HEAP_H
+
+#include "base/compiler.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HEAP_LINE UINT64_C(64)
+#define HEAP_PAGE UINT64_C(4096)
+#define HEAP_CLASSES 16
+#define HEAP_POWERS 42
+
+enum heap_state {
+    HEAP_FREE,   /* with its pages */
+    HEAP_HOLLOW, /* free, its whole pages returned */
+    HEAP_OPEN,   /* being written */
+    HEAP_SEALED, /* not written any more */
+};
+
+/* In front of every block. */
+struct heap_block {
+    _Atomic uint64_t word; /* bytes, header included, a multiple of HEAP_LINE; | enum heap_state */
+    uint64_t before;       /* bytes of the block before; 0: the first */
+    uint64_t payload;      /* bytes that were asked for */
+    uint64_t tag[3];       /* the taker's */
+    uint64_t next, prev;   /* of a free one: offsets in its list; 0: none */
+};
+_Static_assert(sizeof(struct heap_block) == HEAP_LINE, "data begins at a line");
+
+/* The first page of a range. */
+struct heap_head {
+    _Atomic uint64_t magic;
+    _Atomic uint64_t top; /* where the range ends now, from its start */
+};
+
+/* Where pages come from and go to; offsets from the start of the range, whole pages. */
+struct heap_pages {
+    /* MANTA_OK, or why not: then nothing has changed. */
+    int (*commit)(void *arg, uint64_t offset, uint64_t bytes);
+    void (*decommit)(void *arg, uint64_t offset, uint64_t bytes);
+    void *arg;
+};
+
+struct heap {
+    uint8_t *base;
+    uint64_t size; /* it may grow to */
+    uint64_t top;
+    uint64_t last;   /* offset of the block that ends at top; 0: none */
+    uint64_t held;   /* bytes of pages */
+    uint64_t taken;  /* bytes of blocks that are open or sealed */
+    uint64_t blocks; /* of these, how many */
+    struct heap_pages pages;
+    uint64_t powers; /* bit: some list of this power has blocks */
+    uint16_t classes[HEAP_POWERS];
+    uint64_t lists[HEAP_POWERS][HEAP_CLASSES];
+};
+
+/* An empty heap in a range of `size` bytes at `base` (page-aligned, zero pages). */
+int heap_init(struct heap *heap, void *base, uint64_t size,
+              const struct heap_pages *pages) MT_CHECKED;
+
+/*
+ * Takes over the range of a dead writer. Open blocks are given back; of each sealed one the
+ * caller is asked whether it stays. MANTA_E_INVALID: this is no range, or it is damaged.
+ */
+int heap_adopt(struct heap *heap, void *base, uint64_t size, const struct heap_pages *pages,
+               bool (*stays)(void *arg, const struct heap_block *block), void *arg) MT_CHECKED;
+
+/* Whether there is one in the range: the writer may have died before it made it. */
+bool heap_is_made(const void *base);
+
+/* An open block with room for `bytes`. O(1), and the pages. MANTA_OK, MANTA_E_TOOBIG when the range
+ * could never hold it, or what commit said. */
+int heap_take(struct heap *heap, uint64_t bytes, struct heap_block **ret_block) MT_CHECKED;
+void heap_seal(struct heap_block *block);
+/* O(1). */
+void heap_give(struct heap *heap, struct heap_block *block);
+/* Shortens an open block to what was used of it. O(1). */
+void heap_shorten(struct heap *heap, struct heap_block *block, uint64_t bytes);
+
+/* Returns pages of free blocks, large ones first, until `bytes` are returned or there are no more.
+ * Returns how many bytes. O(blocks it empties). */
+uint64_t heap_trim(struct heap *heap, uint64_t bytes);
+
+static inline void *heap_data(struct heap_block *block)
+{
+    return block + 1;
+}
+
+static inline struct heap_block *heap_block_of(const void *data)
+{
+    return (struct heap_block *)(uintptr_t)data - 1;
+}
+
+static inline uint64_t heap_offset(const struct heap *heap, const struct heap_block *block)
+{
+    return (uint64_t)((const uint8_t *)block - heap->base);
+}
+
+static inline uint64_t heap_bytes(const struct heap_block *block)
+{
+    return atomic_load_explicit(&block->word, memory_order_relaxed) & ~(HEAP_LINE - 1);
+}
+
+static inline enum heap_state heap_state(const struct heap_block *block)
+{
+    return (enum heap_state)(atomic_load_explicit(&block->word, memory_order_relaxed) &
+                             (HEAP_LINE - 1));
+}
+
+/*
+ * The blocks of a range in their order, also of one that lives in another process: start with
+ * NULL. NULL: the end. `range` bytes are mapped at `base`; what does not fit there ends the walk.
+ */
+const struct heap_block *heap_next(const void *base, uint64_t range,
+                                   const struct heap_block *block);
+
+/* Every invariant, in O(blocks), for tests: NULL, or what is wrong. */
+const char *heap_check(const struct heap *heap);
+
+#endif

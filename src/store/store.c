@@ -1,0 +1,372 @@
+#include "store/store.h"
+
+#include "base/alloc.h"
+#include "store/heap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <manta/error.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+enum { SHARE_PER_BOUND = 4 };
+#define SHARE_MIN (UINT64_C(1) << 22)
+#define SHARE_MAX (UINT64_C(1) << 40)
+
+/* The first page of the file. */
+struct node_head {
+    _Atomic uint64_t held; /* bytes of pages, all shares together */
+};
+
+struct share {
+    struct store *store;
+    uint8_t *writable;       /* own or inherited; else NULL */
+    const uint8_t *readable; /* NULL: not mapped yet */
+    struct heap *heap;       /* of a writable one */
+    uint64_t file_offset;
+};
+
+struct store {
+    struct store_options options;
+    struct node_head *head;
+    struct share *shares; /* by index on the node */
+    uint64_t created, freed, trimmed;
+};
+
+uint64_t store_file_bytes(uint32_t ranks, uint64_t share_bytes)
+{
+    return HEAP_PAGE + ranks * share_bytes;
+}
+
+uint64_t store_share_bytes(uint64_t bound_bytes)
+{
+    uint64_t share = MT_MIN(bound_bytes, SHARE_MAX) * SHARE_PER_BOUND;
+    return MT_ALIGN_UP(MT_MIN(MT_MAX(share, SHARE_MIN), SHARE_MAX), HEAP_PAGE);
+}
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+/* True: they count as held now. */
+static bool reserve(struct store *store, uint64_t bytes)
+{
+    uint64_t before = atomic_fetch_add_explicit(&store->head->held, bytes, memory_order_relaxed);
+    if (before + bytes <= store->options.bound_bytes) {
+        return true;
+    }
+    atomic_fetch_sub_explicit(&store->head->held, bytes, memory_order_relaxed);
+    return false;
+}
+
+static int populate(const struct share *share, uint64_t offset, uint64_t bytes)
+{
+    while (madvise(share->writable + offset, bytes, MADV_POPULATE_WRITE) != 0) {
+        if (errno == EINVAL) { /* Linux before 5.14 */
+            return fallocate(share->store->options.fd, 0, (off_t)(share->file_offset + offset),
+                             (off_t)bytes)
+                       ? MANTA_E_NOMEM
+                       : MANTA_OK;
+        }
+        if (errno != EINTR && errno != EAGAIN) {
+            return MANTA_E_NOMEM;
+        }
+    }
+    return MANTA_OK;
+}
+
+static int commit(void *arg, uint64_t offset, uint64_t bytes)
+{
+    struct share *share = arg;
+    if (!reserve(share->store, bytes)) {
+        return MANTA_E_LIMIT;
+    }
+    int code = populate(share, offset, bytes);
+    if (code != MANTA_OK) {
+        (void)madvise(share->writable + offset, bytes, MADV_REMOVE);
+        atomic_fetch_sub_explicit(&share->store->head->held, bytes, memory_order_relaxed);
+    }
+    return code;
+}
+
+static void decommit(void *arg, uint64_t offset, uint64_t bytes)
+{
+    struct share *share = arg;
+    (void)madvise(share->writable + offset, bytes, MADV_REMOVE);
+    atomic_fetch_sub_explicit(&share->store->head->held, bytes, memory_order_relaxed);
+    share->store->trimmed += bytes;
+}
+
+/* ---- Shares --------------------------------------------------------------------------------- */
+
+static void *map(struct share *share, int protection)
+{
+    const struct store_options *options = &share->store->options;
+    void *memory = mmap(NULL, options->share_bytes, protection, MAP_SHARED | MAP_NORESERVE,
+                        options->fd, (off_t)share->file_offset);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static bool is_readable(struct share *share)
+{
+    if (!share->readable) {
+        share->readable = map(share, PROT_READ);
+    }
+    return share->readable != NULL;
+}
+
+static bool is_writable(struct share *share)
+{
+    if (!share->writable) {
+        share->writable = map(share, PROT_READ | PROT_WRITE);
+    }
+    return share->writable != NULL;
+}
+
+static struct share *own(struct store *store)
+{
+    return &store->shares[store->options.index];
+}
+
+static int make_heap(struct share *share)
+{
+    struct heap_pages pages = {commit, decommit, share};
+    struct heap *heap = base_alloc(sizeof *heap);
+    if (!heap || !is_writable(share)) {
+        base_free(heap);
+        return MANTA_E_NOMEM;
+    }
+    int code = heap_init(heap, share->writable, share->store->options.share_bytes, &pages);
+    if (code != MANTA_OK) {
+        base_free(heap);
+        return code;
+    }
+    share->heap = heap;
+    return MANTA_OK;
+}
+
+int store_open(const struct store_options *options, struct store **ret_store)
+{
+    if (options->index >= options->ranks || options->share_bytes % HEAP_PAGE ||
+        options->share_bytes == 0) {
+        return MANTA_E_INVALID;
+    }
+    struct store *store = base_alloc(sizeof *store);
+    struct share *shares = base_alloc(options->ranks * sizeof *shares);
+    if (!store || !shares) {
+        base_free(store);
+        base_free(shares);
+        return MANTA_E_NOMEM;
+    }
+    store->options = *options;
+    store->shares = shares;
+    for (uint32_t i = 0; i < options->ranks; i++) {
+        shares[i].store = store;
+        shares[i].file_offset = options->offset + HEAP_PAGE + i * options->share_bytes;
+    }
+    store->options.fd = fcntl(options->fd, F_DUPFD_CLOEXEC, 3);
+    store->head = mmap(NULL, HEAP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, store->options.fd,
+                       (off_t)options->offset);
+    if (store->options.fd < 0 || store->head == MAP_FAILED) {
+        store->head = NULL;
+        store_close(store);
+        return MANTA_E_SYSTEM;
+    }
+    *ret_store = store;
+    return MANTA_OK;
+}
+
+void store_close(struct store *store)
+{
+    if (!store) {
+        return;
+    }
+    uint64_t bytes = store->options.share_bytes;
+    for (uint32_t i = 0; i < store->options.ranks; i++) {
+        struct share *share = &store->shares[i];
+        if (share->writable) {
+            munmap(share->writable, bytes);
+        }
+        if (share->readable) {
+            munmap((void *)(uintptr_t)share->readable, bytes);
+        }
+        base_free(share->heap);
+    }
+    if (store->head) {
+        munmap(store->head, HEAP_PAGE);
+    }
+    if (store->options.fd >= 0) {
+        close(store->options.fd);
+    }
+    base_free(store->shares);
+    base_free(store);
+}
+
+/* ---- Blocks --------------------------------------------------------------------------------- */
+
+static struct store_tag tag_of(const struct heap_block *block)
+{
+    return (struct store_tag){block->tag[0], (uint32_t)block->tag[1],
+                              (uint32_t)(block->tag[1] >> 32)};
+}
+
+static struct heap_block *block_at(const struct share *share, uint64_t place)
+{
+    return heap_block_of(share->writable + place);
+}
+
+int store_create(struct store *store, uint64_t bytes, const struct store_tag *tag, void **ret_data)
+{
+    struct share *share = own(store);
+    struct heap_block *block;
+    if (bytes > store->options.bound_bytes) {
+        return MANTA_E_TOOBIG;
+    }
+    int code = share->heap ? MANTA_OK : make_heap(share);
+    if (code == MANTA_OK) {
+        code = heap_take(share->heap, bytes, &block);
+        if (code == MANTA_E_LIMIT && heap_trim(share->heap, bytes + HEAP_PAGE)) {
+            code = heap_take(share->heap, bytes, &block);
+        }
+    }
+    if (code != MANTA_OK) {
+        return code;
+    }
+    block->tag[0] = tag->parent;
+    block->tag[1] = tag->position | (uint64_t)tag->function << 32;
+    store->created++;
+    *ret_data = heap_data(block);
+    return MANTA_OK;
+}
+
+void store_shorten(struct store *store, void *data, uint64_t bytes)
+{
+    heap_shorten(own(store)->heap, heap_block_of(data), bytes);
+}
+
+uint64_t store_seal(struct store *store, void *data)
+{
+    heap_seal(heap_block_of(data));
+    return (uint64_t)((uint8_t *)data - own(store)->writable);
+}
+
+void store_free(struct store *store, uint64_t place)
+{
+    store_free_inherited(store, store->options.index, place);
+}
+
+void store_abandon(struct store *store, void *data)
+{
+    store_free(store, (uint64_t)((uint8_t *)data - own(store)->writable));
+}
+
+void store_free_inherited(struct store *store, uint32_t dead, uint64_t place)
+{
+    struct share *share = &store->shares[dead];
+    heap_give(share->heap, block_at(share, place));
+    store->freed++;
+}
+
+const void *store_at(struct store *store, uint32_t index, uint64_t place)
+{
+    if (index >= store->options.ranks || place >= store->options.share_bytes ||
+        !is_readable(&store->shares[index])) {
+        return NULL;
+    }
+    return store->shares[index].readable + place;
+}
+
+uint64_t store_trim(struct store *store, uint64_t bytes)
+{
+    struct share *share = own(store);
+    return share->heap ? heap_trim(share->heap, bytes) : 0;
+}
+
+/* ---- Inheriting ----------------------------------------------------------------------------- */
+
+struct question {
+    bool (*stays)(void *arg, uint64_t place, const struct store_tag *tag);
+    void *arg;
+    const struct share *share;
+};
+
+static bool ask(void *arg, const struct heap_block *block)
+{
+    const struct question *question = arg;
+    struct store_tag tag = tag_of(block);
+    uint64_t place = (uint64_t)((const uint8_t *)(block + 1) - question->share->writable);
+    return question->stays(question->arg, place, &tag);
+}
+
+int store_inherit(struct store *store, uint32_t dead,
+                  bool (*stays)(void *arg, uint64_t place, const struct store_tag *tag), void *arg)
+{
+    struct share *share = &store->shares[dead];
+    struct question question = {stays, arg, share};
+    struct heap_pages pages = {commit, decommit, share};
+    if (share->heap) {
+        return MANTA_E_INVALID;
+    }
+    if (!is_writable(share)) {
+        return MANTA_E_NOMEM;
+    }
+    if (!heap_is_made(share->writable)) {
+        return MANTA_E_NOTFOUND;
+    }
+    struct heap *heap = base_alloc(sizeof *heap);
+    int code =
+        heap ? heap_adopt(heap, share->writable, store->options.share_bytes, &pages, ask, &question)
+             : MANTA_E_NOMEM;
+    if (code != MANTA_OK) {
+        base_free(heap);
+        return code;
+    }
+    share->heap = heap;
+    return MANTA_OK;
+}
+
+/* ---- For people ----------------------------------------------------------------------------- */
+
+struct store_stats store_get_stats(const struct store *store)
+{
+    const struct heap *heap = store->shares[store->options.index].heap;
+    return (struct store_stats){.bound_bytes = store->options.bound_bytes,
+                                .held_bytes =
+                                    atomic_load_explicit(&store->head->held, memory_order_relaxed),
+                                .used_bytes = heap ? heap->taken : 0,
+                                .blocks = heap ? heap->blocks : 0,
+                                .created = store->created,
+                                .freed = store->freed,
+                                .trimmed_bytes = store->trimmed};
+}
+
+static void each_of(struct store *store, uint32_t index,
+                    void (*each)(void *arg, const struct store_entry *entry), void *arg)
+{
+    const uint8_t *base = store->shares[index].readable;
+    const struct heap_block *block = NULL;
+    while ((block = heap_next(base, store->options.share_bytes, block))) {
+        enum heap_state state = heap_state(block);
+        struct store_entry entry = {.index = index,
+                                    .place = (uint64_t)((const uint8_t *)(block + 1) - base),
+                                    .bytes = block->payload,
+                                    .is_sealed = state == HEAP_SEALED,
+                                    .tag = tag_of(block)};
+        if (state >= HEAP_OPEN) {
+            each(arg, &entry);
+        }
+    }
+}
+
+void store_each(struct store *store, void (*each)(void *arg, const struct store_entry *entry),
+                void *arg)
+{
+    for (uint32_t i = 0; i < store->options.ranks; i++) {
+        if (is_readable(&store->shares[i])) {
+            each_of(store, i, each, arg);
+        }
+    }
+}
