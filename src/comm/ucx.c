@@ -7,6 +7,12 @@
  * until that is empty: what is not taken stays in the network, which slows the senders
  * down.
  *
+ * A packet costs a system call too, so when flushes come in a row within microseconds, as
+ * they do while short tasks end one after the other, what they would send is held: until
+ * nothing is added from one turn to the next, the packet is full, or a flush comes HOLD_NS
+ * after the last that sent. Whoever then stays away for long leaves it to the next turn of another thread (core's
+ * ticker), so single flushes, and the first ones of a row, send at once.
+ *
  * Sleep: comm_arm asks UCX to arm its descriptors, which refuses while something is there;
  * then the thread polls those and an eventfd. A wake costs a system call only
  * when somebody sleeps: bell holds one token, as a park does.
@@ -28,9 +34,11 @@
 
 #define LOOK_ROUNDS 16
 /* Fruitless looks in a row before turns are left out, and how many then. */
-#define QUIET_LOOKS 32
+#define QUIET_LOOKS 64
 #define QUIET_STRIDE 16
 #define ARM_TRIES 64
+#define HOLD_NS 20000
+#define HURRY 16
 #define LINGER_NS UINT64_C(1000000000)
 
 enum bell { BELL_SILENT, BELL_RUNG, BELL_AWAITED };
@@ -53,11 +61,24 @@ static void flush_all(struct comm_ucx *ucx)
     {
         ucx_peer_flush(ucx, MT_CONTAINER(node, struct ucx_peer, dirty));
     }
+    ucx->sent_ns = base_now_ns(ucx->common.host);
+}
+
+/* See the essay. */
+static bool may_hold(struct comm_ucx *ucx)
+{
+    uint64_t now_ns = base_now_ns(ucx->common.host);
+    ucx->hurried = now_ns - ucx->flushed_ns < HOLD_NS ? ucx->hurried + 1 : 0;
+    ucx->flushed_ns = now_ns;
+    return ucx->hurried > HURRY && now_ns - ucx->sent_ns < HOLD_NS;
 }
 
 static void ucx_flush(struct comm *comm)
 {
-    flush_all(ucx_of(comm));
+    struct comm_ucx *ucx = ucx_of(comm);
+    if (!base_list_is_empty(&ucx->dirty) && !may_hold(ucx)) {
+        flush_all(ucx);
+    }
 }
 
 /* Progress */
@@ -155,6 +176,10 @@ static MT_HOT unsigned ucx_poll(struct comm *comm, unsigned budget)
 {
     struct comm_ucx *ucx = ucx_of(comm);
     unsigned count = ucx_deliver(ucx, budget);
+    if (!base_list_is_empty(&ucx->dirty) && (!ucx->has_new || !may_hold(ucx))) {
+        flush_all(ucx); /* before the look, which takes its time */
+    }
+    ucx->has_new = false;
     if (shall_look(ucx)) {
         progress(ucx);
         count += ucx_deliver(ucx, budget - count);
@@ -191,6 +216,7 @@ static bool has_work(struct comm_ucx *ucx)
 static bool ucx_arm(struct comm *comm)
 {
     struct comm_ucx *ucx = ucx_of(comm);
+    flush_all(ucx);
     for (int tries = 0; tries < ARM_TRIES && ucx->table && !has_work(ucx); tries++) {
         ucs_status_t status = ucp_worker_arm(ucx->worker);
         if (status != UCS_ERR_BUSY) {

@@ -107,6 +107,9 @@ struct comm_ucx {
     uint32_t outstanding;     /* of all peers */
     uint32_t closing;         /* endpoints */
     uint32_t quiet, skipped;  /* fruitless looks in a row; turns since the last look */
+    uint32_t hurried;         /* flushes in a row that came soon after another one */
+    uint64_t flushed_ns, sent_ns; /* the last flush, the last one that sent */
+    bool has_new;                 /* a frame was written since the last turn */
     _Atomic uint32_t nothing; /* where comm_commit stores: flush publishes, not commit */
     bool is_ending;
     uint64_t refused;
