@@ -22,7 +22,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "death", "tree"]
+NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "death", "tree", "hosts"]
 
 
 class Bench:
@@ -58,9 +58,7 @@ class Bench:
                 return self.fail(name, str(error))
             if done.returncode:
                 return self.fail(name, done.stderr or f"code {done.returncode}")
-            for entry in json.load(open(file.name))["entries"]:
-                entry["program"] = name
-                (self.notes if "note" in entry else self.rows).append(entry)
+            self.take(file.name, name)
 
     def add(self, program, metric, unit, points, peer=None, peer_points=None, ratio=None, goal=None, met=None):
         quartiles = statistics.quantiles(points, n=4, method="inclusive") if len(points) > 1 else points * 3
@@ -179,6 +177,29 @@ class Bench:
             self.add("tree", f"one rank killed at {percent} %", "s", [seconds], "no death", [whole])
             self.add("tree", "  tasks run again", "%", [redone], goal="< 20 %", met=redone < 20)
 
+    def hosts(self):
+        """Two ranks on two virtual hosts, over UCX; the program measures raw UCX in turn with tasks."""
+        sys.path[:0] = [os.path.join(ROOT, "tests", name) for name in ("cluster", "ranks")]
+        from cluster import Cluster, why_not
+        program = self.program("bench/bench_hosts")
+        reason = why_not() or ("" if os.path.exists(program) else "built without UCX")
+        if reason:
+            self.notes.append({"program": "hosts", "note": "skipped", "value": f"not measured, {reason}"})
+            return
+        with Cluster(hosts=2, cpus=2) as cluster, tempfile.NamedTemporaryFile(suffix=".json") as file:
+            extra = ["--quick"] if self.options.quick else []
+            run = cluster.srun([os.path.abspath(program), *extra, "--json", file.name], nodes=2, tasks=2,
+                               env={"MANTA_WORKERS": "1"}, timeout=300)
+            if run.code:
+                return self.fail("hosts", run.err or f"code {run.code}")
+            self.take(file.name, "hosts")
+
+    def take(self, path, name):
+        with open(path) as file:
+            for entry in json.load(file)["entries"]:
+                entry["program"] = name
+                (self.notes if "note" in entry else self.rows).append(entry)
+
     def run(self):
         plans = {
             "roundtrip": lambda: self.table("roundtrip", 2, "bench_roundtrip"),
@@ -189,6 +210,7 @@ class Bench:
             "idle": self.idle,
             "death": self.death,
             "tree": self.tree,
+            "hosts": self.hosts,
         }
         for name in self.options.only:
             if not shutil.which("mpirun") and name != "local":

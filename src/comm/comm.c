@@ -406,6 +406,13 @@ bool comm_is_down(const struct comm *comm, uint32_t rank)
     return peer && peer->down;
 }
 
+void comm_report_death(struct comm *comm, uint32_t peer)
+{
+    if (peer < comm->size && peer != comm->rank && comm->ops->report_death) {
+        comm->ops->report_death(comm, peer);
+    }
+}
+
 void comm_peer_broken(struct comm *comm, struct comm_peer *peer)
 {
     comm_mark_down(comm, peer->rank);

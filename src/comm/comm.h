@@ -9,7 +9,7 @@
  * full rings harmless; the price is memory, so whoever creates work
  * bounds what is under way (core's windows); comm_is_congested tells how it stands.
  *
- * Everything here except comm_wake is called under the rank's baton: one thread at
+ * Everything here except comm_wake and comm_report_death is called under the rank's baton: one thread at
  * a time. Messages from one peer arrive in the order they were committed there,
  * each exactly once, or not at all once that peer is down.
  *
@@ -99,6 +99,9 @@ void comm_wake(struct comm *comm);
  * next progress. */
 void comm_mark_down(struct comm *comm, uint32_t peer);
 bool comm_is_down(const struct comm *comm, uint32_t peer);
+/* From any thread, when the process learns of a death: makes the next progress mark the peer down,
+ * and wakes. */
+void comm_report_death(struct comm *comm, uint32_t peer);
 
 /*
  * Memory that `rank` alone writes and all ranks of its node can read, also after its death; zero at

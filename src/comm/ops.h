@@ -58,6 +58,10 @@ struct comm_ops {
     void (*rouse)(struct comm *comm);
     void (*sleep)(struct comm *comm, uint64_t deadline_ns);
     void (*wake)(struct comm *comm);
+    /* As sleep, but also until extra_fd is readable. NULL: no end above this one sleeps by it. */
+    void (*sleep_with)(struct comm *comm, uint64_t deadline_ns, int extra_fd);
+    /* See comm_report_death; peer is another rank. NULL: the end knows by itself. */
+    void (*report_death)(struct comm *comm, uint32_t peer);
     /* Forget what concerns a peer that is now down. May be NULL. */
     void (*peer_down)(struct comm *comm, struct comm_peer *peer);
     /* See comm_board. NULL: nobody but this end could read one. */

@@ -1,5 +1,5 @@
 /*
- * One end over two: shm for the ranks of the own node, ucx for all others.
+ * One end over two: shm for the ranks of the own node, and a far one, UCX's, for all others.
  *
  * The two below are whole ends, but only their backends are used: this end has the
  * overflow, the fragments to send, the deaths and the queue to itself, and hands frames to
@@ -18,13 +18,13 @@
  * that has rung already means no sleep.
  */
 #include "base/alloc.h"
+#include "comm/backends.h"
+#include "comm/ops.h"
 #include "comm/shm.h"
-#include "comm/ucx.h"
 #include "manta/error.h"
 
 #include <unistd.h>
 
-#define FRAGMENT_BYTES MT_MIN(SHM_FRAGMENT_BYTES, UCX_FRAGMENT_BYTES)
 #define NOT_HERE UINT32_MAX
 
 struct route_peer {
@@ -35,7 +35,7 @@ struct route_peer {
 
 struct comm_route {
     struct comm common;
-    struct comm *shm, *ucx;
+    struct comm *shm, *far;
     uint32_t *node_ranks; /* rank of the world by index on the node */
     uint32_t *indices;    /* index on the node by rank of the world, or NOT_HERE */
     int bell;             /* socket; -1: not made */
@@ -56,7 +56,7 @@ static int route_peer_init(struct comm *comm, struct comm_peer *common)
     struct comm_route *route = route_of(comm);
     struct route_peer *peer = route_peer_of(common);
     uint32_t index = route->indices[common->rank];
-    peer->via = index == NOT_HERE ? route->ucx : route->shm;
+    peer->via = index == NOT_HERE ? route->far : route->shm;
     if (common->rank == comm->rank) {
         return 0;
     }
@@ -80,7 +80,7 @@ static MT_HOT void route_flush(struct comm *comm)
 {
     struct comm_route *route = route_of(comm);
     comm_flush(route->shm);
-    comm_flush(route->ucx);
+    comm_flush(route->far);
     comm->stats.bells_rung = route->shm->stats.bells_rung;
 }
 
@@ -105,7 +105,7 @@ static void from_shm(void *owner, uint32_t from, const struct wire_header *heade
     pass_up(route, route->node_ranks[from], header, body);
 }
 
-static void from_ucx(void *owner, uint32_t from, const struct wire_header *header, const void *body)
+static void from_far(void *owner, uint32_t from, const struct wire_header *header, const void *body)
 {
     pass_up(owner, from, header, body);
 }
@@ -132,12 +132,12 @@ static MT_HOT unsigned route_poll(struct comm *comm, unsigned budget)
 {
     struct comm_route *route = route_of(comm);
     unsigned count = route->shm->ops->poll(route->shm, budget);
-    count += route->ucx->ops->poll(route->ucx, budget); /* whatever is going on on the node */
+    count += route->far->ops->poll(route->far, budget); /* whatever is going on on the node */
     if (MT_UNLIKELY(!base_list_is_empty(&route->shm->down_news))) {
         take_news(route, route->shm, route->node_ranks);
     }
-    if (MT_UNLIKELY(!base_list_is_empty(&route->ucx->down_news))) {
-        take_news(route, route->ucx, NULL);
+    if (MT_UNLIKELY(!base_list_is_empty(&route->far->down_news))) {
+        take_news(route, route->far, NULL);
     }
     return count;
 }
@@ -175,8 +175,8 @@ static bool route_arm(struct comm *comm)
 {
     struct comm_route *route = route_of(comm);
     lend_congested(comm);
-    bool is_armed = route->ucx->ops->arm(route->ucx) && route->shm->ops->arm(route->shm);
-    return_congested(route->ucx);
+    bool is_armed = route->far->ops->arm(route->far) && route->shm->ops->arm(route->shm);
+    return_congested(route->far);
     return_congested(route->shm);
     return is_armed;
 }
@@ -185,7 +185,7 @@ static void route_rouse(struct comm *comm)
 {
     struct comm_route *route = route_of(comm);
     route->shm->ops->rouse(route->shm);
-    route->ucx->ops->rouse(route->ucx);
+    route->far->ops->rouse(route->far);
 }
 
 static void route_sleep(struct comm *comm, uint64_t deadline_ns)
@@ -194,33 +194,25 @@ static void route_sleep(struct comm *comm, uint64_t deadline_ns)
     struct shm_control *control = comm_shm_control(route->shm);
     atomic_fetch_add_explicit(&comm->sleeps, 1, memory_order_relaxed);
     if (comm_shm_begin_poll(control)) {
-        ucx_sleep_with(ucx_of(route->ucx), deadline_ns, route->bell);
+        route->far->ops->sleep_with(route->far, deadline_ns, route->bell);
     }
     comm_shm_end_poll(control, route->bell);
 }
 
 static void route_wake(struct comm *comm)
 {
-    struct comm *ucx = route_of(comm)->ucx;
-    ucx->ops->wake(ucx);
+    struct comm *far = route_of(comm)->far;
+    far->ops->wake(far);
 }
 
-void comm_routed_report_death(struct comm *comm, uint32_t peer)
+static void route_report_death(struct comm *comm, uint32_t peer)
 {
     struct comm_route *route = route_of(comm);
-    if (peer >= comm->size) {
-        return;
-    }
     if (route->indices[peer] == NOT_HERE) {
-        comm_ucx_report_death(route->ucx, peer);
+        comm_report_death(route->far, peer);
     } else {
-        comm_shm_report_death(route->shm, route->indices[peer]);
+        comm_report_death(route->shm, route->indices[peer]);
     }
-}
-
-struct comm *comm_routed_ucx(struct comm *comm)
-{
-    return route_of(comm)->ucx;
 }
 
 /* Making and ending */
@@ -228,7 +220,7 @@ struct comm *comm_routed_ucx(struct comm *comm)
 static void route_destroy(struct comm *comm)
 {
     struct comm_route *route = route_of(comm);
-    comm_destroy(route->ucx);
+    comm_destroy(route->far);
     comm_destroy(route->shm);
     base_free(route->node_ranks);
     base_free(route->indices);
@@ -246,7 +238,7 @@ static void *route_board(struct comm *comm, uint32_t rank)
 
 static const struct comm_ops route_ops = {
     .peer_bytes = sizeof(struct route_peer),
-    .fragment_bytes = FRAGMENT_BYTES,
+    .fragment_bytes = SHM_FRAGMENT_BYTES,
     .peer_init = route_peer_init,
     .slot = route_slot,
     .flush = route_flush,
@@ -255,6 +247,7 @@ static const struct comm_ops route_ops = {
     .rouse = route_rouse,
     .sleep = route_sleep,
     .wake = route_wake,
+    .report_death = route_report_death,
     .peer_down = route_peer_down,
     .board = route_board,
     .destroy = route_destroy,
@@ -282,32 +275,36 @@ static int fill_tables(struct comm_route *route, const uint32_t *node_ranks)
 static int fill_end(struct comm_route *route, const uint32_t *node_ranks)
 {
     const struct comm_sink shm_sink = {from_shm, nobody_told, route};
-    const struct comm_sink ucx_sink = {from_ucx, nobody_told, route};
+    const struct comm_sink far_sink = {from_far, nobody_told, route};
     const struct base_host *host = route->common.host;
+    const struct comm_ops *far_ops = route->far->ops;
     int rc = fill_tables(route, node_ranks);
     if (rc) {
         return rc;
     }
+    if (!far_ops->sleep_with || far_ops->fragment_bytes < SHM_FRAGMENT_BYTES) {
+        return MANTA_E_INVALID;
+    }
     comm_set_sink(route->shm, &shm_sink);
-    comm_set_sink(route->ucx, &ucx_sink);
+    comm_set_sink(route->far, &far_sink);
     return comm_shm_make_bell(comm_shm_control(route->shm), host->random(host->self) | 1,
                               &route->bell);
 }
 
-int comm_create_routed(struct comm *shm, const uint32_t *node_ranks, struct comm *ucx,
+int comm_create_routed(struct comm *shm, const uint32_t *node_ranks, struct comm *far,
                        struct comm **ret_comm)
 {
     struct comm_route *route = base_alloc_aligned(MT_CACHE_LINE, sizeof *route);
-    int rc = route ? comm_init(&route->common, &route_ops, ucx->host, ucx->rank, ucx->size)
+    int rc = route ? comm_init(&route->common, &route_ops, far->host, far->rank, far->size)
                    : MANTA_E_NOMEM;
     if (rc) {
         base_free(route);
-        comm_destroy(ucx);
+        comm_destroy(far);
         comm_destroy(shm);
         return rc;
     }
     route->shm = shm;
-    route->ucx = ucx;
+    route->far = far;
     route->bell = -1;
     rc = fill_end(route, node_ranks);
     if (rc) {

@@ -342,7 +342,7 @@ static MT_NOINLINE void take_bells(struct comm_shm *shm, uint32_t index)
 
 static MT_COLD void take_deaths(struct comm_shm *shm)
 {
-    /* Pairs with comm_shm_report_death. */
+    /* Pairs with shm_report_death. */
     atomic_exchange_explicit(&shm->deaths, 0, memory_order_seq_cst);
     for (uint32_t rank = 0; rank < shm->common.size; rank++) {
         uint64_t bit = UINT64_C(1) << rank % 64;
@@ -494,12 +494,9 @@ struct shm_control *comm_shm_control(struct comm *comm)
     return shm_of(comm)->control;
 }
 
-void comm_shm_report_death(struct comm *comm, uint32_t peer)
+static void shm_report_death(struct comm *comm, uint32_t peer)
 {
     struct comm_shm *shm = shm_of(comm);
-    if (peer >= comm->size || peer == comm->rank) {
-        return;
-    }
     atomic_fetch_or_explicit(&shm->dead[peer / 64], UINT64_C(1) << peer % 64, memory_order_release);
     atomic_store_explicit(&shm->deaths, 1, memory_order_seq_cst);
     shm_wake(comm);
@@ -535,6 +532,7 @@ static const struct comm_ops shm_ops = {
     .sleep = shm_sleep,
     .wake = shm_wake,
     .board = shm_board,
+    .report_death = shm_report_death,
     .destroy = shm_destroy,
 };
 

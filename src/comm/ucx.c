@@ -7,6 +7,12 @@
  * until that is empty: what is not taken stays in the network, which slows the senders
  * down.
  *
+ * A packet costs a system call too, so when flushes come in a row within microseconds, as
+ * they do while short tasks end one after the other, what they would send is held: until
+ * nothing is added from one turn to the next, the packet is full, or a flush comes HOLD_NS
+ * after the last that sent. Whoever then stays away for long leaves it to the next turn of another thread (core's
+ * ticker), so single flushes, and the first ones of a row, send at once.
+ *
  * Sleep: comm_arm asks UCX to arm its descriptors, which refuses while something is there;
  * then the thread polls those and an eventfd. A wake costs a system call only
  * when somebody sleeps: bell holds one token, as a park does.
@@ -28,9 +34,11 @@
 
 #define LOOK_ROUNDS 16
 /* Fruitless looks in a row before turns are left out, and how many then. */
-#define QUIET_LOOKS 32
+#define QUIET_LOOKS 64
 #define QUIET_STRIDE 16
 #define ARM_TRIES 64
+#define HOLD_NS 20000
+#define HURRY 16
 #define LINGER_NS UINT64_C(1000000000)
 
 enum bell { BELL_SILENT, BELL_RUNG, BELL_AWAITED };
@@ -53,11 +61,24 @@ static void flush_all(struct comm_ucx *ucx)
     {
         ucx_peer_flush(ucx, MT_CONTAINER(node, struct ucx_peer, dirty));
     }
+    ucx->sent_ns = base_now_ns(ucx->common.host);
+}
+
+/* See the essay. */
+static bool may_hold(struct comm_ucx *ucx)
+{
+    uint64_t now_ns = base_now_ns(ucx->common.host);
+    ucx->hurried = now_ns - ucx->flushed_ns < HOLD_NS ? ucx->hurried + 1 : 0;
+    ucx->flushed_ns = now_ns;
+    return ucx->hurried > HURRY && now_ns - ucx->sent_ns < HOLD_NS;
 }
 
 static void ucx_flush(struct comm *comm)
 {
-    flush_all(ucx_of(comm));
+    struct comm_ucx *ucx = ucx_of(comm);
+    if (!base_list_is_empty(&ucx->dirty) && !may_hold(ucx)) {
+        flush_all(ucx);
+    }
 }
 
 /* Progress */
@@ -84,7 +105,7 @@ static MT_COLD void start_ready(struct comm_ucx *ucx)
     while ((node = base_list_pop_front(&ucx->ready))) {
         struct ucx_peer *peer = MT_CONTAINER(node, struct ucx_peer, ready);
         ucx_peer_start(ucx, peer);
-        ucx_way_check(ucx, peer);
+        ucx_way_note(ucx, peer);
     }
 }
 
@@ -114,7 +135,7 @@ static MT_COLD void bury_failed(struct comm_ucx *ucx)
 
 static MT_COLD void take_deaths(struct comm_ucx *ucx)
 {
-    /* Pairs with comm_ucx_report_death. */
+    /* Pairs with ucx_report_death. */
     atomic_exchange_explicit(&ucx->deaths, 0, memory_order_seq_cst);
     for (uint32_t rank = 0; rank < ucx->common.size; rank++) {
         uint64_t bit = UINT64_C(1) << rank % 64;
@@ -155,6 +176,10 @@ static MT_HOT unsigned ucx_poll(struct comm *comm, unsigned budget)
 {
     struct comm_ucx *ucx = ucx_of(comm);
     unsigned count = ucx_deliver(ucx, budget);
+    if (!base_list_is_empty(&ucx->dirty) && (!ucx->has_new || !may_hold(ucx))) {
+        flush_all(ucx); /* before the look, which takes its time */
+    }
+    ucx->has_new = false;
     if (shall_look(ucx)) {
         progress(ucx);
         count += ucx_deliver(ucx, budget - count);
@@ -191,6 +216,7 @@ static bool has_work(struct comm_ucx *ucx)
 static bool ucx_arm(struct comm *comm)
 {
     struct comm_ucx *ucx = ucx_of(comm);
+    flush_all(ucx);
     for (int tries = 0; tries < ARM_TRIES && ucx->table && !has_work(ucx); tries++) {
         ucs_status_t status = ucp_worker_arm(ucx->worker);
         if (status != UCS_ERR_BUSY) {
@@ -223,8 +249,9 @@ static void wait_for_any(struct comm_ucx *ucx, uint64_t deadline_ns, int extra_f
     }
 }
 
-void ucx_sleep_with(struct comm_ucx *ucx, uint64_t deadline_ns, int extra_fd)
+static void ucx_sleep_with(struct comm *comm, uint64_t deadline_ns, int extra_fd)
 {
+    struct comm_ucx *ucx = ucx_of(comm);
     uint32_t silent = BELL_SILENT;
     /* Pairs with ucx_wake. */
     if (atomic_compare_exchange_strong_explicit(&ucx->bell, &silent, BELL_AWAITED,
@@ -237,7 +264,7 @@ void ucx_sleep_with(struct comm_ucx *ucx, uint64_t deadline_ns, int extra_fd)
 static void ucx_sleep(struct comm *comm, uint64_t deadline_ns)
 {
     atomic_fetch_add_explicit(&comm->sleeps, 1, memory_order_relaxed);
-    ucx_sleep_with(ucx_of(comm), deadline_ns, -1);
+    ucx_sleep_with(comm, deadline_ns, -1);
 }
 
 static void ucx_wake(struct comm *comm)
@@ -250,13 +277,12 @@ static void ucx_wake(struct comm *comm)
     }
 }
 
-void comm_ucx_report_death(struct comm *comm, uint32_t peer)
+static void ucx_report_death(struct comm *comm, uint32_t peer)
 {
     struct comm_ucx *ucx = ucx_of(comm);
-    if (peer >= comm->size || peer == comm->rank) {
-        return;
-    }
-    atomic_fetch_or_explicit(&ucx->dead[peer / 64], UINT64_C(1) << peer % 64, memory_order_release);
+    uint64_t bit = UINT64_C(1) << peer % 64;
+    atomic_fetch_or_explicit(&ucx->mourned[peer / 64], bit, memory_order_relaxed);
+    atomic_fetch_or_explicit(&ucx->dead[peer / 64], bit, memory_order_release);
     atomic_store_explicit(&ucx->deaths, 1, memory_order_seq_cst);
     ucx_wake(comm);
 }
@@ -363,6 +389,7 @@ static void ucx_destroy(struct comm *comm)
         close(ucx->event_fd);
     }
     base_free(ucx->dead);
+    base_free(ucx->way_of);
 }
 
 static const struct comm_ops ucx_ops = {
@@ -376,6 +403,8 @@ static const struct comm_ops ucx_ops = {
     .rouse = ucx_rouse,
     .sleep = ucx_sleep,
     .wake = ucx_wake,
+    .sleep_with = ucx_sleep_with,
+    .report_death = ucx_report_death,
     .peer_down = ucx_peer_down,
     .destroy = ucx_destroy,
 };
@@ -397,9 +426,15 @@ static int fill_end(struct comm_ucx *ucx, const struct comm_ucx_options *options
     ucx->expects_rdma = options->expects_rdma;
     memcpy(ucx->secret, options->secret, sizeof ucx->secret);
     ucx->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    ucx->dead = base_alloc((options->ranks + 63) / 64 * sizeof *ucx->dead);
-    if (ucx->event_fd < 0 || !ucx->dead) {
-        return ucx->dead ? MANTA_E_SYSTEM : MANTA_E_NOMEM;
+    size_t bitmap_words = (options->ranks + 63) / 64;
+    ucx->dead = base_alloc(2 * bitmap_words * sizeof *ucx->dead);
+    ucx->mourned = ucx->dead ? ucx->dead + bitmap_words : NULL;
+    ucx->way_of = base_alloc(options->ranks * sizeof *ucx->way_of);
+    if (!ucx->dead || !ucx->way_of) {
+        return MANTA_E_NOMEM;
+    }
+    if (ucx->event_fd < 0) {
+        return MANTA_E_SYSTEM;
     }
     return ucx_worker_init(ucx);
 }

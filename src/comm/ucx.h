@@ -13,9 +13,9 @@
 #ifndef COMM_UCX_H
 #define COMM_UCX_H
 
-#include "comm/backends.h"
 #include "comm/ops.h"
 #include "comm/ucx_auth.h"
+#include "comm/ucx_end.h"
 
 #include <sys/socket.h>
 #include <ucp/api/ucp.h>
@@ -25,6 +25,8 @@
 /* Packets to one peer that UCX has not sent yet. */
 #define UCX_WINDOW 16u
 #define UCX_WARNING_BYTES 256
+/* Transport and device; the peers of an end have some few of them. */
+#define UCX_WAYS_MAX 32
 
 /* LEFT answers LEAVE: everything has been received. */
 enum ucx_kind { UCX_KIND_HELLO = 1, UCX_KIND_FRAMES, UCX_KIND_LEAVE, UCX_KIND_LEFT };
@@ -105,6 +107,9 @@ struct comm_ucx {
     uint32_t outstanding;     /* of all peers */
     uint32_t closing;         /* endpoints */
     uint32_t quiet, skipped;  /* fruitless looks in a row; turns since the last look */
+    uint32_t hurried;         /* flushes in a row that came soon after another one */
+    uint64_t flushed_ns, sent_ns; /* the last flush, the last one that sent */
+    bool has_new;                 /* a frame was written since the last turn */
     _Atomic uint32_t nothing; /* where comm_commit stores: flush publishes, not commit */
     bool is_ending;
     uint64_t refused;
@@ -112,12 +117,18 @@ struct comm_ucx {
     int worker_fd; /* UCX's own: readable when the armed worker has something */
     int event_fd;
     _Atomic uint32_t bell;
-    _Atomic uint32_t deaths; /* 1: look at dead */
-    _Atomic uint64_t *dead;  /* bit per rank: reported, not yet seen. Any thread sets. */
+    _Atomic uint32_t deaths;   /* 1: look at dead */
+    _Atomic uint64_t *dead;    /* bit per rank: reported, not yet seen. Any thread sets. */
+    _Atomic uint64_t *mourned; /* bit per rank: was ever reported */
 
     const char *interface, *devices; /* as in the options */
     bool expects_rdma, has_looked_for_rdma, has_warned;
     char warning[UCX_WARNING_BYTES];
+    uint32_t missing; /* who the warning cannot reach; UINT32_MAX: it is of something else */
+    _Atomic bool is_warning_due; /* released by the baton's holder, taken by any thread */
+    struct comm_ucx_way ways[UCX_WAYS_MAX];
+    uint32_t way_count;
+    _Atomic uint8_t *way_of; /* by rank: 1 + index in ways, whose content it publishes; 0: none */
 };
 
 static inline struct comm_ucx *ucx_of(struct comm *comm)
@@ -169,16 +180,13 @@ unsigned ucx_deliver(struct comm_ucx *ucx, unsigned budget);
 
 /* ucx_way.c */
 
-/* After an endpoint has connected: is a warning due? */
-void ucx_way_check(struct comm_ucx *ucx, struct ucx_peer *peer);
+/* After an endpoint has connected: notes its way, and whether a warning is due. */
+void ucx_way_note(struct comm_ucx *ucx, struct ucx_peer *peer);
 /* An endpoint that never came to be. */
 void ucx_way_missing(struct comm_ucx *ucx, struct ucx_peer *peer, const char *reason);
 /* One line per lane, as ucp_ep_print_info writes them: the way of active messages. False: none. */
 bool ucx_way_parse(const char *text, struct comm_ucx_way *ret_way);
 /* An active port in a directory like /sys/class/infiniband. */
 bool ucx_way_has_active_device(const char *directory);
-
-/* ucx.c: as sleep, but also until extra_fd (-1: none) is readable. For ends above this one. */
-void ucx_sleep_with(struct comm_ucx *ucx, uint64_t deadline_ns, int extra_fd);
 
 #endif

@@ -178,6 +178,7 @@ MT_HOT struct wire_header *ucx_slot(struct comm *comm, struct comm_peer *common,
     frame->reserved = 0;
     peer->open->bytes += needed;
     comm->open.word = &ucx->nothing;
+    ucx->has_new = true;
     return &frame->header;
 }
 

@@ -1,9 +1,10 @@
 /*
- * Which transport a peer got, and the one warning about it.
+ * Which transport each peer got, and the one warning about it.
  *
  * UCX 1.13 tells the lanes of an endpoint in text only. Its line per lane names transport
  * and device, then what the lane is used for; the one that carries active messages
- * carries everything of ours.
+ * carries everything of ours. That is read once, when the endpoint has connected, and kept
+ * for whoever asks, at any time and on any thread, which must not touch UCX.
  */
 #include "comm/ucx.h"
 
@@ -21,7 +22,7 @@ static bool is_rdma(const char *transport)
 /* "# lane[0]:  1:tcp/eth0.0 md[1] -> md[1]/tcp/sysdev[255] am am_bw#0 wireup" */
 static bool parse_lane(const char *line, struct comm_ucx_way *ret_way)
 {
-    struct comm_ucx_way way = {.transport = ""};
+    struct comm_ucx_way way = {0}; /* all of it: ways are compared by bytes */
     const char *lane = strstr(line, "lane["), *colon = lane ? strchr(lane, ':') : NULL;
     const char *uses = colon ? strstr(colon, "-> ") : NULL;
     if (!uses || !strstr(uses, " am ") ||
@@ -30,7 +31,7 @@ static bool parse_lane(const char *line, struct comm_ucx_way *ret_way)
     }
     char *path_index = strrchr(way.device, '.');
     if (path_index) {
-        *path_index = '\0';
+        memset(path_index, 0, sizeof way.device - (size_t)(path_index - way.device));
     }
     way.is_rdma = is_rdma(way.transport);
     *ret_way = way;
@@ -67,8 +68,30 @@ static bool find_way(struct ucx_peer *peer, struct comm_ucx_way *ret_way)
 
 bool comm_ucx_way(const struct comm *comm, uint32_t rank, struct comm_ucx_way *ret_way)
 {
-    struct comm_peer *peer = rank < comm->size ? comm_peer_find(comm, rank) : NULL;
-    return peer && ucx_peer_of(peer)->endpoint && find_way(ucx_peer_of(peer), ret_way);
+    const struct comm_ucx *ucx = (const struct comm_ucx *)comm;
+    /* Pairs with publish. */
+    uint32_t number =
+        rank < comm->size ? atomic_load_explicit(&ucx->way_of[rank], memory_order_acquire) : 0;
+    if (number) {
+        *ret_way = ucx->ways[number - 1];
+    }
+    return number != 0;
+}
+
+/* A way is written once and then only read, so whoever sees its number may read it. Where there are
+ * too many the last stands for the rest. */
+static void publish(struct comm_ucx *ucx, uint32_t rank, const struct comm_ucx_way *way)
+{
+    uint32_t i = 0;
+    while (i < ucx->way_count && memcmp(&ucx->ways[i], way, sizeof *way)) {
+        i++;
+    }
+    if (i == ucx->way_count && i < UCX_WAYS_MAX) {
+        ucx->ways[ucx->way_count++] = *way;
+    }
+    /* Pairs with comm_ucx_way. */
+    atomic_store_explicit(&ucx->way_of[rank], (uint8_t)(MT_MIN(i, UCX_WAYS_MAX - 1u) + 1),
+                          memory_order_release);
 }
 
 static bool is_port_active(const char *directory, const char *device, const char *port)
@@ -112,11 +135,22 @@ bool ucx_way_has_active_device(const char *directory)
     return is_found;
 }
 
-/* Looks at the host once, and at ways only as long as a warning is possible. */
-void ucx_way_check(struct comm_ucx *ucx, struct ucx_peer *peer)
+static void warn(struct comm_ucx *ucx, uint32_t missing)
+{
+    ucx->has_warned = true;
+    ucx->missing = missing;
+    /* Pairs with comm_ucx_take_warning. */
+    atomic_store_explicit(&ucx->is_warning_due, true, memory_order_release);
+}
+
+void ucx_way_note(struct comm_ucx *ucx, struct ucx_peer *peer)
 {
     struct comm_ucx_way way;
-    if (ucx->has_warned || !peer->endpoint) {
+    if (!peer->endpoint || !find_way(peer, &way)) {
+        return;
+    }
+    publish(ucx, peer->common.rank, &way);
+    if (ucx->has_warned || way.is_rdma) {
         return;
     }
     if (!ucx->has_looked_for_rdma) {
@@ -124,33 +158,42 @@ void ucx_way_check(struct comm_ucx *ucx, struct ucx_peer *peer)
         ucx->expects_rdma |=
             ucx_way_has_active_device(ucx->devices ? ucx->devices : SYSTEM_DEVICES);
     }
-    if (ucx->expects_rdma && find_way(peer, &way) && !way.is_rdma) {
-        ucx->has_warned = true;
+    if (ucx->expects_rdma) {
         snprintf(ucx->warning, sizeof ucx->warning,
                  "rank %u reaches rank %u by %s over %s although RDMA was expected: check UCX_TLS, "
                  "UCX_NET_DEVICES, ulimit -l and the device's state on both hosts",
                  ucx->common.rank, peer->common.rank, way.transport, way.device);
+        warn(ucx, UINT32_MAX);
     }
 }
 
 void ucx_way_missing(struct comm_ucx *ucx, struct ucx_peer *peer, const char *reason)
 {
     if (!ucx->has_warned) {
-        ucx->has_warned = true;
         snprintf(ucx->warning, sizeof ucx->warning,
                  "rank %u finds no way to rank %u: %s: if that rank lives, check UCX_TLS and "
                  "UCX_NET_DEVICES on both hosts",
                  ucx->common.rank, peer->common.rank, reason);
+        warn(ucx, peer->common.rank);
     }
+}
+
+/* Who died is not reached for that reason. */
+static bool is_explained(const struct comm_ucx *ucx)
+{
+    uint32_t rank = ucx->missing;
+    return rank != UINT32_MAX &&
+           (atomic_load_explicit(&ucx->mourned[rank / 64], memory_order_relaxed) >> rank % 64 & 1);
 }
 
 bool comm_ucx_take_warning(struct comm *comm, char *text, size_t text_bytes)
 {
     struct comm_ucx *ucx = ucx_of(comm);
-    if (!ucx->warning[0]) {
+    /* Pairs with warn. */
+    if (!atomic_exchange_explicit(&ucx->is_warning_due, false, memory_order_acquire) ||
+        is_explained(ucx)) {
         return false;
     }
     snprintf(text, text_bytes, "%s", ucx->warning);
-    ucx->warning[0] = '\0';
     return true;
 }

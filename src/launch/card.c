@@ -18,12 +18,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifdef HAVE_UCX
-#define HAS_TRANSPORT 1
-#else
-#define HAS_TRANSPORT 0
-#endif
-
 #define LIBRARY_VERSION                                                                            \
     (MANTA_VERSION_MAJOR * 1000000u + MANTA_VERSION_MINOR * 1000u + MANTA_VERSION_PATCH)
 
@@ -117,15 +111,6 @@ static int check_one(const struct card *first, const struct card *other, uint32_
         snprintf(text, size, "rank %u on %.*s: %.*s", rank, MANTA_ERROR_HOST_MAX - 1, other->host,
                  MANTA_ERROR_TEXT_MAX - 1, other->text);
         return other->code;
-    }
-    if (!HAS_TRANSPORT && !card_is_near(first, other)) {
-        snprintf(text, size,
-                 "rank 0 is on %.*s and rank %u on %.*s: this build has no transport between "
-                 "hosts; build Manta with UCX, or start all ranks on one host (srun -N 1, mpirun --host "
-                 "localhost:N)",
-                 MANTA_ERROR_HOST_MAX - 1, first->host, rank, MANTA_ERROR_HOST_MAX - 1,
-                 other->host);
-        return MANTA_E_LAUNCH;
     }
     return MANTA_OK;
 }

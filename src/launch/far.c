@@ -1,19 +1,24 @@
 /*
  * Addresses of UCX differ in length from rank to rank, with the number of networks of the host. So
- * two exchanges: what everybody has and how long it is, then the bytes, padded to the longest.
+ * two exchanges: what everybody has and how long it is, then the bytes, padded to the longest. A
+ * rank that has nothing, not even the plugin, says why in the first one.
  */
 #include "launch/far.h"
 
-#ifdef HAVE_UCX
-
 #include "base/alloc.h"
 #include "comm/backends.h"
+#include "comm/ucx_plugin.h"
+#include "launch/plugin.h"
 
 #include <stdio.h>
 #include <string.h>
 
 struct far {
-    struct comm *comm; /* NULL: joined, or not made */
+    const struct ucx_plugin *plugin;
+    const union card_page *cards;
+    uint32_t rank, size;
+    struct comm *comm; /* NULL: not made */
+    bool is_joined;    /* then it is its router's */
     struct comm_ucx_table table;
     struct comm_ucx_entry *entries;
     uint8_t *bytes;
@@ -23,36 +28,67 @@ struct head {
     int32_t code;
     uint32_t bytes;
     uint64_t incarnation;
+    char text[MANTA_ERROR_TEXT_MAX + 128]; /* why not */
 };
 
-static int make_end(const struct base_host *host, const struct boot *boot,
-                    const union card_page *cards, struct far *far, struct head *head)
+static const struct plugin ucx = {.file = "libmanta_ucx.so",
+                                  .directory = "ucx",
+                                  .variable = "MANTA_UCX_LIBRARY",
+                                  .symbol = UCX_PLUGIN_SYMBOL,
+                                  .part = "UCX",
+                                  .version = UCX_PLUGIN_VERSION,
+                                  .reach = PLUGIN_LOCAL};
+
+static const struct ucx_host library = {.base_alloc = base_alloc,
+                                        .base_alloc_aligned = base_alloc_aligned,
+                                        .base_free = base_free,
+                                        .comm_init = comm_init,
+                                        .comm_destroy = comm_destroy,
+                                        .comm_mark_down = comm_mark_down,
+                                        .comm_peer_get = comm_peer_get,
+                                        .comm_peer_broken = comm_peer_broken,
+                                        .comm_receive_fragment = comm_receive_fragment};
+
+static void make_end(const struct far_options *wanted, struct far *far, struct head *head)
 {
+    const struct base_host *host = wanted->host;
     struct comm_ucx_options options = {.host = host,
-                                       .rank = boot->rank,
-                                       .ranks = boot->size,
+                                       .rank = far->rank,
+                                       .ranks = far->size,
                                        .incarnation = host->random(host->self),
-                                       .secret = cards[0].card.secret};
-    size_t bytes = 0;
-    head->code = comm_create_ucx(&options, &far->comm);
-    head->incarnation = options.incarnation;
-    if (head->code == MANTA_OK) {
-        (void)comm_ucx_address(far->comm, &bytes);
+                                       .secret = far->cards[0].card.secret,
+                                       .expects_rdma = wanted->expects_rdma};
+    size_t bytes;
+    far->plugin = plugin_load(&ucx, head->text, sizeof head->text);
+    if (!far->plugin) {
+        head->code = MANTA_E_LAUNCH;
+        return;
     }
+    far->plugin->start(&library);
+    head->incarnation = options.incarnation;
+    head->code = far->plugin->create(&options, &far->comm);
+    if (head->code) {
+        snprintf(head->text, sizeof head->text,
+                 "cannot open UCX (%s): see UCX_LOG_LEVEL and `ucx_info -d`",
+                 manta_error_name(head->code));
+        return;
+    }
+    (void)far->plugin->address(far->comm, &bytes);
     head->bytes = (uint32_t)bytes;
-    return head->code;
 }
 
-static int check_heads(const struct head *heads, const union card_page *cards, uint32_t size,
-                       uint32_t *ret_longest, char *text, size_t text_size)
+/* The first that failed speaks for all. */
+static int check_heads(const struct head *heads, const struct far *far, uint32_t *ret_longest,
+                       char *text, size_t text_size)
 {
     *ret_longest = 0;
-    for (uint32_t rank = 0; rank < size; rank++) {
+    for (uint32_t rank = 0; rank < far->size; rank++) {
         if (heads[rank].code) {
             snprintf(text, text_size,
-                     "rank %u on %s cannot open UCX, the transport between hosts: see "
-                     "UCX_LOG_LEVEL and `ucx_info -d`",
-                     rank, cards[rank].card.host);
+                     "the ranks are on several hosts, and rank %u on %.*s %.*s; or start all ranks "
+                     "on one host",
+                     rank, MANTA_ERROR_HOST_MAX - 1, far->cards[rank].card.host,
+                     (int)sizeof heads[rank].text - 1, heads[rank].text);
             return heads[rank].code;
         }
         *ret_longest = MT_MAX(*ret_longest, heads[rank].bytes);
@@ -64,7 +100,7 @@ static int exchange_bytes(const struct boot *boot, struct far *far, const struct
                           uint32_t longest, uint64_t timeout_ns)
 {
     size_t bytes;
-    const void *address = comm_ucx_address(far->comm, &bytes);
+    const void *address = far->plugin->address(far->comm, &bytes);
     uint8_t *mine = base_alloc(longest);
     far->bytes = base_alloc((size_t)longest * boot->size);
     far->entries = base_alloc(boot->size * sizeof *far->entries);
@@ -82,39 +118,42 @@ static int exchange_bytes(const struct boot *boot, struct far *far, const struct
     return code;
 }
 
-static int exchange(const struct base_host *host, const struct boot *boot,
-                    const union card_page *cards, struct head *heads, uint64_t timeout_ns,
-                    struct far *far, char *text, size_t text_size)
+static int exchange(const struct far_options *options, struct head *heads, struct far *far,
+                    char *text, size_t text_size)
 {
+    const struct boot *boot = options->boot;
     struct head mine = {0};
     uint32_t longest;
-    (void)make_end(host, boot, cards, far, &mine); /* the exchange tells all of it */
-    int code = boot->allgather(&mine, sizeof mine, heads, timeout_ns);
+    make_end(options, far, &mine);
+    int code = boot->allgather(&mine, sizeof mine, heads, options->timeout_ns);
     if (code == MANTA_OK) {
-        code = check_heads(heads, cards, boot->size, &longest, text, text_size);
+        code = check_heads(heads, far, &longest, text, text_size);
         if (code != MANTA_OK) {
             return code;
         }
-        code = exchange_bytes(boot, far, heads, longest, timeout_ns);
+        code = exchange_bytes(boot, far, heads, longest, options->timeout_ns);
     }
     if (code != MANTA_OK) {
         snprintf(text, text_size, "the ranks did not exchange their addresses in time");
         return code;
     }
     far->table = (struct comm_ucx_table){.bytes = far->bytes, .entries = far->entries};
-    comm_ucx_set_table(far->comm, &far->table);
+    far->plugin->set_table(far->comm, &far->table);
     return MANTA_OK;
 }
 
-int far_open(const struct base_host *host, const struct boot *boot, const union card_page *cards,
-             uint64_t timeout_ns, struct far **ret_far, char *text, size_t text_size)
+int far_open(const struct far_options *options, struct far **ret_far, char *text, size_t text_size)
 {
+    const struct boot *boot = options->boot;
     struct far *far = base_alloc(sizeof *far);
     struct head *heads = base_alloc(boot->size * sizeof *heads);
     int code = MANTA_E_NOMEM;
     snprintf(text, text_size, "no memory for the addresses of %u ranks", boot->size);
     if (far && heads) {
-        code = exchange(host, boot, cards, heads, timeout_ns, far, text, text_size);
+        far->cards = options->cards;
+        far->rank = boot->rank;
+        far->size = boot->size;
+        code = exchange(options, heads, far, text, text_size);
     }
     base_free(heads);
     if (code != MANTA_OK) {
@@ -129,7 +168,6 @@ int far_join(struct far *far, struct comm *near, const union card_page *node_car
              uint32_t node_size, struct comm **ret_comm)
 {
     uint32_t *ranks = base_alloc(node_size * sizeof *ranks);
-    struct comm *ucx = far->comm;
     if (!ranks) {
         comm_destroy(near);
         return MANTA_E_NOMEM;
@@ -137,38 +175,71 @@ int far_join(struct far *far, struct comm *near, const union card_page *node_car
     for (uint32_t i = 0; i < node_size; i++) {
         ranks[i] = node_cards[i].card.rank;
     }
-    far->comm = NULL;
-    int code = comm_create_routed(near, ranks, ucx, ret_comm);
+    far->is_joined = true;
+    int code = comm_create_routed(near, ranks, far->comm, ret_comm);
     base_free(ranks);
     return code;
+}
+
+bool far_take_warning(struct far *far, char *text, size_t text_size)
+{
+    return far->plugin->take_warning(far->comm, text, text_size);
+}
+
+static bool is_of_same_way(const struct far *far, uint32_t a, uint32_t b)
+{
+    struct comm_ucx_way way_a, way_b;
+    bool has_a = far->plugin->way(far->comm, a, &way_a);
+    bool has_b = far->plugin->way(far->comm, b, &way_b);
+    return card_is_near(&far->cards[a].card, &far->cards[b].card) && has_a == has_b &&
+           (!has_a || memcmp(&way_a, &way_b, sizeof way_a) == 0);
+}
+
+static bool is_first(const struct far *far, uint32_t rank)
+{
+    uint32_t before = 0;
+    while (before < rank && !is_of_same_way(far, before, rank)) {
+        before++;
+    }
+    return before == rank && !card_is_near(&far->cards[rank].card, &far->cards[far->rank].card);
+}
+
+static void report_way(const struct far *far, uint32_t first, const struct base_log *log)
+{
+    struct comm_ucx_way way;
+    uint32_t count = 0;
+    for (uint32_t rank = first; rank < far->size; rank++) {
+        count += is_of_same_way(far, first, rank);
+    }
+    const char *own = far->cards[far->rank].card.host, *host = far->cards[first].card.host;
+    const char *plural = count > 1 ? "s" : "";
+    if (far->plugin->way(far->comm, first, &way)) {
+        base_log(log, BASE_LOG_INFO,
+                 "rank %u on %s reaches %u rank%s on %s, from rank %u, by %s over %s", far->rank,
+                 own, count, plural, host, first, way.transport, way.device);
+    } else {
+        base_log(log, BASE_LOG_INFO, "rank %u on %s has not called %u rank%s on %s, from rank %u",
+                 far->rank, own, count, plural, host, first);
+    }
+}
+
+void far_report(const struct far *far, const struct base_log *log)
+{
+    for (uint32_t rank = 0; rank < far->size; rank++) {
+        if (is_first(far, rank)) {
+            report_way(far, rank, log);
+        }
+    }
 }
 
 void far_close(struct far *far)
 {
     if (far) {
-        comm_destroy(far->comm);
+        if (!far->is_joined) {
+            comm_destroy(far->comm);
+        }
         base_free(far->entries);
         base_free(far->bytes);
         base_free(far);
     }
 }
-
-#else
-
-int far_open(const struct base_host *host, const struct boot *boot, const union card_page *cards,
-             uint64_t timeout_ns, struct far **ret_far, char *text, size_t text_size)
-{
-    return MANTA_E_LAUNCH; /* cards_check has said why */
-}
-
-int far_join(struct far *far, struct comm *near, const union card_page *node_cards,
-             uint32_t node_size, struct comm **ret_comm)
-{
-    return MANTA_E_LAUNCH;
-}
-
-void far_close(struct far *far)
-{
-}
-
-#endif

@@ -7,8 +7,8 @@
 #include "launch/differ.h"
 #include "launch/far.h"
 #include "launch/hook.h"
-#include "launch/report.h"
 #include "launch/join.h"
+#include "launch/report.h"
 #include "launch/signals.h"
 #include "launch/watch.h"
 
@@ -36,8 +36,8 @@ struct process {
     struct comm *comm;
     struct rank *core;
     struct place place;
-    union card_page *cards;      /* of all, until the start is over */
-    union card_page *node_cards; /* of the ranks on this node, the same */
+    union card_page *cards;      /* of all */
+    union card_page *node_cards; /* of the ranks on this node */
     uint32_t rank, size;
     uint32_t node_index, node_size;
     uint64_t deadline_ns; /* of the start */
@@ -184,8 +184,12 @@ static int find_ways(struct process *process)
     if (process->node_size == process->size) {
         return MANTA_OK;
     }
-    int code = far_open(&process->host, &process->boot, process->cards, time_left_ns(process),
-                        &process->far, reason, sizeof reason);
+    struct far_options options = {.host = &process->host,
+                                  .boot = &process->boot,
+                                  .cards = process->cards,
+                                  .timeout_ns = time_left_ns(process),
+                                  .expects_rdma = process->settings.expects_rdma};
+    int code = far_open(&options, &process->far, reason, sizeof reason);
     if (code != MANTA_OK) {
         process->has_boot = false; /* its end is collective, and somebody may be missing */
         return fail(process, code, "%s", reason);
@@ -202,18 +206,17 @@ static int give(struct process *process, struct link *links)
     if (comm_shm_segment_create(process->node_size, &process->segment) != MANTA_OK) {
         return fail(process, MANTA_E_SYSTEM, "cannot make the shared segment (memfd_create)");
     }
-    int code = handover_give(&process->host, process->listener, process->node_cards,
-                             process->node_size, process->segment, process->deadline_ns, links,
-                             reason, sizeof reason);
+    int code =
+        handover_give(&process->host, process->listener, process->node_cards, process->node_size,
+                      process->segment, process->deadline_ns, links, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
 static int take(struct process *process, struct link *link)
 {
     char reason[PROCESS_TEXT_MAX];
-    int code =
-        handover_take(&process->host, process->node_cards, process->node_index,
-                      process->deadline_ns, link, &process->segment, reason, sizeof reason);
+    int code = handover_take(&process->host, process->node_cards, process->node_index,
+                             process->deadline_ns, link, &process->segment, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
@@ -278,8 +281,7 @@ static int connect_ranks(struct process *process)
     for (uint32_t i = 0; i < process->size; i++) {
         links[i] = (struct link){-1, -1};
     }
-    int code =
-        process->rank == 0 ? connect_first(process, links) : connect_other(process, links);
+    int code = process->rank == 0 ? connect_first(process, links) : connect_other(process, links);
     if (code == MANTA_OK) {
         code = watch_adopt(process->watch, process->rank, process->size, links, process->cards);
         code = code ? fail(process, code, "cannot watch %u ranks: check ulimit -n", process->size)
@@ -304,8 +306,8 @@ static int open_comm(struct process *process)
     int code = comm_create_shm(&process->host, process->segment, process->node_index,
                                process->node_size, &near);
     if (code == MANTA_OK && process->far) {
-        code = far_join(process->far, near, process->node_cards, process->node_size,
-                        &process->comm);
+        code =
+            far_join(process->far, near, process->node_cards, process->node_size, &process->comm);
     } else if (code == MANTA_OK) {
         process->comm = near;
     }
@@ -358,13 +360,7 @@ static int enter(struct process *process)
 static void on_death(void *arg, uint32_t rank)
 {
     struct process *process = arg;
-#ifdef HAVE_UCX
-    if (process->far) {
-        comm_routed_report_death(process->comm, rank);
-        return;
-    }
-#endif
-    comm_shm_report_death(process->comm, rank);
+    comm_report_death(process->comm, rank);
 }
 
 /* A program that keeps MPI ends with any of its ranks: MPI does, and root scopes are everywhere. */
@@ -382,6 +378,7 @@ static int start_local(struct process *process)
     code = code ? code : enter(process);
     if (code == MANTA_OK) {
         allow_deaths(process);
+        watch_set_far(process->watch, process->far);
     }
     return code;
 }
@@ -427,6 +424,7 @@ static void leave_core(struct process *process)
     if (process->watch) {
         watch_survive(process->watch, NULL, NULL);
         watch_set_core(process->watch, NULL);
+        watch_set_far(process->watch, NULL);
     }
     if (process->is_attached) {
         core_detach(process->core);
@@ -559,18 +557,6 @@ int process_meet(struct process *process)
     return watch_meet(process->watch, MANTA_OK, BASE_FOREVER, text, sizeof text);
 }
 
-/* Once in a job, about the first peer that was reached so. */
-static void tell_slow_way(struct process *process)
-{
-#ifdef HAVE_UCX
-    char text[PROCESS_TEXT_MAX];
-    if (process->far && process->rank == 0 &&
-        comm_ucx_take_warning(comm_routed_ucx(process->comm), text, sizeof text)) {
-        base_log(&process->log, BASE_LOG_WARN, "%s", text);
-    }
-#endif
-}
-
 /* After a job that went on without some of its ranks. */
 static void tell_redone(struct process *process)
 {
@@ -585,19 +571,28 @@ static void tell_redone(struct process *process)
     }
 }
 
+/* Last chance of a warning; and what happened, for who asked to see it. */
+static void tell_ways(struct process *process)
+{
+    watch_set_far(process->watch, NULL);
+    if (process->far && process->comm) {
+        far_report(process->far, &process->log);
+    }
+}
+
 int process_end(struct process *process, int code)
 {
     int ended;
     if (!watch_has_ended(process->watch, &ended)) {
         code = core_finish(process->core, code);
         tell_redone(process);
-        tell_slow_way(process);
     }
     int hooked = hooks_run(MANTA_AT_STOP);
     if (hooked) {
         base_log(&process->log, BASE_LOG_WARN, "a stop hook on rank %u returned %d", process->rank,
                  hooked);
     }
+    tell_ways(process);
     watch_leave(process->watch);
     leave_core(process);
     if (watch_has_ended(process->watch, &ended)) {

@@ -38,10 +38,13 @@ static const struct base_config_row rows[] = {
     ROW("pin", SWITCH, is_pinned, 1, 0, 1, "Binds each worker to a core of the rank's share."),
     ROW("alone", SWITCH, is_alone, 0, 0, 1,
         "Ignores the launcher: a world of one, for a program that a rank of another job starts."),
+    ROW("expect_rdma", SWITCH, expects_rdma, 0, 0, 1,
+        "Warns of TCP between hosts also where no active RDMA device is seen."),
 };
 
 /* Texts, read where they are needed. */
-static const char *const others[] = {"MANTA_MPI_LIBRARY", REPORT_VARIABLE, NULL};
+static const char *const others[] = {"MANTA_MPI_LIBRARY", "MANTA_UCX_LIBRARY", REPORT_VARIABLE,
+                                     NULL};
 
 const struct base_config_row *settings_rows(size_t *ret_count)
 {

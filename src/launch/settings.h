@@ -16,6 +16,7 @@ struct settings {
     uint64_t silence_ns;
     uint64_t is_pinned;
     uint64_t is_alone;
+    uint64_t expects_rdma;
 };
 
 const struct base_config_row *settings_rows(size_t *ret_count);

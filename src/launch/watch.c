@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "core/core.h"
 #include "launch/death.h"
+#include "launch/far.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -34,7 +35,15 @@ enum { EVENTS = 16, SPEAKERS = 4, CODE_TERMINATED = 143, CODE_DIED = 1 };
 
 enum source { SOURCE_SIGNAL, SOURCE_COMMAND, SOURCE_PARENT, SOURCE_PROCESS, SOURCE_LINE };
 
-enum note_kind { NOTE_HERE = 1, NOTE_GO, NOTE_END, NOTE_LEAVE, NOTE_DEATH, NOTE_ALIVE };
+enum note_kind {
+    NOTE_HERE = 1,
+    NOTE_GO,
+    NOTE_END,
+    NOTE_LEAVE,
+    NOTE_DEATH,
+    NOTE_ALIVE,
+    NOTE_WARNING
+};
 
 /* Signs of life in the time after whose silence a rank counts as dead; and how much longer that is
  * on the own host, where an end is seen at once and silence means that somebody has stopped it. */
@@ -71,6 +80,8 @@ struct watch {
     pthread_mutex_t
         lock; /* guards all below; held for moments, never while waiting for another rank */
     struct rank *core;
+    struct far *far;
+    bool has_warned;      /* rank 0: of a slow way */
     struct other *others; /* by rank; a rank that is not 0 has only that one */
     uint32_t rank, size, other_count;
     bool is_stopping, has_left;
@@ -208,6 +219,28 @@ static void tell_death(struct watch *watch, uint32_t dead)
     }
 }
 
+/* Rank 0 tells the first that it hears of. */
+static void tell_warning(struct watch *watch, const struct note *note)
+{
+    if (watch->rank == 0 && !watch->has_warned) {
+        watch->has_warned = true;
+        base_log(&watch->options.log, BASE_LOG_WARN, "%s", note->text);
+    }
+}
+
+static void take_warning(struct watch *watch)
+{
+    struct note note = {.kind = NOTE_WARNING};
+    if (!watch->far || !far_take_warning(watch->far, note.text, sizeof note.text)) {
+        return;
+    }
+    if (watch->rank == 0) {
+        tell_warning(watch, &note);
+    } else {
+        say(watch, 0, &note);
+    }
+}
+
 static void hear(struct watch *watch, uint32_t other, struct note *note)
 {
     note->text[sizeof note->text - 1] = 0;
@@ -237,6 +270,9 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
         if (note->speaker == watch->rank) {
             tell_last(watch, (uint32_t)note->code);
         }
+        break;
+    case NOTE_WARNING:
+        tell_warning(watch, note);
         break;
     default:
         break;
@@ -436,6 +472,7 @@ static void beat(struct watch *watch)
     }
     watch->beat_ns = now_ns;
     check_core(watch, now_ns);
+    take_warning(watch);
     say_all(watch, &note);
     for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
         judge(watch, i, now_ns);
@@ -473,6 +510,9 @@ static void report(const struct watch *watch)
              (unsigned long long)stats.completed, (unsigned long long)stats.executed,
              (unsigned long long)stats.retried, (unsigned long long)stats.adopted,
              (unsigned long long)stats.parked, (unsigned long long)stats.inlined);
+    if (watch->far) {
+        far_report(watch->far, &always);
+    }
 }
 
 static void on_signal(struct watch *watch)
@@ -701,6 +741,14 @@ void watch_set_core(struct watch *watch, struct rank *core)
     if (core && watch->has_ended) {
         core_stop(core, watch->end_code);
     }
+    pthread_mutex_unlock(&watch->lock);
+}
+
+void watch_set_far(struct watch *watch, struct far *far)
+{
+    pthread_mutex_lock(&watch->lock);
+    take_warning(watch);
+    watch->far = far;
     pthread_mutex_unlock(&watch->lock);
 }
 

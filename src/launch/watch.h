@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "launch/handover.h"
 
+struct far;
 struct rank;
 struct watch;
 
@@ -56,6 +57,10 @@ void watch_survive(struct watch *watch, void (*tell)(void *arg, uint32_t rank), 
 
 /* The core to be stopped when the job ends, NULL: none (any more). */
 void watch_set_core(struct watch *watch, struct rank *core);
+
+/* The ways to other hosts, NULL: none (any more): what they warn of is told by rank 0, once in a
+ * job, and they are a part of the report that a signal asks for. */
+void watch_set_far(struct watch *watch, struct far *far);
 
 /*
  * Waits until every rank has called it as often. The first failure by rank, of those that were

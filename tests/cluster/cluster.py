@@ -65,7 +65,7 @@ def why_not():
 def clean_environment():
     """Ours, without what is about other jobs."""
     return {name: value for name, value in os.environ.items()
-            if not re.match(r"(MANTA|OMPI|PMIX?|SLURM|PRTE|ORTE|UCX)_", name) or name == "MANTA_MPI_LIBRARY"}
+            if not re.match(r"(MANTA|OMPI|PMIX?|SLURM|PRTE|ORTE|UCX)_", name) or name in ("MANTA_MPI_LIBRARY", "MANTA_UCX_LIBRARY")}
 
 
 def need_cluster():

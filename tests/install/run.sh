@@ -25,6 +25,17 @@ description=$(find "$root" -name manta.pc)
 find "$root" -name reference.html -size +10k | grep -q . || fail "reference.html is not installed"
 find "$root" -path '*/man3/manta_run.3*' | grep -q . || fail "the man pages are not installed"
 
+# What only some jobs need is loaded, not linked; and the parts that are loaded show themselves only.
+if command -v ldd >/dev/null; then
+    ldd "$library" | grep -E 'libuc[pstm]|libmpi|libopen-' && fail "libmanta.so brings MPI or UCX along"
+fi
+for part in mpi ucx; do
+    plugin=$libraries/libmanta_$part.so
+    [ -f "$plugin" ] || continue
+    shown=$(nm -D --defined-only "$plugin" | awk '{print $3}' | tr '\n' ' ')
+    [ "$shown" = "manta_${part}_plugin " ] || fail "$plugin shows $shown"
+done
+
 # It exports what the headers declare, no more and no less, under a version.
 exported() { nm -D --defined-only --with-symbol-versions "$library" | awk '$2 != "A" {print $3}'; }
 exported | grep -v '@@MANTA_[0-9.]*$' >"$work/bare" && fail "without a version: $(cat "$work/bare")"

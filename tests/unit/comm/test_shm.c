@@ -273,10 +273,10 @@ static void test_what_the_dead_had_published_arrives_before_its_death(void **sta
     for (int i = 0; i < 50; i++) {
         send(node, 2, 1, 8);
     }
-    comm_shm_report_death(node->comm[1], 2);
-    comm_shm_report_death(node->comm[1], 2);
-    comm_shm_report_death(node->comm[1], 1);
-    comm_shm_report_death(node->comm[1], RANKS);
+    comm_report_death(node->comm[1], 2);
+    comm_report_death(node->comm[1], 2);
+    comm_report_death(node->comm[1], 1);
+    comm_report_death(node->comm[1], RANKS);
     assert_false(comm_arm(node->comm[1]));
     for (int i = 0; i < 5; i++) {
         assert_int_equal(comm_progress(node->comm[1], 10), 10);
@@ -286,7 +286,7 @@ static void test_what_the_dead_had_published_arrives_before_its_death(void **sta
     assert_int_equal(node->downs[1], 1);
     send(node, 2, 1, 8);
     comm_flush(node->comm[2]);
-    comm_shm_report_death(node->comm[1], 2);
+    comm_report_death(node->comm[1], 2);
     comm_progress(node->comm[1], 10);
     assert_int_equal(node->downs[1], 1);
     assert_int_equal(node->messages[1], 50);

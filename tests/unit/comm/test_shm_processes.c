@@ -21,7 +21,7 @@ static void *watch(void *arg)
     for (;;) {
         for (uint32_t peer = 0; peer < end->ranks; peer++) {
             if (atomic_exchange(&end->shared->dead[end->rank * end->ranks + peer], 0)) {
-                comm_shm_report_death(end->comm, peer);
+                comm_report_death(end->comm, peer);
             }
         }
         usleep(1000);

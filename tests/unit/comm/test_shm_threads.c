@@ -20,7 +20,7 @@ static void die(struct end *end)
 {
     for (uint32_t i = 0; i < end->ranks; i++) {
         if (i != end->rank) {
-            comm_shm_report_death(members[i].end.comm, end->rank);
+            comm_report_death(members[i].end.comm, end->rank);
         }
     }
 }

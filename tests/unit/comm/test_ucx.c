@@ -571,9 +571,9 @@ static void test_a_reported_death_is_told_to_a_sleeper(void **state)
     while (!comm_arm(seats[0].comm)) {
         turn_all();
     }
-    comm_ucx_report_death(seats[0].comm, 1);
-    comm_ucx_report_death(seats[0].comm, 0); /* nobody is told of its own */
-    comm_ucx_report_death(seats[0].comm, RANKS);
+    comm_report_death(seats[0].comm, 1);
+    comm_report_death(seats[0].comm, 0); /* nobody is told of its own */
+    comm_report_death(seats[0].comm, RANKS);
     comm_sleep(seats[0].comm, BASE_FOREVER);
     while (!seats[0].downs[1]) {
         comm_progress(seats[0].comm, 64);

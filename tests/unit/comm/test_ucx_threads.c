@@ -15,7 +15,7 @@ static void die(struct end *end)
 {
     for (uint32_t i = 0; i < end->ranks; i++) {
         if (i != end->rank) {
-            comm_ucx_report_death(members[i].end.comm, end->rank);
+            comm_report_death(members[i].end.comm, end->rank);
         }
     }
 }

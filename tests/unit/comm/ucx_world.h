@@ -5,6 +5,7 @@
 #ifndef TEST_COMM_UCX_WORLD_H
 #define TEST_COMM_UCX_WORLD_H
 
+#include "comm/ucx_end.h"
 #include "conformance.h"
 
 #include <sys/resource.h>

@@ -86,17 +86,6 @@ static void the_ranks_of_a_node_are_found_by_host_and_machine(void **state)
     base_free(node);
 }
 
-static void other_hosts_are_refused_by_name(void **state)
-{
-    uint32_t differs;
-    strcpy(cards[4].card.host, "n2");
-#ifdef HAVE_UCX
-    assert_int_equal(check(RANKS, &differs, NULL), MANTA_OK);
-#else
-    assert_int_equal(check(RANKS, &differs, "rank 0 is on n1 and rank 4 on n2"), MANTA_E_LAUNCH);
-#endif
-}
-
 static void a_rank_that_cannot_start_speaks_for_all(void **state)
 {
     uint32_t differs;
@@ -172,7 +161,6 @@ int main(void)
         cmocka_unit_test_setup(equal_cards_are_one_job, fresh),
         cmocka_unit_test_setup(versions_must_match, fresh),
         cmocka_unit_test_setup(the_ranks_of_a_node_are_found_by_host_and_machine, fresh),
-        cmocka_unit_test_setup(other_hosts_are_refused_by_name, fresh),
         cmocka_unit_test_setup(a_rank_that_cannot_start_speaks_for_all, fresh),
         cmocka_unit_test_setup(other_tasks_are_found_at_the_lowest_rank, fresh),
         cmocka_unit_test_setup(ranks_split_the_cores_they_share, fresh),
