@@ -94,7 +94,7 @@ struct comm_ucx {
     struct base_list doors, broken;  /* connections of others to here; those that UCX gave up */
     const struct comm_ucx_table *table;
     uint64_t incarnation;
-    uint8_t secret[UCX_SECRET_BYTES];
+    uint8_t secret[BASE_SECRET_BYTES];
 
     struct base_list dirty;   /* peers with an open packet */
     struct base_list inbox;   /* packets received and not yet delivered */

@@ -4,9 +4,8 @@
  * UCX accepts a connection from anybody who knows, or guesses, the address of a worker,
  * and its messages do not say who sent them. So every packet names its sender, and
  * proves it by a number that only that sender and this rank know: the session. The
- * first packet of a way, the hello, brings the session, together with a proof that the
- * sender knows the job's secret: a keyed hash (SipHash-2-4, Aumasson and Bernstein,
- * INDOCRYPT 2012, once for each half of the secret) of everything the hello says.
+ * first packet of a way, the hello, brings the session, together with a proof (base/proof.h)
+ * that the sender knows the job's secret, over everything the hello says.
  *
  * The secret itself never travels, because a hello may meet a stranger: the port of a
  * dead rank can be anybody's a moment later. And since the proof covers the receiver,
@@ -17,29 +16,23 @@
 #define COMM_UCX_AUTH_H
 
 #include "base/compiler.h"
-
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/proof.h"
 
 #define UCX_HELLO_MAGIC UINT64_C(0x6d616e7461756378)
 #define UCX_WIRE_VERSION 1u
-#define UCX_SECRET_BYTES 32
 
 struct ucx_hello {
     uint64_t magic;
     uint32_t version, reserved;
     uint32_t from, to;
-    uint64_t incarnation; /* of the sender */
-    uint64_t session;     /* all packets that follow carry it */
-    uint64_t proof[2];    /* of all of the above */
+    uint64_t incarnation;    /* of the sender */
+    uint64_t session;        /* all packets that follow carry it */
+    struct base_proof proof; /* of all of the above */
 };
 
 /* Sets magic, version and proof. */
-void ucx_hello_sign(struct ucx_hello *hello, const uint8_t secret[UCX_SECRET_BYTES]);
+void ucx_hello_sign(struct ucx_hello *hello, const uint8_t secret[BASE_SECRET_BYTES]);
 /* Magic, version and proof are right. In constant time for all that have the first two. */
-bool ucx_hello_is_genuine(const struct ucx_hello *hello, const uint8_t secret[UCX_SECRET_BYTES]);
-
-/* SipHash-2-4 of `bytes` bytes under a key of 16. */
-uint64_t ucx_siphash(const uint8_t key[16], const void *message, size_t bytes);
+bool ucx_hello_is_genuine(const struct ucx_hello *hello, const uint8_t secret[BASE_SECRET_BYTES]);
 
 #endif

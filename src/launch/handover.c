@@ -165,13 +165,19 @@ static bool welcome(struct giving *giving, int socket)
     return true;
 }
 
-/* At most as many callers at once as there are ranks: more would be strangers. */
+/* At most as many callers at once as there are ranks: more would be strangers. Those of other users
+ * take no place. */
 static void accept_callers(struct giving *giving)
 {
+    struct ucred peer;
     while (giving->caller_count < giving->size) {
         int socket = accept4(giving->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (socket < 0) {
             return;
+        }
+        if (!read_peer(socket, &peer)) {
+            close(socket);
+            continue;
         }
         giving->polls[1 + giving->caller_count++] = (struct pollfd){.fd = socket, .events = POLLIN};
     }

@@ -1,15 +1,27 @@
 /*
  * The port is ephemeral and open only while the job starts. Anybody who reaches the host can call
- * it, so a caller is believed only after it has said the job's secret, which travelled with the
- * cards and is compared in constant time. Callers who are slow, wrong or too many are dropped and
- * hold nobody up: everything is one poll with the deadline of the launch.
+ * it, and anybody can have taken the port, or the address, that a rank calls. So both sides prove
+ * (base/proof.h) that they know the job's secret, which travelled with the cards; on the line it is
+ * never said:
  *
- * Which of rank 0's addresses leads to it from another host is not known beforehand: the caller
- * tries them in turn until one answers.
+ *   caller                                   rank 0
+ *     hello: rank, process, random number ->
+ *                                         <- answer: another random number, rank 0's proof
+ *     the caller's proof                  ->
+ *
+ * A proof covers who proves, the caller's rank and process, and both random numbers: one that was
+ * overheard fits no other call, and none can be sent back to who made it. The caller believes rank
+ * 0 before it proves anything itself, and rank 0 gives a rank's place to a proof only.
+ *
+ * Callers who are wrong are dropped, and so are slow ones when there is no room for more; they hold
+ * nobody up: everything is one poll with the deadline of the launch. Which of rank 0's addresses
+ * leads to it from another host is not known beforehand: the caller tries them in turn, with more
+ * patience each time, until what answers is rank 0.
  */
 #include "launch/join.h"
 
 #include "base/alloc.h"
+#include "base/proof.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,26 +38,38 @@
 
 #define HELLO_MAGIC UINT64_C(0x6d616e74616a6f69)
 #define MS UINT64_C(1000000)
-#define PATIENCE_NS (2000 * MS) /* with one caller, or one address */
+#define PATIENCE_NS (2000 * MS) /* with one caller; with one address at first */
 #define PAUSE_NS (20 * MS)      /* between two rounds through the addresses */
 
 struct hello {
     uint64_t magic;
     uint32_t rank, pid;
-    uint8_t secret[32];
+    uint64_t random[2];
+};
+
+struct answer {
+    uint64_t random[2];
+    struct base_proof proof;
+};
+
+/* What is proven. */
+struct claim {
+    char who[8];
+    struct hello hello;
+    uint64_t random[2];
 };
 
 enum { STRANGERS_MAX = 64 };
 
-/* One that has called and not yet said hello in full. */
+/* One that has called and not yet proven anything. */
 struct caller {
     int socket; /* -1: none */
     uint32_t got;
     uint64_t until_ns;
-    union {
-        struct hello hello;
-        uint8_t bytes[sizeof(struct hello)];
-    } said;
+    bool is_answered; /* what comes now is its proof */
+    struct hello hello;
+    struct base_proof proof;
+    uint64_t random[2];
 };
 
 struct joining {
@@ -55,7 +79,34 @@ struct joining {
     uint32_t size, missing;
     int listener;
     struct caller callers[STRANGERS_MAX];
+    bool is_full;
 };
+
+static struct base_proof prove(const uint8_t *secret, const char *who, const struct hello *hello,
+                               const uint64_t random[2])
+{
+    struct claim claim = {.hello = *hello, .random = {random[0], random[1]}};
+    memcpy(claim.who, who, strlen(who));
+    return base_prove(secret, &claim, sizeof claim);
+}
+
+static void make_random(const struct base_host *host, uint64_t ret_random[2])
+{
+    ret_random[0] = host->random(host->self);
+    ret_random[1] = host->random(host->self);
+}
+
+static struct base_proof prove_first(const uint8_t *secret, const struct hello *hello,
+                                     const uint64_t random[2])
+{
+    return prove(secret, "rank 0", hello, random);
+}
+
+static struct base_proof prove_caller(const uint8_t *secret, const struct hello *hello,
+                                      const uint64_t random[2])
+{
+    return prove(secret, "caller", hello, random);
+}
 
 /* ---- Addresses ------------------------------------------------------------------------------ */
 
@@ -148,6 +199,7 @@ static void set_options(int socket)
 
 static void accept_callers(struct joining *joining)
 {
+    joining->is_full = false;
     for (uint32_t i = 0; i < STRANGERS_MAX; i++) {
         struct caller *caller = &joining->callers[i];
         if (caller->socket >= 0) {
@@ -157,40 +209,64 @@ static void accept_callers(struct joining *joining)
         if (socket < 0) {
             return;
         }
-        *caller = (struct caller){.socket = socket,
-                                  .until_ns = base_now_ns(joining->host) + PATIENCE_NS};
+        *caller =
+            (struct caller){.socket = socket, .until_ns = base_now_ns(joining->host) + PATIENCE_NS};
     }
+    joining->is_full = true;
 }
 
-static bool is_ours(const struct joining *joining, const struct hello *hello)
+static bool is_missing(const struct joining *joining, const struct hello *hello)
 {
     return hello->magic == HELLO_MAGIC && hello->rank && hello->rank < joining->size &&
            joining->links[hello->rank].socket < 0 &&
-           secret_is_equal(hello->secret, joining->cards[0].card.secret) &&
            hello->pid == joining->cards[hello->rank].card.pid;
+}
+
+/* After the hello. False: it is to be dropped. */
+static bool answer(const struct joining *joining, struct caller *caller)
+{
+    struct answer answer;
+    if (!is_missing(joining, &caller->hello)) {
+        return false;
+    }
+    make_random(joining->host, caller->random);
+    memcpy(answer.random, caller->random, sizeof answer.random);
+    answer.proof = prove_first(joining->cards[0].card.secret, &caller->hello, caller->random);
+    caller->is_answered = true;
+    caller->got = 0;
+    return send(caller->socket, &answer, sizeof answer, MSG_NOSIGNAL) == (ssize_t)sizeof answer;
+}
+
+/* After its proof. False: it is to be dropped. */
+static bool admit(struct joining *joining, struct caller *caller)
+{
+    struct base_proof right =
+        prove_caller(joining->cards[0].card.secret, &caller->hello, caller->random);
+    if (!base_proof_is_equal(&caller->proof, &right) || !is_missing(joining, &caller->hello)) {
+        return false;
+    }
+    set_options(caller->socket);
+    joining->links[caller->hello.rank].socket = caller->socket;
+    joining->missing--;
+    caller->socket = -1;
+    return true;
 }
 
 /* False: it is to be dropped. */
 static bool hear(struct joining *joining, struct caller *caller)
 {
-    ssize_t got = recv(caller->socket, caller->said.bytes + caller->got,
-                       sizeof caller->said - caller->got, 0);
+    uint8_t *into = caller->is_answered ? (uint8_t *)&caller->proof : (uint8_t *)&caller->hello;
+    uint32_t wanted = caller->is_answered ? sizeof caller->proof : sizeof caller->hello;
+    ssize_t got = recv(caller->socket, into + caller->got, wanted - caller->got, 0);
     if (got <= 0) {
-        return got < 0 && (errno == EAGAIN || errno == EINTR) &&
-               base_now_ns(joining->host) < caller->until_ns;
+        bool has_time = !joining->is_full || base_now_ns(joining->host) < caller->until_ns;
+        return got < 0 && (errno == EAGAIN || errno == EINTR) && has_time;
     }
     caller->got += (uint32_t)got;
-    if (caller->got < sizeof caller->said) {
+    if (caller->got < wanted) {
         return true;
     }
-    if (!is_ours(joining, &caller->said.hello)) {
-        return false;
-    }
-    set_options(caller->socket);
-    joining->links[caller->said.hello.rank].socket = caller->socket;
-    joining->missing--;
-    caller->socket = -1;
-    return true;
+    return caller->is_answered ? admit(joining, caller) : answer(joining, caller);
 }
 
 static void hear_callers(struct joining *joining)
@@ -206,7 +282,8 @@ static void hear_callers(struct joining *joining)
 
 static void await_callers(const struct joining *joining)
 {
-    struct pollfd polls[1 + STRANGERS_MAX] = {{.fd = joining->listener, .events = POLLIN}};
+    struct pollfd polls[1 + STRANGERS_MAX] = {
+        {.fd = joining->is_full ? -1 : joining->listener, .events = POLLIN}};
     for (uint32_t i = 0; i < STRANGERS_MAX; i++) {
         polls[1 + i] = (struct pollfd){.fd = joining->callers[i].socket, .events = POLLIN};
     }
@@ -258,15 +335,36 @@ int join_accept(const struct base_host *host, int listener, const union card_pag
 
 /* ---- The others ----------------------------------------------------------------------------- */
 
-static bool await_writable(const struct base_host *host, int socket, uint64_t until_ns)
+static bool await(const struct base_host *host, int socket, short events, uint64_t until_ns)
 {
-    struct pollfd one = {.fd = socket, .events = POLLOUT};
-    int failed = 0, ready = 0;
-    socklen_t length = sizeof failed;
+    struct pollfd one = {.fd = socket, .events = events};
+    int ready = 0;
     for (uint64_t now_ns; ready <= 0 && (now_ns = base_now_ns(host)) < until_ns;) {
-        ready = poll(&one, 1, (int)((until_ns - now_ns) / MS + 1));
+        ready = poll(&one, 1, (int)MT_MIN((until_ns - now_ns) / MS + 1, 1000u));
     }
-    return ready > 0 && getsockopt(socket, SOL_SOCKET, SO_ERROR, &failed, &length) == 0 && !failed;
+    return ready > 0;
+}
+
+static bool is_connected(const struct base_host *host, int socket, uint64_t until_ns)
+{
+    int failed = 0;
+    socklen_t length = sizeof failed;
+    return await(host, socket, POLLOUT, until_ns) &&
+           getsockopt(socket, SOL_SOCKET, SO_ERROR, &failed, &length) == 0 && !failed;
+}
+
+static bool read_all(const struct base_host *host, int socket, void *into, size_t bytes,
+                     uint64_t until_ns)
+{
+    size_t got = 0;
+    while (got < bytes && await(host, socket, POLLIN, until_ns)) {
+        ssize_t more = recv(socket, (uint8_t *)into + got, bytes - got, 0);
+        if (more == 0 || (more < 0 && errno != EAGAIN && errno != EINTR)) {
+            return false;
+        }
+        got += more > 0 ? (size_t)more : 0;
+    }
+    return got == bytes;
 }
 
 static socklen_t make_address(const struct card *card, uint32_t i, struct sockaddr_storage *address)
@@ -287,8 +385,8 @@ static socklen_t make_address(const struct card *card, uint32_t i, struct sockad
 }
 
 /* -1: not by this address, or not in time. */
-static int call(const struct base_host *host, const struct card *first, uint32_t i,
-                uint64_t until_ns)
+static int connect_to(const struct base_host *host, const struct card *first, uint32_t i,
+                      uint64_t until_ns)
 {
     struct sockaddr_storage address;
     socklen_t length = make_address(first, i, &address);
@@ -297,24 +395,58 @@ static int call(const struct base_host *host, const struct card *first, uint32_t
         return -1;
     }
     if ((connect(line, (struct sockaddr *)&address, length) != 0 && errno != EINPROGRESS) ||
-        !await_writable(host, line, until_ns)) {
+        !is_connected(host, line, until_ns)) {
         close(line);
         return -1;
     }
     return line;
 }
 
-static int call_all(const struct base_host *host, const struct card *first, uint64_t deadline_ns)
+/* False: it is not rank 0, or not in time. */
+static bool greet(const struct base_host *host, const uint8_t *secret, const struct card *own,
+                  int line, uint64_t until_ns)
+{
+    struct hello hello = {.magic = HELLO_MAGIC, .rank = own->rank, .pid = own->pid};
+    struct answer answer;
+    make_random(host, hello.random);
+    if (send(line, &hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello ||
+        !read_all(host, line, &answer, sizeof answer, until_ns)) {
+        return false;
+    }
+    struct base_proof right = prove_first(secret, &hello, answer.random);
+    struct base_proof own_proof = prove_caller(secret, &hello, answer.random);
+    return base_proof_is_equal(&answer.proof, &right) &&
+           send(line, &own_proof, sizeof own_proof, MSG_NOSIGNAL) == (ssize_t)sizeof own_proof;
+}
+
+static int call(const struct base_host *host, const union card_page *cards, uint32_t rank,
+                uint32_t i, uint64_t until_ns, bool *is_answered)
+{
+    const struct card *first = &cards[0].card;
+    int line = connect_to(host, first, i, until_ns);
+    if (line >= 0 && !greet(host, first->secret, &cards[rank].card, line, until_ns)) {
+        *is_answered = true;
+        close(line);
+        line = -1;
+    }
+    return line;
+}
+
+static int call_all(const struct base_host *host, const union card_page *cards, uint32_t rank,
+                    uint64_t deadline_ns, bool *is_answered)
 {
     const struct timespec pause = {0, PAUSE_NS};
+    const struct card *first = &cards[0].card;
+    uint64_t patience_ns = PATIENCE_NS;
     while (base_now_ns(host) < deadline_ns) {
         for (uint32_t i = 0; i < first->address_count && i < CARD_ADDRESSES; i++) {
-            uint64_t until_ns = MT_MIN(base_now_ns(host) + PATIENCE_NS, deadline_ns);
-            int line = call(host, first, i, until_ns);
+            uint64_t until_ns = MT_MIN(base_now_ns(host) + patience_ns, deadline_ns);
+            int line = call(host, cards, rank, i, until_ns, is_answered);
             if (line >= 0) {
                 return line;
             }
         }
+        patience_ns *= 2;
         nanosleep(&pause, NULL);
     }
     return -1;
@@ -324,17 +456,14 @@ int join_call(const struct base_host *host, const union card_page *cards, uint32
               uint64_t deadline_ns, struct link *ret_link, char *text, size_t text_size)
 {
     const struct card *first = &cards[0].card;
-    struct hello hello = {.magic = HELLO_MAGIC, .rank = rank, .pid = cards[rank].card.pid};
-    int line = call_all(host, first, deadline_ns);
-    memcpy(hello.secret, first->secret, sizeof hello.secret);
-    if (line < 0 || send(line, &hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello) {
+    bool is_answered = false;
+    int line = call_all(host, cards, rank, deadline_ns, &is_answered);
+    if (line < 0) {
         snprintf(text, text_size,
-                 "rank %u cannot reach rank 0 on %s, port %u, by any of its %u addresses: it has "
-                 "ended, or a firewall stands between the hosts",
-                 rank, first->host, first->port, first->address_count);
-        if (line >= 0) {
-            close(line);
-        }
+                 "rank %u cannot reach rank 0 on %s, port %u, by any of its %u addresses: %s", rank,
+                 first->host, first->port, first->address_count,
+                 is_answered ? "what answers there is not rank 0 of this job, or is too slow"
+                             : "it has ended, or a firewall stands between the hosts");
         return MANTA_E_LAUNCH;
     }
     set_options(line);

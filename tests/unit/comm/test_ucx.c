@@ -211,16 +211,6 @@ static void settle_refusals(uint64_t wanted)
     assert_int_equal(comm_ucx_refused(seats[0].comm), wanted);
 }
 
-static void test_siphash_is_that_of_its_paper(void **state)
-{
-    uint8_t key[16], message[15];
-    for (uint8_t i = 0; i < 16; i++) {
-        key[i] = i;
-        message[i % 15] = i % 15;
-    }
-    assert_int_equal(ucx_siphash(key, message, 15), UINT64_C(0xa129ca6149be45e5));
-}
-
 static void test_no_bit_of_a_hello_can_be_changed(void **state)
 {
     struct ucx_hello hello = right_hello(), copy;
@@ -627,7 +617,6 @@ int main(void)
     sigaction(SIGHUP, NULL, &hup_at_start);
     sigaction(SIGSEGV, NULL, &segv_at_start);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_siphash_is_that_of_its_paper),
         IN_WORLD(test_no_bit_of_a_hello_can_be_changed),
         IN_WORLD(test_without_the_secret_nothing_is_accepted),
         IN_WORLD(test_a_packet_in_anothers_name_is_dropped),
