@@ -4,9 +4,9 @@
 #include <string.h>
 
 #define MAGIC UINT64_C(0x6d616e7461686561)
-#define GROW_STEP (UINT64_C(1) << 20)
-#define LEAST (2 * HEAP_LINE) /* of a block: a header, and a line */
-#define FIRST HEAP_PAGE       /* offset of the first block */
+#define PIECE (UINT64_C(1) << 20) /* filled with pages at once, for small blocks */
+#define LEAST (2 * HEAP_LINE)     /* of a block: a header, and a line */
+#define FIRST HEAP_PAGE           /* offset of the first block */
 
 static struct heap_head *head_of(void *base)
 {
@@ -125,34 +125,25 @@ static struct pages inside(uint64_t offset, uint64_t bytes)
     return (struct pages){begin, MT_MAX(begin, end)};
 }
 
-static int commit(struct heap *heap, uint64_t begin, uint64_t end)
+static int reserve(struct heap *heap, uint64_t bytes)
 {
-    if (begin >= end) {
-        return MANTA_OK;
-    }
-    int code = heap->pages.commit(heap->pages.arg, begin, end - begin);
-    heap->held += code == MANTA_OK ? end - begin : 0;
+    int code = bytes ? heap->pages.reserve(heap->pages.arg, bytes) : MANTA_OK;
+    heap->held += code == MANTA_OK ? bytes : 0;
     return code;
 }
 
-static void decommit(struct heap *heap, struct pages pages)
+static int populate(struct heap *heap, struct pages pages)
 {
-    if (pages.begin < pages.end) {
-        heap->pages.decommit(heap->pages.arg, pages.begin, pages.end - pages.begin);
-        heap->held -= pages.end - pages.begin;
-    }
+    uint64_t bytes = pages.end - pages.begin;
+    return bytes ? heap->pages.populate(heap->pages.arg, pages.begin, bytes) : MANTA_OK;
 }
 
-/* The pages of the first `bytes` of a hollow block; the rest stays hollow behind a header. */
-static int fill(struct heap *heap, struct heap_block *block, uint64_t bytes)
+static void release(struct heap *heap, struct pages pages)
 {
-    uint64_t offset = heap_offset(heap, block), all = heap_bytes(block);
-    struct pages now = inside(offset, all);
-    uint64_t end = now.end;
-    if (all - bytes >= LEAST) {
-        end = MT_MIN(inside(offset + bytes, all - bytes).begin, now.end);
+    if (pages.begin < pages.end) {
+        heap->pages.release(heap->pages.arg, pages.begin, pages.end - pages.begin);
+        heap->held -= pages.end - pages.begin;
     }
-    return commit(heap, now.begin, end);
 }
 
 /* ---- Cutting and merging -------------------------------------------------------------------- */
@@ -174,7 +165,42 @@ static void note_length(struct heap *heap, struct heap_block *block)
     }
 }
 
-/* Cuts a block that is in no list; what is left over is a free block of the given state. */
+/* Two neighbours in no list become one. Of hollow ones the pages around the seam are inside now. */
+static struct heap_block *merge(struct heap *heap, struct heap_block *first,
+                                struct heap_block *second)
+{
+    uint64_t offset = heap_offset(heap, first), seam = offset + heap_bytes(first);
+    uint64_t bytes = heap_bytes(first) + heap_bytes(second);
+    struct pages front = inside(offset, seam - offset), whole = inside(offset, bytes);
+    struct pages back = inside(seam, heap_bytes(second));
+    bool is_hollow = heap_state(first) == HEAP_HOLLOW;
+    set_word(first, bytes, heap_state(first));
+    note_length(heap, first);
+    if (is_hollow) {
+        release(heap,
+                (struct pages){MT_MAX(front.end, whole.begin), MT_MIN(back.begin, whole.end)});
+    }
+    return first;
+}
+
+/* Puts a free block into its list, as one with its neighbours of the same kind. */
+static void settle(struct heap *heap, struct heap_block *block)
+{
+    struct heap_block *next = behind(heap, block);
+    if (next && heap_state(next) == heap_state(block)) {
+        delist(heap, next);
+        block = merge(heap, block, next);
+    }
+    struct heap_block *before =
+        block->before ? at(heap, heap_offset(heap, block) - block->before) : NULL;
+    if (before && heap_state(before) == heap_state(block)) {
+        delist(heap, before);
+        block = merge(heap, before, block);
+    }
+    enlist(heap, block);
+}
+
+/* Makes a block that is in no list shorter; what is left over is a free one of the given state. */
 static void cut(struct heap *heap, struct heap_block *block, uint64_t bytes, enum heap_state rest)
 {
     uint64_t left = heap_bytes(block) - bytes;
@@ -186,83 +212,88 @@ static void cut(struct heap *heap, struct heap_block *block, uint64_t bytes, enu
     set_word(tail, left, rest);
     set_word(block, bytes, heap_state(block));
     note_length(heap, tail);
-    enlist(heap, tail);
+    settle(heap, tail);
 }
 
-/* Two free neighbours that are in no list become one; hollow if either is. */
-static struct heap_block *merge(struct heap *heap, struct heap_block *first,
-                                struct heap_block *second)
-{
-    enum heap_state a = heap_state(first), b = heap_state(second);
-    struct heap_block *full = a == HEAP_FREE ? first : second;
-    uint64_t bytes = heap_bytes(first) + heap_bytes(second);
-    if (a != b) {
-        decommit(heap, inside(heap_offset(heap, full), heap_bytes(full)));
-    }
-    enum heap_state state = a == b ? a : HEAP_HOLLOW;
-    if (state == HEAP_HOLLOW) { /* the pages around the seam are inside now */
-        uint64_t seam = heap_offset(heap, second);
-        struct pages whole = inside(heap_offset(heap, first), bytes);
-        struct pages front = inside(heap_offset(heap, first), heap_bytes(first));
-        struct pages back = inside(seam, heap_bytes(second));
-        set_word(first, bytes, state);
-        decommit(heap,
-                 (struct pages){MT_MAX(front.end, whole.begin), MT_MIN(back.begin, whole.end)});
-    } else {
-        set_word(first, bytes, state);
-    }
-    note_length(heap, first);
-    return first;
-}
+/* ---- Growing and filling -------------------------------------------------------------------- */
 
-static struct heap_block *merge_around(struct heap *heap, struct heap_block *block)
-{
-    struct heap_block *next = behind(heap, block);
-    if (next && is_free(next)) {
-        delist(heap, next);
-        block = merge(heap, block, next);
-    }
-    if (block->before) {
-        struct heap_block *before = at(heap, heap_offset(heap, block) - block->before);
-        if (is_free(before)) {
-            delist(heap, before);
-            block = merge(heap, before, block);
-        }
-    }
-    return block;
-}
-
-/* ---- Growing -------------------------------------------------------------------------------- */
-
-/* Makes the range end with a free block of at least `bytes`. */
+/* Makes the range end with a hollow block of at least `bytes`. */
 static int grow(struct heap *heap, uint64_t bytes)
 {
     struct heap_block *last = heap->last ? at(heap, heap->last) : NULL;
-    uint64_t have = last && is_free(last) ? heap_bytes(last) : 0;
+    bool is_hollow = last && heap_state(last) == HEAP_HOLLOW;
+    uint64_t have = is_hollow ? heap_bytes(last) : 0;
     uint64_t more = MT_ALIGN_UP(bytes - MT_MIN(have, bytes), HEAP_PAGE);
-    uint64_t room = heap->size - heap->top, wish = MT_MIN(MT_MAX(more, GROW_STEP), room);
+    struct pages first = {heap->top, heap->top + HEAP_PAGE};
     if (more == 0) {
         return MANTA_OK;
     }
-    if (more > room) {
+    if (more > heap->size - heap->top) {
         return MANTA_E_LIMIT;
     }
-    int code = commit(heap, heap->top, heap->top + wish);
-    if (code != MANTA_OK && wish > more) {
-        wish = more;
-        code = commit(heap, heap->top, heap->top + wish);
-    }
+    more = MT_MIN(MT_MAX(more, PIECE), heap->size - heap->top);
+    int code = reserve(heap, HEAP_PAGE);
     if (code != MANTA_OK) {
+        return code;
+    }
+    code = populate(heap, first);
+    if (code != MANTA_OK) {
+        release(heap, first);
         return code;
     }
     struct heap_block *block = at(heap, heap->top);
     block->before = last ? heap_bytes(last) : 0;
-    set_word(block, wish, HEAP_FREE);
+    set_word(block, more, HEAP_HOLLOW);
     heap->last = heap->top;
-    heap->top += wish;
+    heap->top += more;
     atomic_store_explicit(&head_of(heap->base)->top, heap->top, memory_order_release);
-    enlist(heap, merge_around(heap, block));
+    settle(heap, block);
     return MANTA_OK;
+}
+
+/*
+ * Gives the first `bytes` of a hollow block, which is in no list, their pages, all but those that
+ * the taker of a large one populates itself; what is behind them stays hollow.
+ */
+static int fill(struct heap *heap, struct heap_block *block, uint64_t bytes,
+                struct heap_raw *ret_raw)
+{
+    uint64_t offset = heap_offset(heap, block), left = heap_bytes(block) - bytes;
+    struct pages pages = inside(offset, heap_bytes(block)), now;
+    if (left >= LEAST) {
+        pages.end = MT_MIN(inside(offset + bytes, left).begin, pages.end);
+    }
+    int code = reserve(heap, pages.end - pages.begin);
+    if (code != MANTA_OK) {
+        return code;
+    }
+    /* The last page has the header of what is left. */
+    now = bytes <= PIECE || pages.end - pages.begin < HEAP_PAGE
+              ? pages
+              : (struct pages){pages.end - HEAP_PAGE, pages.end};
+    code = populate(heap, now);
+    if (code != MANTA_OK) {
+        release(heap, pages);
+        return code;
+    }
+    *ret_raw = (struct heap_raw){pages.begin, now.begin - pages.begin};
+    set_word(block, heap_bytes(block), HEAP_FREE);
+    cut(heap, block, bytes, HEAP_HOLLOW);
+    return MANTA_OK;
+}
+
+/* A free block with pages of at least `bytes` out of a hollow one: a piece, or just that. */
+static int fill_for(struct heap *heap, struct heap_block *block, uint64_t bytes,
+                    struct heap_raw *ret_raw)
+{
+    uint64_t piece = MT_MIN(MT_MAX(bytes, PIECE), heap_bytes(block));
+    delist(heap, block);
+    int code = fill(heap, block, piece, ret_raw);
+    if (code != MANTA_OK && piece > bytes) {
+        code = fill(heap, block, bytes, ret_raw);
+    }
+    enlist(heap, block);
+    return code;
 }
 
 /* ---- For the store -------------------------------------------------------------------------- */
@@ -281,7 +312,10 @@ int heap_init(struct heap *heap, void *base, uint64_t size, const struct heap_pa
     if (heap->size <= FIRST) {
         return MANTA_E_INVALID;
     }
-    int code = commit(heap, 0, FIRST);
+    int code = reserve(heap, FIRST);
+    if (code == MANTA_OK && (code = populate(heap, (struct pages){0, FIRST})) != MANTA_OK) {
+        release(heap, (struct pages){0, FIRST});
+    }
     if (code == MANTA_OK) {
         heap->top = FIRST;
         atomic_store_explicit(&head_of(base)->top, FIRST, memory_order_relaxed);
@@ -293,39 +327,48 @@ int heap_init(struct heap *heap, void *base, uint64_t size, const struct heap_pa
 static struct heap_block *take_from(struct heap *heap, struct heap_block *block, uint64_t bytes,
                                     uint64_t payload)
 {
-    enum heap_state was = heap_state(block);
     delist(heap, block);
     block->payload = payload;
     memset(block->tag, 0, sizeof block->tag);
     set_word(block, heap_bytes(block), HEAP_OPEN);
-    cut(heap, block, bytes, was);
+    cut(heap, block, bytes, HEAP_FREE);
     heap->taken += heap_bytes(block);
     heap->blocks++;
     return block;
 }
 
-int heap_take(struct heap *heap, uint64_t payload, struct heap_block **ret_block)
+/* A free block of at least `bytes`, from the lists or from where the range grows. */
+static int find_or_grow(struct heap *heap, uint64_t bytes, uint64_t *ret_offset)
 {
-    if (payload > heap->size - FIRST - HEAP_LINE) {
-        return MANTA_E_TOOBIG;
-    }
-    uint64_t bytes = MT_MAX(MT_ALIGN_UP(payload, HEAP_LINE) + HEAP_LINE, LEAST);
     uint64_t offset = find(heap, place_for(bytes));
     int code = offset ? MANTA_OK : grow(heap, bytes);
     if (code == MANTA_OK && !offset) {
         offset = heap->last; /* large enough now, whatever list it is in */
-    } else if (code != MANTA_OK && !(offset = search(heap, bytes))) {
-        return code;
+    } else if (code != MANTA_OK && (offset = search(heap, bytes))) {
+        code = MANTA_OK;
     }
-    struct heap_block *block = at(heap, offset);
-    if (heap_state(block) == HEAP_HOLLOW) {
-        code = fill(heap, block, bytes);
-        if (code != MANTA_OK) {
-            return code;
-        }
+    *ret_offset = offset;
+    return code;
+}
+
+int heap_take(struct heap *heap, uint64_t payload, struct heap_block **ret_block,
+              struct heap_raw *ret_raw)
+{
+    struct heap_raw raw = {0};
+    uint64_t offset;
+    if (payload > heap->size - FIRST - HEAP_LINE) {
+        return MANTA_E_TOOBIG;
     }
-    *ret_block = take_from(heap, block, bytes, payload);
-    return MANTA_OK;
+    uint64_t bytes = MT_MAX(MT_ALIGN_UP(payload, HEAP_LINE) + HEAP_LINE, LEAST);
+    int code = find_or_grow(heap, bytes, &offset);
+    if (code == MANTA_OK && heap_state(at(heap, offset)) == HEAP_HOLLOW) {
+        code = fill_for(heap, at(heap, offset), bytes, &raw);
+    }
+    if (code == MANTA_OK) {
+        *ret_block = take_from(heap, at(heap, offset), bytes, payload);
+        *ret_raw = raw;
+    }
+    return code;
 }
 
 void heap_seal(struct heap_block *block)
@@ -338,7 +381,24 @@ void heap_give(struct heap *heap, struct heap_block *block)
     heap->taken -= heap_bytes(block);
     heap->blocks--;
     set_word(block, heap_bytes(block), HEAP_FREE);
-    enlist(heap, merge_around(heap, block));
+    settle(heap, block);
+}
+
+/* Of a block in no list; then it is in one. Returns the bytes of pages that went. */
+static uint64_t make_hollow(struct heap *heap, struct heap_block *block)
+{
+    uint64_t before = heap->held;
+    set_word(block, heap_bytes(block), HEAP_HOLLOW);
+    release(heap, inside(heap_offset(heap, block), heap_bytes(block)));
+    settle(heap, block);
+    return before - heap->held;
+}
+
+void heap_give_hollow(struct heap *heap, struct heap_block *block)
+{
+    heap->taken -= heap_bytes(block);
+    heap->blocks--;
+    (void)make_hollow(heap, block);
 }
 
 void heap_shorten(struct heap *heap, struct heap_block *block, uint64_t payload)
@@ -355,28 +415,27 @@ void heap_shorten(struct heap *heap, struct heap_block *block, uint64_t payload)
     set_word(block, bytes, HEAP_OPEN);
     note_length(heap, tail);
     heap->taken -= before - bytes;
-    enlist(heap, merge_around(heap, tail));
+    settle(heap, tail);
 }
 
-/* Empties one block of its whole pages. */
-static uint64_t empty(struct heap *heap, struct heap_block *block)
+/* The free block with pages that is first in a list; NULL: all in it are hollow. */
+static struct heap_block *first_full(const struct heap *heap, uint64_t offset)
 {
-    struct pages pages = inside(heap_offset(heap, block), heap_bytes(block));
-    set_word(block, heap_bytes(block), HEAP_HOLLOW);
-    decommit(heap, pages);
-    return pages.end - pages.begin;
+    while (offset && heap_state(at(heap, offset)) == HEAP_HOLLOW) {
+        offset = at(heap, offset)->next;
+    }
+    return offset ? at(heap, offset) : NULL;
 }
 
 uint64_t heap_trim(struct heap *heap, uint64_t bytes)
 {
-    uint64_t returned = 0;
-    uint32_t least = place_of(2 * HEAP_PAGE).power;
-    for (uint32_t power = HEAP_POWERS; power-- > least;) {
+    uint64_t returned = 0; /* small ones too: between two hollow ones they keep a page */
+    for (uint32_t power = HEAP_POWERS; power-- > 0;) {
         for (uint32_t class = HEAP_CLASSES; class -- > 0;) {
-            for (uint64_t offset = heap->lists[power][class]; offset && returned < bytes;
-                 offset = at(heap, offset)->next) {
-                struct heap_block *block = at(heap, offset);
-                returned += heap_state(block) == HEAP_FREE ? empty(heap, block) : 0;
+            struct heap_block *block;
+            while (returned < bytes && (block = first_full(heap, heap->lists[power][class]))) {
+                delist(heap, block);
+                returned += make_hollow(heap, block);
             }
         }
     }
@@ -418,22 +477,27 @@ static bool is_whole(const void *base, uint64_t range, uint64_t top)
     return end == top;
 }
 
-/* Blocks come front to back; a free one is merged with what is before it. */
+/* Blocks come front to back; a free one is merged with what is before it. What was open may lack
+ * pages. */
 static struct heap_block *adopt_block(struct heap *heap, struct heap_block *block, bool stays)
 {
     struct pages pages = inside(heap_offset(heap, block), heap_bytes(block));
+    enum heap_state state = heap_state(block);
     if (stays) {
         heap->taken += heap_bytes(block);
         heap->blocks++;
         return block;
     }
-    if (heap_state(block) == HEAP_HOLLOW) {
+    if (state == HEAP_HOLLOW) {
         heap->held -= pages.end - pages.begin;
+    } else if (state == HEAP_OPEN) {
+        set_word(block, heap_bytes(block), HEAP_HOLLOW);
+        release(heap, pages);
     } else {
         set_word(block, heap_bytes(block), HEAP_FREE);
     }
     struct heap_block *before = block->before ? at(heap, heap->last) : NULL;
-    if (before && is_free(before)) {
+    if (before && heap_state(before) == heap_state(block)) {
         delist(heap, before);
         block = merge(heap, before, block);
     }
@@ -475,7 +539,7 @@ static bool is_listed(const struct heap *heap, const struct heap_block *block)
 const char *heap_check(const struct heap *heap)
 {
     uint64_t held = heap->top, taken = 0, before = 0, end = FIRST;
-    bool was_free = false;
+    enum heap_state was = HEAP_SEALED;
     const struct heap_block *block = NULL, *next;
     while ((next = heap_next(heap->base, heap->size, block))) {
         struct pages pages = inside(heap_offset(heap, next), heap_bytes(next));
@@ -483,15 +547,15 @@ const char *heap_check(const struct heap *heap)
         if (next->before != before) {
             return "a block has a wrong length before it";
         }
-        if (is_free(next) && was_free) {
-            return "two free blocks lie side by side";
+        if (is_free(next) && heap_state(next) == was) {
+            return "two free blocks of one kind lie side by side";
         }
         if (is_free(next) != is_listed(heap, next)) {
             return "a block is free and in no list, or taken and in one";
         }
-        was_free = is_free(next);
+        was = heap_state(next);
         held -= heap_state(next) == HEAP_HOLLOW ? pages.end - pages.begin : 0;
-        taken += was_free ? 0 : heap_bytes(next);
+        taken += is_free(next) ? 0 : heap_bytes(next);
         before = heap_bytes(next);
         end += before;
     }

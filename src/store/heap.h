@@ -6,7 +6,7 @@
  * Free blocks are in lists by size: 16 classes to each power of two, found by two bit
  * scans, so taking and giving are O(1), and a request gets a block that is at most 1/16
  * larger than it need be, of which the rest is cut off again. Neighbours that are free are
- * merged at once.
+ * merged at once, if both have their pages or neither.
  *
  * One rank writes a range; others read. It may die between any two stores. So the cut of
  * a block is one store of its size (the new header behind it was written before), and so
@@ -14,10 +14,12 @@
  * lists and what else is only an index are the writer's own memory; heap_adopt makes them
  * anew from the range, and gives back what was open, which is what the dead was writing.
  *
- * Memory that was given back stays with the range until heap_trim returns its pages: the
- * block is then hollow, and its pages are asked for again when it is taken. What the range
- * holds of the node's memory is exact at any moment: what it has grown to, less the pages
- * inside hollow blocks.
+ * A free block is hollow as long as nobody has asked for the pages inside it: where the
+ * range has grown, and after heap_trim has returned them. Small blocks are cut from pieces
+ * of a mebibyte that are filled with pages in one go; the pages of a large one are only
+ * counted when it is taken, and the taker asks for them (struct heap_raw), because that may
+ * take long and needs no lock. What the range holds of the node's memory is exact at any
+ * moment: what it has grown to, less the pages inside hollow blocks.
  */
 #ifndef STORE_HEAP_H
 #define STORE_HEAP_H
@@ -35,7 +37,7 @@
 
 enum heap_state {
     HEAP_FREE,   /* with its pages */
-    HEAP_HOLLOW, /* free, its whole pages returned */
+    HEAP_HOLLOW, /* free, without the whole pages inside it */
     HEAP_OPEN,   /* being written */
     HEAP_SEALED, /* not written any more */
 };
@@ -58,10 +60,18 @@ struct heap_head {
 
 /* Where pages come from and go to; offsets from the start of the range, whole pages. */
 struct heap_pages {
-    /* MANTA_OK, or why not: then nothing has changed. */
-    int (*commit)(void *arg, uint64_t offset, uint64_t bytes);
-    void (*decommit)(void *arg, uint64_t offset, uint64_t bytes);
+    /* They count as held from now on. MANTA_OK, or why not. */
+    int (*reserve)(void *arg, uint64_t bytes);
+    /* They can be written from now on. MANTA_OK, or why not: then some may, some may not. */
+    int (*populate)(void *arg, uint64_t offset, uint64_t bytes);
+    /* Neither any more. */
+    void (*release)(void *arg, uint64_t offset, uint64_t bytes);
     void *arg;
+};
+
+/* Pages of a block that are reserved, and to be populated before they are written. */
+struct heap_raw {
+    uint64_t offset, bytes;
 };
 
 struct heap {
@@ -92,12 +102,15 @@ int heap_adopt(struct heap *heap, void *base, uint64_t size, const struct heap_p
 /* Whether there is one in the range: the writer may have died before it made it. */
 bool heap_is_made(const void *base);
 
-/* An open block with room for `bytes`. O(1), and the pages. MANTA_OK, MANTA_E_TOOBIG when the range
- * could never hold it, or what commit said. */
-int heap_take(struct heap *heap, uint64_t bytes, struct heap_block **ret_block) MT_CHECKED;
+/* An open block with room for `bytes`. O(1). MANTA_OK, MANTA_E_TOOBIG when the range could never hold
+ * it, MANTA_E_LIMIT when it cannot now, or what reserve or populate said. */
+int heap_take(struct heap *heap, uint64_t bytes, struct heap_block **ret_block,
+              struct heap_raw *ret_raw) MT_CHECKED;
 void heap_seal(struct heap_block *block);
 /* O(1). */
 void heap_give(struct heap *heap, struct heap_block *block);
+/* The same with its pages: also of one whose raw part was never populated. */
+void heap_give_hollow(struct heap *heap, struct heap_block *block);
 /* Shortens an open block to what was used of it. O(1). */
 void heap_shorten(struct heap *heap, struct heap_block *block, uint64_t bytes);
 

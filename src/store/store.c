@@ -51,19 +51,20 @@ uint64_t store_share_bytes(uint64_t bound_bytes)
 
 /* ---- Pages ---------------------------------------------------------------------------------- */
 
-/* True: they count as held now. */
-static bool reserve(struct store *store, uint64_t bytes)
+static int reserve(void *arg, uint64_t bytes)
 {
+    struct store *store = ((struct share *)arg)->store;
     uint64_t before = atomic_fetch_add_explicit(&store->head->held, bytes, memory_order_relaxed);
     if (before + bytes <= store->options.bound_bytes) {
-        return true;
+        return MANTA_OK;
     }
     atomic_fetch_sub_explicit(&store->head->held, bytes, memory_order_relaxed);
-    return false;
+    return MANTA_E_LIMIT;
 }
 
-static int populate(const struct share *share, uint64_t offset, uint64_t bytes)
+static int populate(void *arg, uint64_t offset, uint64_t bytes)
 {
+    const struct share *share = arg;
     while (madvise(share->writable + offset, bytes, MADV_POPULATE_WRITE) != 0) {
         if (errno == EINVAL) { /* Linux before 5.14 */
             return fallocate(share->store->options.fd, 0, (off_t)(share->file_offset + offset),
@@ -78,21 +79,7 @@ static int populate(const struct share *share, uint64_t offset, uint64_t bytes)
     return MANTA_OK;
 }
 
-static int commit(void *arg, uint64_t offset, uint64_t bytes)
-{
-    struct share *share = arg;
-    if (!reserve(share->store, bytes)) {
-        return MANTA_E_LIMIT;
-    }
-    int code = populate(share, offset, bytes);
-    if (code != MANTA_OK) {
-        (void)madvise(share->writable + offset, bytes, MADV_REMOVE);
-        atomic_fetch_sub_explicit(&share->store->head->held, bytes, memory_order_relaxed);
-    }
-    return code;
-}
-
-static void decommit(void *arg, uint64_t offset, uint64_t bytes)
+static void release(void *arg, uint64_t offset, uint64_t bytes)
 {
     struct share *share = arg;
     (void)madvise(share->writable + offset, bytes, MADV_REMOVE);
@@ -133,7 +120,7 @@ static struct share *own(struct store *store)
 
 static int make_heap(struct share *share)
 {
-    struct heap_pages pages = {commit, decommit, share};
+    struct heap_pages pages = {reserve, populate, release, share};
     struct heap *heap = base_alloc(sizeof *heap);
     if (!heap || !is_writable(share)) {
         base_free(heap);
@@ -218,28 +205,42 @@ static struct heap_block *block_at(const struct share *share, uint64_t place)
     return heap_block_of(share->writable + place);
 }
 
-int store_create(struct store *store, uint64_t bytes, const struct store_tag *tag, void **ret_data)
+/* At the bound what is free here and has pages goes first. */
+static int take(struct share *share, uint64_t bytes, struct heap_block **ret_block,
+                struct heap_raw *ret_raw)
 {
-    struct share *share = own(store);
+    int code = share->heap ? MANTA_OK : make_heap(share);
+    if (code == MANTA_OK) {
+        code = heap_take(share->heap, bytes, ret_block, ret_raw);
+    }
+    if (code == MANTA_E_LIMIT && share->heap && heap_trim(share->heap, UINT64_MAX)) {
+        code = heap_take(share->heap, bytes, ret_block, ret_raw);
+    }
+    return code;
+}
+
+int store_create(struct store *store, uint64_t bytes, const struct store_tag *tag,
+                 struct store_room *ret_room)
+{
     struct heap_block *block;
+    struct heap_raw raw;
     if (bytes > store->options.bound_bytes) {
         return MANTA_E_TOOBIG;
     }
-    int code = share->heap ? MANTA_OK : make_heap(share);
-    if (code == MANTA_OK) {
-        code = heap_take(share->heap, bytes, &block);
-        if (code == MANTA_E_LIMIT && heap_trim(share->heap, bytes + HEAP_PAGE)) {
-            code = heap_take(share->heap, bytes, &block);
-        }
-    }
+    int code = take(own(store), bytes, &block, &raw);
     if (code != MANTA_OK) {
         return code;
     }
     block->tag[0] = tag->parent;
     block->tag[1] = tag->position | (uint64_t)tag->function << 32;
     store->created++;
-    *ret_data = heap_data(block);
+    *ret_room = (struct store_room){heap_data(block), raw.offset, raw.bytes};
     return MANTA_OK;
+}
+
+int store_populate(struct store *store, const struct store_room *room)
+{
+    return room->raw_bytes ? populate(own(store), room->raw_offset, room->raw_bytes) : MANTA_OK;
 }
 
 void store_shorten(struct store *store, void *data, uint64_t bytes)
@@ -258,9 +259,11 @@ void store_free(struct store *store, uint64_t place)
     store_free_inherited(store, store->options.index, place);
 }
 
-void store_abandon(struct store *store, void *data)
+void store_abandon(struct store *store, const struct store_room *room)
 {
-    store_free(store, (uint64_t)((uint8_t *)data - own(store)->writable));
+    struct heap_block *block = heap_block_of(room->data);
+    (room->raw_bytes ? heap_give_hollow : heap_give)(own(store)->heap, block);
+    store->freed++;
 }
 
 void store_free_inherited(struct store *store, uint32_t dead, uint64_t place)
@@ -306,7 +309,7 @@ int store_inherit(struct store *store, uint32_t dead,
 {
     struct share *share = &store->shares[dead];
     struct question question = {stays, arg, share};
-    struct heap_pages pages = {commit, decommit, share};
+    struct heap_pages pages = {reserve, populate, release, share};
     if (share->heap) {
         return MANTA_E_INVALID;
     }

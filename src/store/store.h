@@ -59,20 +59,28 @@ int store_open(const struct store_options *options, struct store **ret_store) MT
 /* What it lent is gone; blocks stay for the others. Accepts NULL. */
 void store_close(struct store *store);
 
+/* A block being written. The rank's own, and not yet all there. */
+struct store_room {
+    void *data; /* 64-aligned */
+    uint64_t raw_offset, raw_bytes;
+};
+
 /*
- * Room for `bytes` in this rank's share, to be written, then sealed or freed. MANTA_OK;
- * MANTA_E_TOOBIG: more than the bound; MANTA_E_LIMIT: the bound is reached, other blocks have to
- * go first; MANTA_E_NOMEM: the machine has no more. O(1) but for the pages.
+ * Room for `bytes` in this rank's share; to be populated, written, then sealed or abandoned.
+ * MANTA_OK; MANTA_E_TOOBIG: more than the bound; MANTA_E_LIMIT: the bound is reached, other blocks
+ * have to go first; MANTA_E_NOMEM: the machine has no more. O(1).
  */
 int store_create(struct store *store, uint64_t bytes, const struct store_tag *tag,
-                 void **ret_data) MT_CHECKED;
-/* Before sealing: gives back what is behind the first `bytes`. */
+                 struct store_room *ret_room) MT_CHECKED;
+/* Before the first write, from any thread: asks for the pages of a large block, which takes as long
+ * as it takes to clear them. MANTA_E_NOMEM: it is to be abandoned. */
+int store_populate(struct store *store, const struct store_room *room) MT_CHECKED;
+/* Gives back what is behind the first `bytes`. */
 void store_shorten(struct store *store, void *data, uint64_t bytes);
 /* From now on it is read. Returns its place in the share. */
 uint64_t store_seal(struct store *store, void *data);
-/* Also one that was not sealed: by its address or by its place. */
+void store_abandon(struct store *store, const struct store_room *room);
 void store_free(struct store *store, uint64_t place);
-void store_abandon(struct store *store, void *data);
 
 /* A sealed block of any rank, read-only; its bytes are 64-aligned. NULL: the share cannot be mapped
  * or there is none of that index. Stays mapped. */

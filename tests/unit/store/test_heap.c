@@ -30,29 +30,32 @@ struct model {
     uint8_t *is_held;
 };
 
-static int commit(void *arg, uint64_t offset, uint64_t bytes)
+static int reserve(void *arg, uint64_t bytes)
 {
     struct model *model = arg;
-    assert_int_equal(offset % HEAP_PAGE + bytes % HEAP_PAGE, 0);
     if (model->held + bytes > model->bound) {
         return MANTA_E_NOMEM;
     }
+    model->held += bytes;
+    return MANTA_OK;
+}
+
+static int populate(void *arg, uint64_t offset, uint64_t bytes)
+{
+    struct model *model = arg;
+    assert_int_equal(offset % HEAP_PAGE + bytes % HEAP_PAGE, 0);
     for (uint64_t page = offset / HEAP_PAGE; page < (offset + bytes) / HEAP_PAGE; page++) {
         assert_false(model->is_held[page]);
         model->is_held[page] = 1;
     }
     assert_int_equal(mprotect(model->base + offset, bytes, PROT_READ | PROT_WRITE), 0);
-    model->held += bytes;
     return MANTA_OK;
 }
 
-static void decommit(void *arg, uint64_t offset, uint64_t bytes)
+static void release(void *arg, uint64_t offset, uint64_t bytes)
 {
     struct model *model = arg;
-    for (uint64_t page = offset / HEAP_PAGE; page < (offset + bytes) / HEAP_PAGE; page++) {
-        assert_true(model->is_held[page]);
-        model->is_held[page] = 0;
-    }
+    memset(model->is_held + offset / HEAP_PAGE, 0, bytes / HEAP_PAGE);
     assert_int_equal(madvise(model->base + offset, bytes, MADV_REMOVE), 0);
     assert_int_equal(mprotect(model->base + offset, bytes, PROT_NONE), 0);
     model->held -= bytes;
@@ -60,7 +63,18 @@ static void decommit(void *arg, uint64_t offset, uint64_t bytes)
 
 static struct heap_pages pages_of(struct model *model)
 {
-    return (struct heap_pages){commit, decommit, model};
+    return (struct heap_pages){reserve, populate, release, model};
+}
+
+/* As the store does: with all its pages. */
+static int take(struct heap *heap, uint64_t bytes, struct heap_block **ret_block)
+{
+    struct heap_raw raw;
+    int code = heap_take(heap, bytes, ret_block, &raw);
+    if (code == MANTA_OK && raw.bytes) {
+        assert_int_equal(heap->pages.populate(heap->pages.arg, raw.offset, raw.bytes), MANTA_OK);
+    }
+    return code;
 }
 
 static struct model make_model(uint64_t size, uint64_t bound)
@@ -130,9 +144,9 @@ static void work(uint64_t seed, uint64_t bound)
             heap_trim(&heap, draw(&state, 8 * MIB));
         } else if (*block) {
             assert_filled(*block, (uint8_t)slot);
-            heap_give(&heap, *block);
+            (what < 5 ? heap_give_hollow : heap_give)(&heap, *block);
             *block = NULL;
-        } else if (heap_take(&heap, draw_bytes(&state, 2 * MIB), block) == MANTA_OK) {
+        } else if (take(&heap, draw_bytes(&state, 3 * MIB), block) == MANTA_OK) {
             assert_int_equal((uintptr_t)heap_data(*block) % HEAP_LINE, 0);
             fill(*block, (uint8_t)slot);
             if (what < 10) {
@@ -177,17 +191,12 @@ static void at_the_bound_it_refuses_and_goes_on(void **state)
 }
 
 /* For ranges of which only headers are touched: pages are counted, not kept. */
-static int count_commit(void *arg, uint64_t offset, uint64_t bytes)
+static int populate_nothing(void *arg, uint64_t offset, uint64_t bytes)
 {
-    struct model *model = arg;
-    if (model->held + bytes > model->bound) {
-        return MANTA_E_NOMEM;
-    }
-    model->held += bytes;
     return MANTA_OK;
 }
 
-static void count_decommit(void *arg, uint64_t offset, uint64_t bytes)
+static void count_release(void *arg, uint64_t offset, uint64_t bytes)
 {
     ((struct model *)arg)->held -= bytes;
 }
@@ -199,7 +208,7 @@ static void fragmentation_is_bounded(void **state)
     enum { ROUNDS = 200000, BLOCKS = 1 << 16 };
     uint64_t target = UINT64_C(4) << 30, random = 7;
     struct model model = {.size = 4 * target, .bound = target + target / 50};
-    struct heap_pages pages = {count_commit, count_decommit, &model};
+    struct heap_pages pages = {reserve, populate_nothing, count_release, &model};
     struct heap_block **blocks = calloc(BLOCKS, sizeof *blocks);
     uint32_t count = 0;
     struct heap heap;
@@ -213,9 +222,9 @@ static void fragmentation_is_bounded(void **state)
             heap_give(&heap, blocks[at]);
             blocks[at] = blocks[--count];
         }
-        if (heap_take(&heap, bytes, &blocks[count]) != MANTA_OK) {
+        if (take(&heap, bytes, &blocks[count]) != MANTA_OK) {
             heap_trim(&heap, bytes);
-            assert_int_equal(heap_take(&heap, bytes, &blocks[count]), MANTA_OK);
+            assert_int_equal(take(&heap, bytes, &blocks[count]), MANTA_OK);
         }
         count++;
     }
@@ -233,13 +242,13 @@ static void what_cannot_be_is_refused(void **state)
     struct heap heap;
     assert_int_equal(heap_init(&heap, model.base, HEAP_PAGE, &pages), MANTA_E_INVALID);
     assert_int_equal(heap_init(&heap, model.base, model.size, &pages), MANTA_OK);
-    assert_int_equal(heap_take(&heap, 4 * MIB, &block), MANTA_E_TOOBIG);
-    assert_int_equal(heap_take(&heap, UINT64_MAX, &block), MANTA_E_TOOBIG);
-    assert_int_equal(heap_take(&heap, 4 * MIB - HEAP_PAGE - HEAP_LINE, &block), MANTA_OK);
+    assert_int_equal(take(&heap, 4 * MIB, &block), MANTA_E_TOOBIG);
+    assert_int_equal(take(&heap, UINT64_MAX, &block), MANTA_E_TOOBIG);
+    assert_int_equal(take(&heap, 4 * MIB - HEAP_PAGE - HEAP_LINE, &block), MANTA_OK);
     struct heap_block *more;
-    assert_int_equal(heap_take(&heap, 1, &more), MANTA_E_LIMIT);
+    assert_int_equal(take(&heap, 1, &more), MANTA_E_LIMIT);
     heap_give(&heap, block);
-    assert_int_equal(heap_take(&heap, 0, &more), MANTA_OK);
+    assert_int_equal(take(&heap, 0, &more), MANTA_OK);
     heap_give(&heap, more);
     assert_sound(&heap, &model);
     free_model(&model);
@@ -253,12 +262,12 @@ static bool all_stay(void *arg, const struct heap_block *block)
     return true;
 }
 
-static int free_commit(void *arg, uint64_t offset, uint64_t bytes)
+static int reserve_any(void *arg, uint64_t bytes)
 {
     return MANTA_OK;
 }
 
-static void free_decommit(void *arg, uint64_t offset, uint64_t bytes)
+static void remove_pages(void *arg, uint64_t offset, uint64_t bytes)
 {
     assert_int_equal(madvise((uint8_t *)arg + offset, bytes, MADV_REMOVE), 0);
 }
@@ -266,7 +275,7 @@ static void free_decommit(void *arg, uint64_t offset, uint64_t bytes)
 /* Works on for ever; every sealed block is filled with the low byte of its tag. */
 MT_NORETURN static void be_a_writer(void *base, uint64_t size, uint64_t seed)
 {
-    struct heap_pages pages = {free_commit, free_decommit, base};
+    struct heap_pages pages = {reserve_any, populate_nothing, remove_pages, base};
     struct heap_block *blocks[SLOTS] = {0};
     struct heap heap;
     if (heap_init(&heap, base, size, &pages) != MANTA_OK) {
@@ -277,7 +286,7 @@ MT_NORETURN static void be_a_writer(void *base, uint64_t size, uint64_t seed)
         if (*block) {
             heap_give(&heap, *block);
             *block = NULL;
-        } else if (heap_take(&heap, draw_bytes(&seed, 64 * 1024), block) == MANTA_OK) {
+        } else if (take(&heap, draw_bytes(&seed, 2 * MIB), block) == MANTA_OK) {
             (*block)->tag[0] = serial;
             fill(*block, (uint8_t)serial);
             heap_seal(*block);
@@ -291,9 +300,9 @@ MT_NORETURN static void be_a_writer(void *base, uint64_t size, uint64_t seed)
 static void an_heir_takes_over_whatever_the_writer_was_doing(void **state)
 {
     for (uint64_t seed = 1; seed <= 60; seed++) {
-        uint64_t size = 16 * MIB, random = seed;
+        uint64_t size = 64 * MIB, random = seed;
         uint8_t *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        struct heap_pages pages = {free_commit, free_decommit, base};
+        struct heap_pages pages = {reserve_any, populate_nothing, remove_pages, base};
         struct heap heap;
         uint32_t stayed = 0, found = 0;
         pid_t pid = fork();
@@ -318,7 +327,7 @@ static void an_heir_takes_over_whatever_the_writer_was_doing(void **state)
         assert_int_equal(found, stayed);
         assert_int_equal(heap.blocks, stayed);
         struct heap_block *more;
-        assert_int_equal(heap_take(&heap, 100000, &more), MANTA_OK);
+        assert_int_equal(take(&heap, 100000, &more), MANTA_OK);
         assert_null(heap_check(&heap));
         munmap(base, size);
     }
@@ -336,7 +345,7 @@ static void damage_is_not_taken_over(void **state)
     struct heap_block *block;
     struct heap heap, heir;
     assert_int_equal(heap_init(&heap, model.base, model.size, &pages), MANTA_OK);
-    assert_int_equal(heap_take(&heap, 1000, &block), MANTA_OK);
+    assert_int_equal(take(&heap, 1000, &block), MANTA_OK);
     heap_seal(block);
     atomic_store(&block->word, 3 * HEAP_LINE | HEAP_SEALED); /* into the middle of data */
     memset(heap_data(block), 0xff, 1000);

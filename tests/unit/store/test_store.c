@@ -53,10 +53,11 @@ static struct store *open_as(uint32_t index)
 static uint64_t put(struct store *store, uint64_t bytes, uint8_t with, uint64_t parent)
 {
     struct store_tag tag = {.parent = parent, .position = with, .function = 7};
-    void *data;
-    assert_int_equal(store_create(store, bytes, &tag, &data), MANTA_OK);
-    memset(data, with, bytes);
-    return store_seal(store, data);
+    struct store_room room;
+    assert_int_equal(store_create(store, bytes, &tag, &room), MANTA_OK);
+    assert_int_equal(store_populate(store, &room), MANTA_OK);
+    memset(room.data, with, bytes);
+    return store_seal(store, room.data);
 }
 
 static bool is_filled(const void *data, uint64_t bytes, uint8_t with)
@@ -127,10 +128,10 @@ static void the_bound_holds_for_all_ranks_together(void **state)
         pids[rank] = fork();
         if (pids[rank] == 0) {
             struct store *writer = open_as(rank);
-            void *block;
+            struct store_room room;
             int code;
-            while ((code = store_create(writer, 300000, &tag, &block)) == MANTA_OK) {
-                memset(block, 1, 300000);
+            while ((code = store_create(writer, 300000, &tag, &room)) == MANTA_OK) {
+                memset(room.data, 1, 300000);
             }
             bool has_kept_it = store_get_stats(writer).held_bytes <= bound;
             _exit(code != MANTA_E_LIMIT || !has_kept_it);
@@ -145,15 +146,15 @@ static void what_was_freed_serves_the_others_after_a_trim(void **state)
 {
     struct store *a = open_as(0), *b = open_as(1);
     struct store_tag tag = {.parent = 1};
-    void *data;
+    struct store_room room;
     uint64_t place = put(a, 60 * MIB, 5, 1);
-    assert_int_equal(store_create(b, 60 * MIB, &tag, &data), MANTA_E_LIMIT);
+    assert_int_equal(store_create(b, 60 * MIB, &tag, &room), MANTA_E_LIMIT);
     store_free(a, place);
-    assert_int_equal(store_create(b, 60 * MIB, &tag, &data), MANTA_E_LIMIT);
+    assert_int_equal(store_create(b, 60 * MIB, &tag, &room), MANTA_E_LIMIT);
     assert_true(store_trim(a, 60 * MIB) >= 59 * MIB);
-    assert_int_equal(store_create(b, 60 * MIB, &tag, &data), MANTA_OK);
-    assert_int_equal(store_create(a, 60 * MIB, &tag, &data), MANTA_E_LIMIT);
-    assert_int_equal(store_create(a, 65 * MIB, &tag, &data), MANTA_E_TOOBIG);
+    assert_int_equal(store_create(b, 60 * MIB, &tag, &room), MANTA_OK);
+    assert_int_equal(store_create(a, 60 * MIB, &tag, &room), MANTA_E_LIMIT);
+    assert_int_equal(store_create(a, 65 * MIB, &tag, &room), MANTA_E_TOOBIG);
     store_close(a);
     store_close(b);
 }
@@ -162,11 +163,11 @@ static void an_open_block_can_be_shortened_or_abandoned(void **state)
 {
     struct store *store = open_as(0);
     struct store_tag tag = {.parent = 1};
-    void *data;
-    assert_int_equal(store_create(store, 10 * MIB, &tag, &data), MANTA_OK);
-    store_shorten(store, data, 1000);
+    struct store_room room;
+    assert_int_equal(store_create(store, 10 * MIB, &tag, &room), MANTA_OK);
+    store_shorten(store, room.data, 1000);
     assert_int_equal(store_get_stats(store).used_bytes, 1024 + 64);
-    store_abandon(store, data);
+    store_abandon(store, &room);
     assert_int_equal(store_get_stats(store).used_bytes, 0);
     assert_int_equal(store_get_stats(store).blocks, 0);
     store_close(store);
@@ -184,7 +185,7 @@ static void an_heir_keeps_what_is_wanted_and_frees_the_rest(void **state)
     if (pid == 0) {
         struct store *store = open_as(2);
         struct store_tag tag = {.parent = 1};
-        void *open;
+        struct store_room open;
         places[0] = put(store, 3 * MIB, 1, 1);
         places[1] = put(store, 3 * MIB, 2, 99);
         (void)!store_create(store, 3 * MIB, &tag, &open);
