@@ -75,6 +75,7 @@ static void packet_sent(struct comm_ucx *ucx, struct ucx_packet *packet, ucs_sta
         ucx_peer_fail(ucx, peer);
     } else if (!peer->is_connected) {
         peer->is_connected = true;
+        ucx_peer_end_connecting(ucx, peer);
         base_list_push_back(&ucx->ready, &peer->ready);
     }
 }
@@ -152,7 +153,7 @@ static MT_NOINLINE bool open_packet(struct comm_ucx *ucx, struct ucx_peer *peer)
         !base_list_is_empty(&peer->failed)) {
         return false;
     }
-    if (!peer->endpoint && ucx_peer_connect(ucx, peer)) {
+    if (!ucx_peer_may_call(peer) || (!peer->endpoint && ucx_peer_connect(ucx, peer))) {
         return false;
     }
     peer->open = ucx_packet_get(ucx, peer, UCX_KIND_FRAMES);

@@ -21,6 +21,9 @@
  * listener is destroyed crashes UCX's own thread. Nobody moves them on any more, so nothing
  * of theirs calls back.
  *
+ * Who calls many peers at once calls them a few at a time: a storm of connections overruns
+ * queues on the way, and UCX 1.13 aborts now and then when one of its own is reset.
+ *
  * Shared-memory transports are left out unless UCX_TLS says otherwise: ranks of a node
  * have rings of their own; UCX 1.13 either refuses them in mode PEER or notices a death only
  * by its keepalive; and a sender killed at the wrong moment blocks their queues for ever.
@@ -36,9 +39,6 @@
 #include "comm/ucx.h"
 #include "manta/error.h"
 
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucs/debug/debug.h>
@@ -134,48 +134,16 @@ static void on_knock(ucp_conn_request_h request, void *arg)
     base_list_push_back(&ucx->doors, &door->link);
 }
 
-static bool is_suitable(const struct ifaddrs *at, const char *interface, const char *devices)
-{
-    if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET || !(at->ifa_flags & IFF_UP)) {
-        return false;
-    }
-    if (interface) {
-        return !strcmp(at->ifa_name, interface);
-    }
-    return !(at->ifa_flags & IFF_LOOPBACK) && (!devices || strstr(devices, at->ifa_name));
-}
-
-/* Alone on the machine: the loopback. */
-static int find_address(const char *interface, struct sockaddr_in *ret_address)
-{
-    struct ifaddrs *first;
-    bool is_found = false;
-    if (getifaddrs(&first)) {
-        return MANTA_E_SYSTEM;
-    }
-    const char *devices = getenv("UCX_NET_DEVICES");
-    *ret_address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    for (struct ifaddrs *at = first; at && !is_found; at = at->ifa_next) {
-        is_found = is_suitable(at, interface, devices);
-        if (is_found) {
-            ret_address->sin_addr = ((struct sockaddr_in *)at->ifa_addr)->sin_addr;
-        }
-    }
-    freeifaddrs(first);
-    return is_found || !interface ? 0 : MANTA_E_NOTFOUND;
-}
-
 static int create_listener(struct comm_ucx *ucx)
 {
-    struct sockaddr_in address;
-    int rc = find_address(ucx->interface, &address);
+    struct sockaddr_storage address;
+    int rc = ucx_address_find(ucx->interface, &address);
     if (rc) {
         return rc;
     }
     ucp_listener_params_t params = {
         .field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER,
-        .sockaddr = {.addr = (struct sockaddr *)&address, .addrlen = sizeof address},
+        .sockaddr = {.addr = (struct sockaddr *)&address, .addrlen = ucx_address_bytes(&address)},
         .conn_handler = {.cb = on_knock, .arg = ucx}};
     ucp_listener_attr_t attributes = {.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR};
     if (ucp_listener_create(ucx->worker, &params, &ucx->listener) != UCS_OK ||
@@ -270,9 +238,17 @@ int ucx_peer_connect(struct comm_ucx *ucx, struct ucx_peer *peer)
         ucx_peer_fail(ucx, peer);
         return MANTA_E_RANK;
     }
+    peer->is_connecting = true;
+    ucx->connecting++;
     put_hello(ucx, peer, hello);
     ucx_packet_send(ucx, hello);
     return 0;
+}
+
+void ucx_peer_end_connecting(struct comm_ucx *ucx, struct ucx_peer *peer)
+{
+    ucx->connecting -= peer->is_connecting;
+    peer->is_connecting = false;
 }
 
 static void on_closed(void *request, ucs_status_t status, void *user_data)
@@ -306,6 +282,7 @@ static void abandon(struct comm_ucx *ucx, struct ucx_peer *peer)
 void ucx_peer_disconnect(struct comm_ucx *ucx, struct ucx_peer *peer)
 {
     ucx_peer_drop(ucx, peer);
+    ucx_peer_end_connecting(ucx, peer);
     if (!peer->endpoint) {
         return;
     }
