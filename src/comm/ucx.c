@@ -383,6 +383,12 @@ static void ucx_destroy(struct comm *comm)
     ucx_worker_fini(ucx);
     /* What UCX has not given back it would read only if the worker were moved on. */
     free_packets(&ucx->sending);
+    EACH_PEER(ucx, peer)
+    {
+        if (peer->door && peer->door->is_used) {
+            base_free(peer->door);
+        }
+    }
     free_doors(&ucx->doors);
     free_doors(&ucx->broken);
     free_packets(&ucx->inbox);

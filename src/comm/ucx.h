@@ -65,14 +65,16 @@ struct ucx_packet {
 struct ucx_peer {
     struct comm_peer common;
     struct comm_ucx *ucx;
-    ucp_ep_h endpoint;    /* NULL before the first packet and after the end */
-    bool accepted;        /* its hello was genuine: session_in counts */
-    bool has_left;        /* it said so, or knows that this end leaves: its silence is no death */
-    bool is_connected;    /* the hello has been sent */
-    bool is_connecting;   /* counted in ucx->connecting */
-    bool is_broken;       /* UCX has given the endpoint up */
-    bool is_abandoned;    /* the endpoint is UCX's now: it could not be closed */
-    uint32_t outstanding; /* packets that wait, or that UCX has not completed */
+    ucp_ep_h endpoint; /* NULL before the first packet and after the end */
+    struct ucx_door
+        *door;          /* by which its hello came; owned if it is in use; NULL: none (any more) */
+    bool accepted;      /* its hello was genuine: session_in counts */
+    bool has_left;      /* it said so, or knows that this end leaves: its silence is no death */
+    bool is_connected;  /* the hello has been sent */
+    bool is_connecting; /* counted in ucx->connecting */
+    bool is_broken;     /* UCX has given the endpoint up */
+    bool is_abandoned;  /* the endpoint is UCX's now: it could not be closed */
+    uint32_t outstanding;               /* packets that wait, or that UCX has not completed */
     uint32_t sequence_out, sequence_in; /* of the next packet */
     uint64_t session_out, session_in;
     struct ucx_packet *open;        /* being filled; then the peer is in ucx->dirty */
@@ -86,7 +88,9 @@ struct ucx_peer {
 struct ucx_door {
     struct comm_ucx *ucx;
     ucp_ep_h endpoint;
-    struct base_list link; /* in ucx->doors or ucx->broken */
+    struct base_list link; /* in ucx->doors or ucx->broken; in none when it is in use */
+    struct ucx_peer *peer; /* whose hello came by it; NULL: nobody's yet */
+    bool is_used;          /* its endpoint is the peer's */
 };
 
 struct comm_ucx {
@@ -163,6 +167,8 @@ void ucx_close_broken(struct comm_ucx *ucx);
 int ucx_peer_connect(struct comm_ucx *ucx, struct ucx_peer *peer) MT_CHECKED;
 /* Closes the endpoint, and completes what is under way there; or abandons both. */
 void ucx_peer_disconnect(struct comm_ucx *ucx, struct ucx_peer *peer);
+/* The peer's hello came by the endpoint: if that is a door, it may be the way back. */
+void ucx_peer_note_door(struct comm_ucx *ucx, struct ucx_peer *peer, ucp_ep_h endpoint);
 /* The hello has been sent, or never will be. */
 void ucx_peer_end_connecting(struct comm_ucx *ucx, struct ucx_peer *peer);
 /* Notes that the way to the peer is broken. Also from UCX's callbacks. */

@@ -1,14 +1,15 @@
 /*
  * UCX's side of an end: context, worker, listener, endpoints.
  *
- * Each end listens on an ephemeral port, and its address is that of its listener. Ways are
- * one-way: whoever has something to send makes an endpoint, with the first packet, and
- * the other side gets one that it only listens to (a door). A hello makes the receiver
- * connect back, so that a peer that only ever sends is watched too. All are in error mode
- * PEER. UCX reports a broken endpoint from inside its progress; that is only noted, and the
+ * Each end listens on an ephemeral port, and its address is that of its listener. Whoever
+ * has something to send makes an endpoint, with the first packet, and the other side gets one
+ * too (a door). A hello that comes by a door makes it the way back, and the receiver answers
+ * with a hello of its own at once. So two ends have one connection, over which TCP's
+ * acknowledgements ride on the answers, which is a third of a round trip. When both call at
+ * the same time there are two, each used one way. All are in error mode PEER. UCX reports a broken endpoint from inside its progress; that is only noted, and the
  * endpoint closed by force from poll, which completes what was under way on it. That the
  * endpoint to a peer breaks is the peer's death, unless it said that it leaves; that a
- * door breaks says nothing.
+ * door breaks which is no way back says nothing.
  *
  * Why listeners and not workers' addresses, which would be simpler: between those, UCX
  * matches the two directions to one connection, and up to 1.13 an assertion (removed in
@@ -104,9 +105,27 @@ static int create_worker(struct comm_ucx *ucx)
     return 0;
 }
 
+static void break_endpoint(struct ucx_peer *peer, ucp_ep_h endpoint, ucs_status_t status)
+{
+    if (peer->endpoint == endpoint) {
+        if (!peer->is_connected) {
+            ucx_way_missing(peer->ucx, peer, ucs_status_string(status));
+        }
+        peer->is_broken = true;
+        ucx_peer_fail(peer->ucx, peer);
+    }
+}
+
 static void on_door_error(void *arg, ucp_ep_h endpoint, ucs_status_t status)
 {
     struct ucx_door *door = arg;
+    if (door->is_used) {
+        break_endpoint(door->peer, endpoint, status);
+        return;
+    }
+    if (door->peer) {
+        door->peer->door = NULL;
+    }
     base_list_remove(&door->link);
     base_list_push_back(&door->ucx->broken, &door->link);
 }
@@ -185,18 +204,17 @@ void ucx_peer_fail(struct comm_ucx *ucx, struct ucx_peer *peer)
 
 static void on_error(void *arg, ucp_ep_h endpoint, ucs_status_t status)
 {
-    struct ucx_peer *peer = arg;
-    if (peer->endpoint == endpoint) {
-        if (!peer->is_connected) {
-            ucx_way_missing(peer->ucx, peer, ucs_status_string(status));
-        }
-        peer->is_broken = true;
-        ucx_peer_fail(peer->ucx, peer);
-    }
+    break_endpoint(arg, endpoint, status);
 }
 
 static ucs_status_t create_endpoint(struct comm_ucx *ucx, struct ucx_peer *peer)
 {
+    if (peer->door) {
+        base_list_remove(&peer->door->link);
+        peer->door->is_used = true;
+        peer->endpoint = peer->door->endpoint;
+        return UCS_OK;
+    }
     const struct comm_ucx_entry *entry = &ucx->table->entries[peer->common.rank];
     if (!entry->bytes) {
         return UCS_ERR_INVALID_ADDR;
@@ -210,6 +228,19 @@ static ucs_status_t create_endpoint(struct comm_ucx *ucx, struct ucx_peer *peer)
         .err_mode = UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {.cb = on_error, .arg = peer}};
     return ucp_ep_create(ucx->worker, &params, &peer->endpoint);
+}
+
+void ucx_peer_note_door(struct comm_ucx *ucx, struct ucx_peer *peer, ucp_ep_h endpoint)
+{
+    BASE_LIST_EACH(&ucx->doors, node)
+    {
+        struct ucx_door *door = MT_CONTAINER(node, struct ucx_door, link);
+        if (door->endpoint == endpoint && !door->peer) {
+            door->peer = peer;
+            peer->door = door;
+            return;
+        }
+    }
 }
 
 static void put_hello(struct comm_ucx *ucx, struct ucx_peer *peer, struct ucx_packet *packet)
