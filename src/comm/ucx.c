@@ -26,7 +26,6 @@
 #include "manta/error.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -115,6 +114,9 @@ static MT_COLD void meet_greeted(struct comm_ucx *ucx)
     {
         struct ucx_peer *peer = MT_CONTAINER(node, struct ucx_peer, greeted);
         bool is_met = peer->endpoint || peer->common.down || !base_list_is_empty(&peer->failed);
+        if (!is_met && !ucx_peer_may_call(peer)) {
+            continue;
+        }
         if (is_met || ucx_peer_connect(ucx, peer) != MANTA_E_NOMEM) {
             base_list_remove(&peer->greeted);
         }
@@ -203,13 +205,13 @@ static bool has_work(struct comm_ucx *ucx)
     BASE_LIST_EACH(&ucx->common.congested, node)
     {
         struct ucx_peer *peer = MT_CONTAINER(node, struct ucx_peer, common.congested);
-        if (peer->outstanding < UCX_WINDOW && !peer->has_left) {
+        if (peer->outstanding < UCX_WINDOW && !peer->has_left && ucx_peer_may_call(peer)) {
             return true;
         }
     }
     return ucx->inbox_count || !base_list_is_empty(&ucx->failed) ||
-           !base_list_is_empty(&ucx->greeted) || !base_list_is_empty(&ucx->ready) ||
-           !base_list_is_empty(&ucx->broken) ||
+           (!base_list_is_empty(&ucx->greeted) && ucx->connecting < UCX_CONNECTING_MAX) ||
+           !base_list_is_empty(&ucx->ready) || !base_list_is_empty(&ucx->broken) ||
            atomic_load_explicit(&ucx->deaths, memory_order_seq_cst);
 }
 
@@ -381,6 +383,12 @@ static void ucx_destroy(struct comm *comm)
     ucx_worker_fini(ucx);
     /* What UCX has not given back it would read only if the worker were moved on. */
     free_packets(&ucx->sending);
+    EACH_PEER(ucx, peer)
+    {
+        if (peer->door && peer->door->is_used) {
+            base_free(peer->door);
+        }
+    }
     free_doors(&ucx->doors);
     free_doors(&ucx->broken);
     free_packets(&ucx->inbox);
@@ -465,7 +473,7 @@ int comm_create_ucx(const struct comm_ucx_options *options, struct comm **ret_co
 const void *comm_ucx_address(const struct comm *comm, size_t *ret_bytes)
 {
     const struct comm_ucx *ucx = (const struct comm_ucx *)comm;
-    *ret_bytes = sizeof(struct sockaddr_in);
+    *ret_bytes = ucx_address_bytes(&ucx->address);
     return &ucx->address;
 }
 

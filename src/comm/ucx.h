@@ -3,7 +3,8 @@
  *
  * ucx.c is the backend: poll, arm, sleep, making and ending. ucx_packet.c moves packets,
  * ucx_worker.c has to do with UCX's context, workers and endpoints, ucx_way.c tells which
- * transport a peer got, ucx_auth.c who may speak.
+ * transport a peer got, ucx_address.c where to listen,
+ * ucx_auth.c who may speak.
  *
  * A packet is one active message of UCX: a head and then frames, each a word of kind and
  * length, the wire header, the body, padded to 8 bytes. All frames to one peer that are
@@ -24,6 +25,8 @@
 #define UCX_PACKET_BYTES 8128u
 /* Packets to one peer that UCX has not sent yet. */
 #define UCX_WINDOW 16u
+/* Endpoints of one end that connect at the same time. */
+#define UCX_CONNECTING_MAX 8u
 #define UCX_WARNING_BYTES 256
 /* Transport and device; the peers of an end have some few of them. */
 #define UCX_WAYS_MAX 32
@@ -62,13 +65,16 @@ struct ucx_packet {
 struct ucx_peer {
     struct comm_peer common;
     struct comm_ucx *ucx;
-    ucp_ep_h endpoint;    /* NULL before the first packet and after the end */
-    bool accepted;        /* its hello was genuine: session_in counts */
-    bool has_left;        /* it said so, or knows that this end leaves: its silence is no death */
-    bool is_connected;    /* the hello has been sent */
-    bool is_broken;       /* UCX has given the endpoint up */
-    bool is_abandoned;    /* the endpoint is UCX's now: it could not be closed */
-    uint32_t outstanding; /* packets that wait, or that UCX has not completed */
+    ucp_ep_h endpoint; /* NULL before the first packet and after the end */
+    struct ucx_door
+        *door;          /* by which its hello came; owned if it is in use; NULL: none (any more) */
+    bool accepted;      /* its hello was genuine: session_in counts */
+    bool has_left;      /* it said so, or knows that this end leaves: its silence is no death */
+    bool is_connected;  /* the hello has been sent */
+    bool is_connecting; /* counted in ucx->connecting */
+    bool is_broken;     /* UCX has given the endpoint up */
+    bool is_abandoned;  /* the endpoint is UCX's now: it could not be closed */
+    uint32_t outstanding;               /* packets that wait, or that UCX has not completed */
     uint32_t sequence_out, sequence_in; /* of the next packet */
     uint64_t session_out, session_in;
     struct ucx_packet *open;        /* being filled; then the peer is in ucx->dirty */
@@ -82,7 +88,9 @@ struct ucx_peer {
 struct ucx_door {
     struct comm_ucx *ucx;
     ucp_ep_h endpoint;
-    struct base_list link; /* in ucx->doors or ucx->broken */
+    struct base_list link; /* in ucx->doors or ucx->broken; in none when it is in use */
+    struct ucx_peer *peer; /* whose hello came by it; NULL: nobody's yet */
+    bool is_used;          /* its endpoint is the peer's */
 };
 
 struct comm_ucx {
@@ -104,13 +112,14 @@ struct comm_ucx {
     struct base_list greeted; /* peers whose hello came: an endpoint watches them */
     struct base_list ready;   /* peers that have just connected */
     uint32_t inbox_count, spare_count;
-    uint32_t outstanding;     /* of all peers */
-    uint32_t closing;         /* endpoints */
-    uint32_t quiet, skipped;  /* fruitless looks in a row; turns since the last look */
-    uint32_t hurried;         /* flushes in a row that came soon after another one */
+    uint32_t outstanding;         /* of all peers */
+    uint32_t closing;             /* endpoints */
+    uint32_t connecting;          /* endpoints whose hello has not been sent yet */
+    uint32_t quiet, skipped;      /* fruitless looks in a row; turns since the last look */
+    uint32_t hurried;             /* flushes in a row that came soon after another one */
     uint64_t flushed_ns, sent_ns; /* the last flush, the last one that sent */
     bool has_new;                 /* a frame was written since the last turn */
-    _Atomic uint32_t nothing; /* where comm_commit stores: flush publishes, not commit */
+    _Atomic uint32_t nothing;     /* where comm_commit stores: flush publishes, not commit */
     bool is_ending;
     uint64_t refused;
 
@@ -141,6 +150,12 @@ static inline struct ucx_peer *ucx_peer_of(struct comm_peer *peer)
     return (struct ucx_peer *)peer;
 }
 
+/* It has an endpoint, or may make one now. */
+static inline bool ucx_peer_may_call(const struct ucx_peer *peer)
+{
+    return peer->endpoint || peer->ucx->connecting < UCX_CONNECTING_MAX;
+}
+
 /* ucx_worker.c */
 
 /* Context, worker, listener. 0 or a MANTA_E_ code; ucx_worker_fini in both cases. */
@@ -152,8 +167,20 @@ void ucx_close_broken(struct comm_ucx *ucx);
 int ucx_peer_connect(struct comm_ucx *ucx, struct ucx_peer *peer) MT_CHECKED;
 /* Closes the endpoint, and completes what is under way there; or abandons both. */
 void ucx_peer_disconnect(struct comm_ucx *ucx, struct ucx_peer *peer);
+/* The peer's hello came by the endpoint: if that is a door, it may be the way back. */
+void ucx_peer_note_door(struct comm_ucx *ucx, struct ucx_peer *peer, ucp_ep_h endpoint);
+/* The hello has been sent, or never will be. */
+void ucx_peer_end_connecting(struct comm_ucx *ucx, struct ucx_peer *peer);
 /* Notes that the way to the peer is broken. Also from UCX's callbacks. */
 void ucx_peer_fail(struct comm_ucx *ucx, struct ucx_peer *peer);
+
+/* ucx_address.c */
+
+/* Where to listen, port 0. MANTA_E_NOTFOUND: the interface, or any, has no address. */
+int ucx_address_find(const char *interface, struct sockaddr_storage *ret_address) MT_CHECKED;
+socklen_t ucx_address_bytes(const struct sockaddr_storage *address);
+/* Is the interface, or an RDMA device of its, in the list "eth0,mlx5_0:1"? */
+bool ucx_address_is_named(const char *interface, const char *devices);
 
 /* ucx_log.c: UCX prints nothing unless it was asked to. */
 void ucx_log_be_quiet(void);

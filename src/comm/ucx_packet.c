@@ -75,6 +75,7 @@ static void packet_sent(struct comm_ucx *ucx, struct ucx_packet *packet, ucs_sta
         ucx_peer_fail(ucx, peer);
     } else if (!peer->is_connected) {
         peer->is_connected = true;
+        ucx_peer_end_connecting(ucx, peer);
         base_list_push_back(&ucx->ready, &peer->ready);
     }
 }
@@ -88,12 +89,13 @@ static void on_sent(void *request, ucs_status_t status, void *user_data)
 
 static void give_to_ucx(struct comm_ucx *ucx, struct ucx_packet *packet)
 {
-    ucp_request_param_t param = {.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK |
-                                                 UCP_OP_ATTR_FIELD_USER_DATA |
-                                                 UCP_OP_ATTR_FIELD_FLAGS,
-                                 .flags = UCP_AM_SEND_FLAG_EAGER,
-                                 .cb.send = on_sent,
-                                 .user_data = packet};
+    bool is_hello = head_of(packet)->kind == UCX_KIND_HELLO;
+    ucp_request_param_t param = {
+        .op_attr_mask =
+            UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
+        .flags = UCP_AM_SEND_FLAG_EAGER | (is_hello ? UCP_AM_SEND_FLAG_REPLY : 0),
+        .cb.send = on_sent,
+        .user_data = packet};
     base_list_push_back(&ucx->sending, &packet->link);
     ucs_status_ptr_t request = ucp_am_send_nbx(packet->peer->endpoint, UCX_AM_ID, NULL, 0,
                                                packet->data, packet->bytes, &param);
@@ -152,7 +154,7 @@ static MT_NOINLINE bool open_packet(struct comm_ucx *ucx, struct ucx_peer *peer)
         !base_list_is_empty(&peer->failed)) {
         return false;
     }
-    if (!peer->endpoint && ucx_peer_connect(ucx, peer)) {
+    if (!ucx_peer_may_call(peer) || (!peer->endpoint && ucx_peer_connect(ucx, peer))) {
         return false;
     }
     peer->open = ucx_packet_get(ucx, peer, UCX_KIND_FRAMES);
@@ -199,7 +201,7 @@ static bool is_current(struct comm_ucx *ucx, const struct ucx_hello *hello)
 }
 
 static bool take_hello(struct comm_ucx *ucx, const struct ucx_head *head, const void *data,
-                       size_t bytes)
+                       size_t bytes, ucp_ep_h reply)
 {
     struct ucx_hello hello;
     if (bytes != sizeof *head + sizeof hello) {
@@ -222,6 +224,7 @@ static bool take_hello(struct comm_ucx *ucx, const struct ucx_head *head, const 
     peer->accepted = true;
     peer->session_in = hello.session;
     peer->sequence_in = head->sequence + 1;
+    ucx_peer_note_door(ucx, peer, reply);
     base_list_push_back(&ucx->greeted, &peer->greeted);
     return true;
 }
@@ -255,7 +258,7 @@ static bool take_packet(struct comm_ucx *ucx, const struct ucx_head *head, const
     return true;
 }
 
-static bool take(struct comm_ucx *ucx, const void *data, size_t bytes)
+static bool take(struct comm_ucx *ucx, const void *data, size_t bytes, ucp_ep_h reply)
 {
     struct ucx_head head;
     if (bytes < sizeof head || bytes > UCX_PACKET_BYTES) {
@@ -266,7 +269,7 @@ static bool take(struct comm_ucx *ucx, const void *data, size_t bytes)
         return false;
     }
     if (head.kind == UCX_KIND_HELLO) {
-        return take_hello(ucx, &head, data, bytes);
+        return take_hello(ucx, &head, data, bytes, reply);
     }
     return take_packet(ucx, &head, data, bytes);
 }
@@ -276,7 +279,8 @@ ucs_status_t ucx_on_packet(void *arg, const void *header, size_t header_bytes, v
 {
     struct comm_ucx *ucx = arg;
     bool is_here = !(param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV);
-    if (header_bytes || !is_here || !take(ucx, data, bytes)) {
+    bool has_reply = param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP;
+    if (header_bytes || !is_here || !take(ucx, data, bytes, has_reply ? param->reply_ep : NULL)) {
         ucx->refused++;
     }
     return UCS_OK; /* UCX may have the data back */

@@ -1,14 +1,15 @@
 /*
  * UCX's side of an end: context, worker, listener, endpoints.
  *
- * Each end listens on an ephemeral port, and its address is that of its listener. Ways are
- * one-way: whoever has something to send makes an endpoint, with the first packet, and
- * the other side gets one that it only listens to (a door). A hello makes the receiver
- * connect back, so that a peer that only ever sends is watched too. All are in error mode
- * PEER. UCX reports a broken endpoint from inside its progress; that is only noted, and the
+ * Each end listens on an ephemeral port, and its address is that of its listener. Whoever
+ * has something to send makes an endpoint, with the first packet, and the other side gets one
+ * too (a door). A hello that comes by a door makes it the way back, and the receiver answers
+ * with a hello of its own at once. So two ends have one connection, over which TCP's
+ * acknowledgements ride on the answers, which is a third of a round trip. When both call at
+ * the same time there are two, each used one way. All are in error mode PEER. UCX reports a broken endpoint from inside its progress; that is only noted, and the
  * endpoint closed by force from poll, which completes what was under way on it. That the
  * endpoint to a peer breaks is the peer's death, unless it said that it leaves; that a
- * door breaks says nothing.
+ * door breaks which is no way back says nothing.
  *
  * Why listeners and not workers' addresses, which would be simpler: between those, UCX
  * matches the two directions to one connection, and up to 1.13 an assertion (removed in
@@ -20,6 +21,9 @@
  * listener, once an end listens, are left to the process's end: who connects while a
  * listener is destroyed crashes UCX's own thread. Nobody moves them on any more, so nothing
  * of theirs calls back.
+ *
+ * Who calls many peers at once calls them a few at a time: a storm of connections overruns
+ * queues on the way, and UCX 1.13 aborts now and then when one of its own is reset.
  *
  * Shared-memory transports are left out unless UCX_TLS says otherwise: ranks of a node
  * have rings of their own; UCX 1.13 either refuses them in mode PEER or notices a death only
@@ -36,9 +40,6 @@
 #include "comm/ucx.h"
 #include "manta/error.h"
 
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucs/debug/debug.h>
@@ -104,9 +105,27 @@ static int create_worker(struct comm_ucx *ucx)
     return 0;
 }
 
+static void break_endpoint(struct ucx_peer *peer, ucp_ep_h endpoint, ucs_status_t status)
+{
+    if (peer->endpoint == endpoint) {
+        if (!peer->is_connected) {
+            ucx_way_missing(peer->ucx, peer, ucs_status_string(status));
+        }
+        peer->is_broken = true;
+        ucx_peer_fail(peer->ucx, peer);
+    }
+}
+
 static void on_door_error(void *arg, ucp_ep_h endpoint, ucs_status_t status)
 {
     struct ucx_door *door = arg;
+    if (door->is_used) {
+        break_endpoint(door->peer, endpoint, status);
+        return;
+    }
+    if (door->peer) {
+        door->peer->door = NULL;
+    }
     base_list_remove(&door->link);
     base_list_push_back(&door->ucx->broken, &door->link);
 }
@@ -134,48 +153,16 @@ static void on_knock(ucp_conn_request_h request, void *arg)
     base_list_push_back(&ucx->doors, &door->link);
 }
 
-static bool is_suitable(const struct ifaddrs *at, const char *interface, const char *devices)
-{
-    if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET || !(at->ifa_flags & IFF_UP)) {
-        return false;
-    }
-    if (interface) {
-        return !strcmp(at->ifa_name, interface);
-    }
-    return !(at->ifa_flags & IFF_LOOPBACK) && (!devices || strstr(devices, at->ifa_name));
-}
-
-/* Alone on the machine: the loopback. */
-static int find_address(const char *interface, struct sockaddr_in *ret_address)
-{
-    struct ifaddrs *first;
-    bool is_found = false;
-    if (getifaddrs(&first)) {
-        return MANTA_E_SYSTEM;
-    }
-    const char *devices = getenv("UCX_NET_DEVICES");
-    *ret_address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    for (struct ifaddrs *at = first; at && !is_found; at = at->ifa_next) {
-        is_found = is_suitable(at, interface, devices);
-        if (is_found) {
-            ret_address->sin_addr = ((struct sockaddr_in *)at->ifa_addr)->sin_addr;
-        }
-    }
-    freeifaddrs(first);
-    return is_found || !interface ? 0 : MANTA_E_NOTFOUND;
-}
-
 static int create_listener(struct comm_ucx *ucx)
 {
-    struct sockaddr_in address;
-    int rc = find_address(ucx->interface, &address);
+    struct sockaddr_storage address;
+    int rc = ucx_address_find(ucx->interface, &address);
     if (rc) {
         return rc;
     }
     ucp_listener_params_t params = {
         .field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER,
-        .sockaddr = {.addr = (struct sockaddr *)&address, .addrlen = sizeof address},
+        .sockaddr = {.addr = (struct sockaddr *)&address, .addrlen = ucx_address_bytes(&address)},
         .conn_handler = {.cb = on_knock, .arg = ucx}};
     ucp_listener_attr_t attributes = {.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR};
     if (ucp_listener_create(ucx->worker, &params, &ucx->listener) != UCS_OK ||
@@ -217,18 +204,17 @@ void ucx_peer_fail(struct comm_ucx *ucx, struct ucx_peer *peer)
 
 static void on_error(void *arg, ucp_ep_h endpoint, ucs_status_t status)
 {
-    struct ucx_peer *peer = arg;
-    if (peer->endpoint == endpoint) {
-        if (!peer->is_connected) {
-            ucx_way_missing(peer->ucx, peer, ucs_status_string(status));
-        }
-        peer->is_broken = true;
-        ucx_peer_fail(peer->ucx, peer);
-    }
+    break_endpoint(arg, endpoint, status);
 }
 
 static ucs_status_t create_endpoint(struct comm_ucx *ucx, struct ucx_peer *peer)
 {
+    if (peer->door) {
+        base_list_remove(&peer->door->link);
+        peer->door->is_used = true;
+        peer->endpoint = peer->door->endpoint;
+        return UCS_OK;
+    }
     const struct comm_ucx_entry *entry = &ucx->table->entries[peer->common.rank];
     if (!entry->bytes) {
         return UCS_ERR_INVALID_ADDR;
@@ -242,6 +228,19 @@ static ucs_status_t create_endpoint(struct comm_ucx *ucx, struct ucx_peer *peer)
         .err_mode = UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {.cb = on_error, .arg = peer}};
     return ucp_ep_create(ucx->worker, &params, &peer->endpoint);
+}
+
+void ucx_peer_note_door(struct comm_ucx *ucx, struct ucx_peer *peer, ucp_ep_h endpoint)
+{
+    BASE_LIST_EACH(&ucx->doors, node)
+    {
+        struct ucx_door *door = MT_CONTAINER(node, struct ucx_door, link);
+        if (door->endpoint == endpoint && !door->peer) {
+            door->peer = peer;
+            peer->door = door;
+            return;
+        }
+    }
 }
 
 static void put_hello(struct comm_ucx *ucx, struct ucx_peer *peer, struct ucx_packet *packet)
@@ -270,9 +269,17 @@ int ucx_peer_connect(struct comm_ucx *ucx, struct ucx_peer *peer)
         ucx_peer_fail(ucx, peer);
         return MANTA_E_RANK;
     }
+    peer->is_connecting = true;
+    ucx->connecting++;
     put_hello(ucx, peer, hello);
     ucx_packet_send(ucx, hello);
     return 0;
+}
+
+void ucx_peer_end_connecting(struct comm_ucx *ucx, struct ucx_peer *peer)
+{
+    ucx->connecting -= peer->is_connecting;
+    peer->is_connecting = false;
 }
 
 static void on_closed(void *request, ucs_status_t status, void *user_data)
@@ -306,6 +313,7 @@ static void abandon(struct comm_ucx *ucx, struct ucx_peer *peer)
 void ucx_peer_disconnect(struct comm_ucx *ucx, struct ucx_peer *peer)
 {
     ucx_peer_drop(ucx, peer);
+    ucx_peer_end_connecting(ucx, peer);
     if (!peer->endpoint) {
         return;
     }

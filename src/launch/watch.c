@@ -264,7 +264,7 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
         watch->others[other].has_left = true;
         break;
     case NOTE_DEATH:
-        if (watch->rank != 0) {
+        if (watch->rank != 0 && (uint32_t)note->code < watch->size) {
             tell_death(watch, (uint32_t)note->code);
         }
         if (note->speaker == watch->rank) {

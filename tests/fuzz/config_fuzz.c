@@ -3,33 +3,24 @@
  * rows' limits, or a reason; variables that are not Manta's never matter.
  */
 #include "base/config.h"
+#include "fuzz.h"
 #include "manta/error.h"
 
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { VARIABLES_MAX = 32 };
-
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "config_fuzz: broken: %s\n", #condition);                              \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct values {
     uint64_t workers, stack_bytes, wait_ns, quiet;
 };
 
 static const struct base_config_row rows[] = {
-    {"workers", BASE_CONFIG_UINT, offsetof(struct values, workers), 0, 0, 1024, "threads that run tasks"},
-    {"stack_bytes", BASE_CONFIG_BYTES, offsetof(struct values, stack_bytes), 65536, 16384, UINT64_C(1) << 40, "of a task"},
-    {"wait", BASE_CONFIG_TIME, offsetof(struct values, wait_ns), 1000, 1, UINT64_MAX, "until a launch is given up"},
+    {"workers", BASE_CONFIG_UINT, offsetof(struct values, workers), 0, 0, 1024,
+     "threads that run tasks"},
+    {"stack_bytes", BASE_CONFIG_BYTES, offsetof(struct values, stack_bytes), 65536, 16384,
+     UINT64_C(1) << 40, "of a task"},
+    {"wait", BASE_CONFIG_TIME, offsetof(struct values, wait_ns), 1000, 1, UINT64_MAX,
+     "until a launch is given up"},
     {"quiet", BASE_CONFIG_SWITCH, offsetof(struct values, quiet), 0, 0, 1, "say nothing"},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -78,8 +69,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_parse(strchr(line, '=') ? strchr(line, '=') + 1 : line);
     }
     base_config_defaults(rows, ROWS, &values);
-    int code = base_config_environment(rows, ROWS, environment, ignored, &values, text, sizeof text);
-    HOLDS(code == MANTA_OK || (code == MANTA_E_INVALID && any && text[0] && memchr(text, 0, sizeof text)));
+    int code =
+        base_config_environment(rows, ROWS, environment, ignored, &values, text, sizeof text);
+    HOLDS(code == MANTA_OK ||
+          (code == MANTA_E_INVALID && any && text[0] && memchr(text, 0, sizeof text)));
     check_values(&values);
     free(copy);
     return 0;

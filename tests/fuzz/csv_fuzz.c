@@ -3,20 +3,8 @@
  * is not there, and either gives contracts within the columns' ranges or at least one
  * mistake with a place inside the text.
  */
+#include "fuzz.h"
 #include "grid.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "csv_fuzz: broken: %s\n", #condition);                                 \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_value(const struct contract *contract, const struct grid_column *column)
 {

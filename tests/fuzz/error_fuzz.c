@@ -4,20 +4,8 @@
  * strings too long for it; what cannot be read leaves the reader failed.
  */
 #include "base/alloc.h"
+#include "fuzz.h"
 #include "wire/error.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "error_fuzz: broken: %s\n", #condition);                               \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_record(const manta_error *error)
 {
@@ -38,9 +26,11 @@ static void check_round_trip(const manta_error *error)
     struct wire_reader reader = wire_reader_init(out, bytes);
     manta_error *again = wire_error_read(&reader);
     HOLDS(again && !reader.failed && wire_left(&reader) == 0);
-    HOLDS(again->code == error->code && again->line == error->line && again->task_id == error->task_id);
+    HOLDS(again->code == error->code && again->line == error->line &&
+          again->task_id == error->task_id);
     HOLDS(strcmp(again->host, error->host) == 0 && strcmp(again->task, error->task) == 0);
-    HOLDS(strcmp(again->text, error->text) == 0 && strcmp(again->cause_task, error->cause_task) == 0);
+    HOLDS(strcmp(again->text, error->text) == 0 &&
+          strcmp(again->cause_task, error->cause_task) == 0);
     base_free(again);
     free(out);
 }

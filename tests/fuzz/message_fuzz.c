@@ -16,10 +16,7 @@
 #include "core/core.h"
 #include "core/message.h"
 #include "core/object.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
 /* A run that does not end frees nothing. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
@@ -31,16 +28,6 @@ void __lsan_disable(void) __attribute__((weak));
 #endif
 
 enum { RANKS = 3, MESSAGES_MAX = 64, LEASE_MAX = 40, REFS = 8 };
-
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "message_fuzz: broken: %s\n", #condition);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 MANTA_TASK(fuzz_add, in(int64_t, a), val(int64_t, b), out(int64_t, y))
 {
@@ -87,7 +74,8 @@ struct input {
 
 /* ---- Those who send ------------------------------------------------------------------------- */
 
-static void ignore_message(void *owner, uint32_t from, const struct wire_header *header, const void *body)
+static void ignore_message(void *owner, uint32_t from, const struct wire_header *header,
+                           const void *body)
 {
 }
 
@@ -104,7 +92,8 @@ static void bound_lease(uint8_t *body, size_t length)
         return;
     }
     memcpy(&task, body, sizeof task);
-    size_t at = sizeof task + (task.flags & TASK_MESSAGE_ROOT ? 0 : 8) + (task.flags & TASK_MESSAGE_AGAIN ? 8 : 0) +
+    size_t at = sizeof task + (task.flags & TASK_MESSAGE_ROOT ? 0 : 8) +
+                (task.flags & TASK_MESSAGE_AGAIN ? 8 : 0) +
                 (task.flags & TASK_MESSAGE_OPTIONS ? sizeof(struct message_options) : 0);
     if (task.flags & TASK_MESSAGE_LEASE && length >= at + sizeof lease) {
         memcpy(&lease, body + at, sizeof lease);
@@ -154,7 +143,8 @@ static size_t send_one(struct comm *comm, uint32_t sender, const uint8_t *data, 
         choose_subject(data[2], sender, &subject);
     }
     size_t length = MT_MIN((size_t)data[4] | (size_t)data[5] << 8, size - at);
-    struct wire_header *header = 1 + (data[1] & 1u) == sender ? comm_prepare(comm, 0, length) : NULL;
+    struct wire_header *header =
+        1 + (data[1] & 1u) == sender ? comm_prepare(comm, 0, length) : NULL;
     if (header) {
         uint8_t *body = comm_body(header);
         subject.length = header->length;
@@ -185,8 +175,7 @@ static void send_main(struct input *input, uint32_t number)
     for (int i = 0; i < MESSAGES_MAX && at < input->size; i++) {
         at += send_one(comm, number, input->data + at, input->size - at);
         host->work(host->self, 3000);
-        while (comm_progress(comm, 64)) {
-        }
+        while (comm_progress(comm, 64)) {}
     }
 }
 
@@ -259,8 +248,11 @@ static void rank_main(void *arg)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct sim_options options = {.seed = 1, .ranks = RANKS, .time_limit_ns = UINT64_C(100000000),
-                                  .detect_min_ns = 1000, .detect_max_ns = 20000};
+    struct sim_options options = {.seed = 1,
+                                  .ranks = RANKS,
+                                  .time_limit_ns = UINT64_C(100000000),
+                                  .detect_min_ns = 1000,
+                                  .detect_max_ns = 20000};
     struct input input = {data, size, sim_create(&options)};
     HOLDS(input.sim);
     sim_set_switch_hook(input.sim, core_context_slot());

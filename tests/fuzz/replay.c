@@ -3,10 +3,7 @@
  *
  *     csv_fuzz tests/fuzz/corpus/csv
  *
- * A campaign is the same target linked to libFuzzer instead of this file:
- *
- *     clang -fsanitize=fuzzer,address,undefined ... tests/fuzz/csv_fuzz.c ... -o csv_campaign
- *     csv_campaign tests/fuzz/corpus/csv
+ * A campaign is the same target linked to libFuzzer instead of this file: tools/fuzz.sh.
  */
 #include <dirent.h>
 #include <stdint.h>

@@ -2,21 +2,8 @@
  * Fuzz target: any bytes as the index of a log. Reading ends, moves on, stays within, and a whole
  * record that is appended to any rubbish is found behind it: a torn end hides nothing that follows.
  */
+#include "fuzz.h"
 #include "spawn/log.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "spawn_log_fuzz: broken: %s\n", #condition);                           \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t count_records(const uint8_t *index, size_t size, struct spawn_log_part *ret_last)
 {

@@ -3,21 +3,8 @@
  * texts end, its lists have as many texts as they say, and a request that was understood is not
  * when it is one byte shorter. The same bytes as a reply leave results that lie within them too.
  */
+#include "fuzz.h"
 #include "spawn/message.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "spawn_request_fuzz: broken: %s\n", #condition);                       \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t *begin, *end;
 

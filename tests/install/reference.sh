@@ -1,6 +1,7 @@
 #!/bin/sh
-# reference.sh SOURCE_ROOT: every function of the public headers is in the HTML page and has a
+# reference.sh SOURCE_ROOT MANTA: every function of the public headers is in the HTML page and has a
 # man page that troff accepts; every one has a sentence; a function without one is an error.
+# The page of the program names every option that the program does.
 # The functions are listed here by other means than the generator's: from the preprocessed text.
 root=$1
 work=$(mktemp -d) || exit 1
@@ -37,6 +38,17 @@ if command -v man >/dev/null; then
     for page in "$work"/man3/*.3; do
         said=$(man --warnings -l "$page" 2>&1 >/dev/null) && [ -z "$said" ] || fail "$page: $said"
     done
+fi
+
+page=$root/docs/manta.1
+"$2" help run | grep -Eo '^  -[-a-z]+' | tr -d ' ' >"$work/options"
+[ "$(wc -l <"$work/options")" -ge 8 ] || fail "manta help run lists only $(tr '\n' ' ' <"$work/options")"
+while read -r option; do
+    tr -d '\\' <"$page" | grep -Eq "^\.BI? \"?$option( |\$)" || fail "$page does not name $option"
+done <"$work/options"
+grep -q "Manta $("$2" version | sed 's/manta //')\"" "$page" || fail "$page is of another version"
+if command -v man >/dev/null; then
+    said=$(man --warnings -l "$page" 2>&1 >/dev/null) && [ -z "$said" ] || fail "$page: $said"
 fi
 
 printf '/* Top. */\n/* Has one. */\nMANTA_API int manta_has(void);\nMANTA_API int manta_lacks(int a);\n' >"$work/bad.h"

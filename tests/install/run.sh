@@ -23,6 +23,7 @@ libraries=$(dirname "$library")
 description=$(find "$root" -name manta.pc)
 [ -n "$description" ] || fail "manta.pc is not installed"
 find "$root" -name reference.html -size +10k | grep -q . || fail "reference.html is not installed"
+find "$root" -path '*/man1/manta.1*' | grep -q . || fail "the man page of the program is not installed"
 find "$root" -path '*/man3/manta_run.3*' | grep -q . || fail "the man pages are not installed"
 
 # What only some jobs need is loaded, not linked; and the parts that are loaded show themselves only.

@@ -4,35 +4,7 @@
  * can do wrong is tested below.
  */
 #include "comm/shm.h"
-#include "ucx_world.h"
-
-#include <pthread.h>
-
-struct member {
-    struct end end;
-    void (*body)(struct end *);
-    pthread_t thread;
-};
-
-static struct member members[UCX_RANKS_MAX];
-
-static void die(struct end *end)
-{
-    for (uint32_t i = 0; i < end->ranks; i++) {
-        if (i != end->rank) {
-            comm_report_death(members[i].end.comm, end->rank);
-        }
-    }
-}
-
-static void *member_main(void *arg)
-{
-    struct member *member = arg;
-    run_body(&member->end, member->body);
-    exchange_leave(member->end.comm, member->end.ranks);
-    comm_destroy(member->end.comm);
-    return NULL;
-}
+#include "ucx_members.h"
 
 /* Rank r is on node r % nodes, with index r / nodes. */
 static uint32_t node_count(uint32_t ranks)
@@ -78,21 +50,14 @@ static void run(uint32_t ranks, void (*body)(struct end *), struct shared *share
     exchange_reset();
     create_segments(ranks, fds);
     for (uint32_t i = 0; i < ranks; i++) {
-        members[i] = (struct member){.body = body};
-        members[i].end = (struct end){
-            .host = &base_host_real, .shared = shared, .rank = i, .ranks = ranks, .die = die};
+        member_init(i, ranks, body, shared);
         assert_int_equal(create_routed(i, ranks, fds[i % node_count(ranks)], &members[i].end.comm),
                          0);
     }
     for (uint32_t node = 0; node < node_count(ranks); node++) {
         close(fds[node]);
     }
-    for (uint32_t i = 0; i < ranks; i++) {
-        assert_int_equal(pthread_create(&members[i].thread, NULL, member_main, &members[i]), 0);
-    }
-    for (uint32_t i = 0; i < ranks; i++) {
-        pthread_join(members[i].thread, NULL);
-    }
+    members_run(ranks);
 }
 
 /* Everybody asleep; each message, by either way, wakes its receiver. */

@@ -474,6 +474,23 @@ static void test_the_way_to_a_peer_is_told(void **state)
     assert_false(comm_ucx_take_warning(seats[0].comm, text, sizeof text));
 }
 
+static void test_the_named_network_is_listened_on(void **state)
+{
+    struct sockaddr_storage address, other;
+    assert_true(ucx_address_is_named("eth0", "eth0"));
+    assert_true(ucx_address_is_named("eth1", "mlx5_0:1,eth1"));
+    assert_false(ucx_address_is_named("eth1", "eth10,eth,"));
+    assert_false(ucx_address_is_named("eth1", NULL));
+    assert_false(ucx_address_is_named("eth1", ":1"));
+    assert_int_equal(ucx_address_find("lo", &address), MANTA_OK);
+    assert_int_equal(ucx_address_find("no-such-one", &other), MANTA_E_NOTFOUND);
+    setenv("UCX_NET_DEVICES", "mlx5_9:1", 1); /* none here: the same as without */
+    assert_int_equal(ucx_address_find(NULL, &address), MANTA_OK);
+    unsetenv("UCX_NET_DEVICES");
+    assert_int_equal(ucx_address_find(NULL, &other), MANTA_OK);
+    assert_memory_equal(&address, &other, ucx_address_bytes(&other));
+}
+
 static void test_lanes_are_read_as_ucx_writes_them(void **state)
 {
     static const char text[] =
@@ -633,6 +650,7 @@ int main(void)
         IN_WORLD(test_who_leaves_is_silent_not_dead),
         IN_WORLD(test_messages_wait_for_the_table),
         IN_WORLD(test_the_way_to_a_peer_is_told),
+        cmocka_unit_test(test_the_named_network_is_listened_on),
         cmocka_unit_test(test_lanes_are_read_as_ucx_writes_them),
         IN_WORLD(test_tcp_beside_an_active_device_is_warned_about_once),
         IN_WORLD(test_the_users_own_settings_win_and_no_way_is_a_death_with_a_reason),

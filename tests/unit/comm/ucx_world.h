@@ -11,7 +11,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#ifndef UCX_RANKS_MAX
 #define UCX_RANKS_MAX 64
+#endif
 #define ADDRESS_BYTES_MAX 1024
 
 struct exchange {
