@@ -9,6 +9,7 @@
 #include "launch/hook.h"
 #include "launch/report.h"
 #include "launch/join.h"
+#include "launch/patience.h"
 #include "launch/signals.h"
 #include "launch/watch.h"
 
@@ -28,6 +29,7 @@ struct process {
     struct launcher launcher;
     struct boot boot;
     bool has_boot, has_signals, is_attached;
+    struct patience patience;
     struct topo *topo;
     struct watch *watch;
     struct report *report; /* rank 0 under `manta run`, until it has said the code */
@@ -117,6 +119,7 @@ static void close_boot(struct process *process)
         process->boot.finish();
     }
     process->has_boot = false;
+    patience_stop(&process->patience);
 }
 
 /* ---- Cards ---------------------------------------------------------------------------------- */
@@ -388,10 +391,24 @@ static int start_local(struct process *process)
 
 /* ---- Together ------------------------------------------------------------------------------- */
 
-static int prepare(struct process *process)
+static void have_patience(struct process *process, bool is_speaker)
+{
+    process->patience = (struct patience){.host = &process->host,
+                                          .log = process->log,
+                                          .deadline_ns = process->deadline_ns,
+                                          .is_speaker = is_speaker};
+    if (process->owner == PROCESS_RUN && process->launcher.kind != LAUNCHER_NONE) {
+        patience_start(&process->patience);
+    }
+}
+
+static int prepare(struct process *process, bool is_speaker)
 {
     int code = start_watch(process);
-    code = code ? code : open_boot(process);
+    if (code == MANTA_OK) {
+        have_patience(process, is_speaker);
+        code = open_boot(process);
+    }
     if (code != MANTA_OK) {
         return code;
     }
@@ -502,7 +519,7 @@ static int start(struct process *process, bool *ret_is_speaker)
             process->launcher.rank == 0 || process->launcher.rank == LAUNCHER_RANK_UNKNOWN;
     }
     open_report(process);
-    int code = prepare(process);
+    int code = prepare(process, *ret_is_speaker);
     if (code == MANTA_OK) {
         *ret_is_speaker = process->rank == 0;
         code = start_together(process);
