@@ -21,6 +21,12 @@ def with_an_mpi_of_its_own():
     lives("plain")
 
 
+def behaviour_89_over_a_communicator_of_the_program():
+    for mode in ("dup", "split", "sub"):
+        lives(mode)
+
+
 runs.need_mpirun()
 runs.Job.uses_mpi = True
-runs.main([behaviour_89_beside_the_programs_mpi_and_handlers, with_an_mpi_of_its_own])
+runs.main([behaviour_89_beside_the_programs_mpi_and_handlers, with_an_mpi_of_its_own,
+           behaviour_89_over_a_communicator_of_the_program])
