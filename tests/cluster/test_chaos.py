@@ -140,6 +140,29 @@ def a_whole_host_is_killed():
         cluster.wait_idle()
 
 
+def rank_0_is_killed():
+    """It cannot be replaced: all others end, under each launcher."""
+    options = ["--mca", "orte_abort_on_non_zero_status", "0"]
+    commands = [cluster.srun_command([endure, "1000", RETRIES], HOSTS, RANKS, ["-K0", "--no-kill"]),
+                cluster.mpirun_command([endure, "1000", RETRIES], HOSTS, RANKS, options)]
+    for command in commands:
+        run = cluster.spawn(command)
+        run.wait_for("running")
+        time.sleep(dice.uniform(0, 1))
+        check(kill(0), "there is no rank 0", run)
+        await_told(run, (0,))
+        end = time.monotonic() + 30
+        while cluster.ranks(endure):
+            check(time.monotonic() < end, "ranks outlive rank 0", run)
+            time.sleep(0.1)
+        if "mpirun" in command:
+            run.kill()  # this mpirun lingers: docs/launchers.md
+        run.wait(BOUND)
+        check(run.code != 0 and "right" not in run.out, "reported success", run)
+        check_nothing_left(run)
+        report.add("rank 0 killed", ["kill 0"], "told why", run)
+
+
 def killed_at_start_up(nodes):
     for _ in range(TRIES):
         run, victim = start(3, nodes=nodes), dice.randrange(RANKS)
@@ -204,9 +227,9 @@ with Cluster(HOSTS, cpus=RANKS) as cluster:
     try:
         wanted = sys.argv[4:]
         scenes = [a_rank_is_killed_every_second, a_host_is_cut_off_and_its_ranks_leave_before_it_is_back,
-                  a_host_is_cut_off_and_back_at_any_moment, a_whole_host_is_killed, at_start_up_over_hosts,
-                  at_start_up_on_one_node, at_shutdown_over_hosts, at_shutdown_on_one_node,
-                  ranks_are_stopped_and_go_on]
+                  a_host_is_cut_off_and_back_at_any_moment, a_whole_host_is_killed, rank_0_is_killed,
+                  at_start_up_over_hosts, at_start_up_on_one_node, at_shutdown_over_hosts,
+                  at_shutdown_on_one_node, ranks_are_stopped_and_go_on]
         runs.main([scene for scene in scenes if not wanted or scene.__name__ in wanted])
     finally:
         report.table()

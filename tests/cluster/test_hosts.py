@@ -88,6 +88,7 @@ def behaviour_79_a_rank_on_another_host_is_killed():
         pid = pid_of(victim, endure)
         os.kill(pid, signal.SIGKILL)
         check_right(run, 1)
+        check(run.code == KILLED, f"ended with {run.code}", run)
         check(f"rank {victim} on {host_of(victim)} (process" in run.err, f"nobody names rank {victim}", run)
 
 

@@ -4,6 +4,7 @@ Under each launcher, over MPI_COMM_WORLD and over communicators of the program, 
 own threads.
 """
 import os
+import signal
 import sys
 
 from cluster import Cluster, check, need_cluster
@@ -33,9 +34,21 @@ def behaviour_89_under_mpirun_over_hosts():
     ok(cluster.mpirun([spmd, "sub"], nodes=3, tasks=6, within="hosts"))
 
 
+def a_death_ends_it():
+    """Under an srun that lets the others live."""
+    cluster.check_quiet()
+    run = cluster.spawn(cluster.srun_command([spmd, "until"], 4, 8, ["-K0", "--no-kill"]))
+    run.wait_for("running")
+    check(runs.send(cluster.ranks(spmd)[5][1], signal.SIGKILL), "there is no rank 5", run)
+    run.wait(60)
+    check(run.code != 0 and run.err.count(" ended: ") >= 1, f"ended with {run.code}", run)
+    cluster.check_quiet(30)
+
+
 need_cluster()
 if os.environ.get("TEST_HAS_UCX") == "0":
     print("skipped: this build is for one node (no UCX)")
     sys.exit(runs.SKIP)
 with Cluster(4) as cluster:
-    runs.main([behaviour_89_under_srun, behaviour_89_under_mpirun_in_an_allocation, behaviour_89_under_mpirun_over_hosts])
+    runs.main([behaviour_89_under_srun, behaviour_89_under_mpirun_in_an_allocation, behaviour_89_under_mpirun_over_hosts,
+               a_death_ends_it])

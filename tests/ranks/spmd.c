@@ -2,7 +2,8 @@
  * A program that owns main: MPI is its own (or, with "plain", Manta's), every rank submits, from ten
  * threads at once, while its own MPI calls go on. Manta's ranks are those of MPI_COMM_WORLD, or of a
  * communicator of the program: "dup" of all, "split" of every second one, backwards, so that two
- * jobs run side by side; "sub" of all but rank 0. Prints "ok" on rank 0.
+ * jobs run side by side; "sub" of all but rank 0. Prints "ok" on rank 0. With "until" it prints
+ * "running" and goes on until a call fails, as calls do after a death, and then aborts MPI.
  */
 #include <manta/manta.h>
 
@@ -132,6 +133,26 @@ static int live(MPI_Comm comm)
     return 0;
 }
 
+static int serve_until_a_failure(int rank)
+{
+    int64_t y;
+    int code = manta_init(NULL);
+    CHECK(code == MANTA_OK);
+    if (rank == 0) {
+        puts("running");
+        fflush(stdout);
+    }
+    while (code == MANTA_OK) {
+        manta_ref ref = triple_async(NULL, 1);
+        code = triple_get(ref, &y);
+        manta_drop(ref);
+    }
+    fprintf(stderr, "rank %d: %s\n", rank, manta_error_text(code));
+    code = manta_fini();
+    fprintf(stderr, "rank %d ended: %s\n", rank, manta_error_text(code));
+    return MPI_Abort(MPI_COMM_WORLD, 1);
+}
+
 static int plain(void)
 {
     manta_world world;
@@ -176,6 +197,9 @@ int main(int argc, char **argv)
     }
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (argc > 1 && strcmp(argv[1], "until") == 0) {
+        return serve_until_a_failure(rank);
+    }
     MPI_Comm comm = choose(argc > 1 ? argv[1] : "world", rank);
     for (int i = 0; i < 2; i++) { /* Manta can be started again */
         CHECK((comm == MPI_COMM_NULL ? look_on(comm) : live(comm)) == 0);
