@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { THREADS = 10, TASKS = 50, TAG = 5 };
 
@@ -136,7 +137,8 @@ static int live(MPI_Comm comm)
 static int serve_until_a_failure(int rank)
 {
     int64_t y;
-    int code = manta_init(NULL);
+    const manta_config config = {.log = log_line};
+    int code = manta_init(&config);
     CHECK(code == MANTA_OK);
     if (rank == 0) {
         puts("running");
@@ -146,6 +148,7 @@ static int serve_until_a_failure(int rank)
         manta_ref ref = triple_async(NULL, 1);
         code = triple_get(ref, &y);
         manta_drop(ref);
+        usleep(1000);
     }
     fprintf(stderr, "rank %d: %s\n", rank, manta_error_text(code));
     code = manta_fini();
