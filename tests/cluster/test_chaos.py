@@ -85,7 +85,7 @@ def a_rank_is_killed_every_second():
             if kill(victim):
                 injected.append(f"kill {victim}")
         finish("a rank killed every second", run, injected)
-        check(injected, "the job was over before anybody was killed", run)
+        check(injected, "the job was over before anybody was killed")
 
 
 def await_told(run, ranks):
@@ -174,12 +174,13 @@ def killed_at_start_up(nodes):
 
 def killed_at_shutdown(nodes):
     for _ in range(TRIES):
-        run, victim = start(10, nodes=nodes), dice.randrange(RANKS)
+        run, victim = start(25, nodes=nodes), dice.randrange(RANKS)
         run.wait_for("running")
-        _, pid = cluster.ranks(endure)[victim]
+        _, pid = cluster.ranks(endure).get(victim, (None, None))
         run.wait_for("right")
         time.sleep(dice.choice((0, dice.uniform(0, 0.1))))
-        injected = [f"kill {victim}"] if runs.send(pid, signal.SIGKILL) else []
+        # It may have been too quick for us.
+        injected = [f"kill {victim}"] if pid and runs.send(pid, signal.SIGKILL) else []
         finish(f"killed at shutdown, {nodes} hosts", run, injected)
 
 
