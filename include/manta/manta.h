@@ -247,11 +247,13 @@ typedef struct manta_config {
     void (*log)(void *arg, int level, const char *line); /* 1 error, 2 warning, 3 info */
     void *log_arg;
     uint32_t workers; /* threads that run tasks; 0: one per core of this rank's share */
-    uint64_t reserved[8];
+    const void *mpi_comm; /* the program's own MPI_Comm, by its address; NULL: MPI_COMM_WORLD */
+    uint64_t reserved[7];
 } manta_config;
 
-/* For programs that own main: starts this rank (collective over the launcher's ranks); then every
- * rank may submit. */
+/* For programs that own main: starts this rank (collective over the launcher's ranks, or over the
+ * processes of config.mpi_comm, which are then the ranks in their order there; it is duplicated and
+ * stays the program's); then every rank may submit. */
 MANTA_API int manta_init(const manta_config *config);
 /* Ends what manta_init began (collective): waits until every rank is here. */
 MANTA_API int manta_fini(void);

@@ -38,8 +38,8 @@ static const struct plugin mpi = {.file = "libmanta_mpi.so",
                                   .version = MPI_PLUGIN_VERSION,
                                   .reach = PLUGIN_GLOBAL};
 
-int boot_open_mpi(const struct launcher *launcher, enum boot_use use, struct boot *ret_boot,
-                  char *text, size_t text_size)
+int boot_open_mpi(const struct launcher *launcher, enum boot_use use, const void *mpi_comm,
+                  struct boot *ret_boot, char *text, size_t text_size)
 {
     struct boot boot;
     const struct mpi_plugin *plugin = plugin_load(&mpi, text, text_size);
@@ -47,14 +47,14 @@ int boot_open_mpi(const struct launcher *launcher, enum boot_use use, struct boo
                                                             plugin->library, text, text_size))) {
         return MANTA_E_LAUNCH;
     }
-    int code = plugin->start(use == BOOT_USE_KEPT ? MPI_USE_KEPT : MPI_USE_BRIEF, &boot.rank,
-                             &boot.size, text, text_size);
+    int code = plugin->start(use == BOOT_USE_KEPT ? MPI_USE_KEPT : MPI_USE_BRIEF, mpi_comm,
+                             &boot.rank, &boot.size, text, text_size);
     if (code != MANTA_OK) {
         return code;
     }
     boot.allgather = plugin->allgather;
     boot.finish = plugin->finish;
-    if (!launcher_agrees(launcher, boot.size, plugin->library, text, text_size)) {
+    if (!mpi_comm && !launcher_agrees(launcher, boot.size, plugin->library, text, text_size)) {
         plugin->finish();
         return MANTA_E_LAUNCH;
     }

@@ -13,7 +13,7 @@ static int start(const struct manta_config *config)
     struct base_log log = {config->log, config->log_arg, BASE_LOG_WARN};
     char text[PROCESS_TEXT_MAX] = "";
     bool is_speaker;
-    int code = process_start(PROCESS_GUEST, config->workers, &log, &current, &is_speaker, text);
+    int code = process_start(PROCESS_GUEST, config, &log, &current, &is_speaker, text);
     if (code != MANTA_OK && is_speaker) {
         process_tell(&log, code, text);
     }

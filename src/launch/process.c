@@ -8,6 +8,7 @@
 #include "launch/far.h"
 #include "launch/hook.h"
 #include "launch/join.h"
+#include "launch/patience.h"
 #include "launch/report.h"
 #include "launch/signals.h"
 #include "launch/watch.h"
@@ -26,8 +27,10 @@ struct process {
     struct base_host host;
     struct base_log log;
     struct launcher launcher;
+    const void *mpi_comm; /* the program's; NULL: all that the launcher started */
     struct boot boot;
     bool has_boot, has_signals, is_attached;
+    struct patience patience;
     struct topo *topo;
     struct watch *watch;
     struct report *report; /* rank 0 under `manta run`, until it has said the code */
@@ -80,7 +83,9 @@ static int start_watch(struct process *process)
         .host_name = process->host_name,
         .owner = is_run ? WATCH_OWN_PROCESS : WATCH_GUEST,
         .has_launcher = is_run && process->launcher.kind != LAUNCHER_NONE,
-        .rank = process->launcher.rank == LAUNCHER_RANK_UNKNOWN ? 0 : process->launcher.rank,
+        .rank = process->launcher.rank == LAUNCHER_RANK_UNKNOWN || process->mpi_comm
+                    ? 0
+                    : process->launcher.rank,
         .stop_timeout_ns = process->settings.stop_timeout_ns,
         .silence_ns = process->settings.silence_ns};
     int code = watch_start(&options, &process->watch);
@@ -99,11 +104,17 @@ static int open_boot(struct process *process)
     bool has_live_mpi = !process->settings.is_alone && boot_has_live_mpi();
     enum boot_use use = process->owner == PROCESS_RUN ? BOOT_USE_BRIEF : BOOT_USE_KEPT;
     char reason[PROCESS_TEXT_MAX];
+    if (process->mpi_comm && !process->settings.is_alone && !has_live_mpi) {
+        return fail(process, MANTA_E_INVALID,
+                    "manta_config.mpi_comm was given, but MPI is not initialized, or is finalized "
+                    "already: call manta_init between MPI_Init_thread and MPI_Finalize");
+    }
     if (!has_live_mpi && (process->launcher.kind == LAUNCHER_NONE || process->launcher.size == 1)) {
         process->boot = boot_alone();
         return MANTA_OK;
     }
-    int code = boot_open_mpi(&process->launcher, use, &process->boot, reason, sizeof reason);
+    int code = boot_open_mpi(&process->launcher, use, process->mpi_comm, &process->boot, reason,
+                             sizeof reason);
     if (code != MANTA_OK) {
         return fail(process, code, "%s", reason);
     }
@@ -117,6 +128,7 @@ static void close_boot(struct process *process)
         process->boot.finish();
     }
     process->has_boot = false;
+    patience_stop(&process->patience);
 }
 
 /* ---- Cards ---------------------------------------------------------------------------------- */
@@ -385,10 +397,24 @@ static int start_local(struct process *process)
 
 /* ---- Together ------------------------------------------------------------------------------- */
 
-static int prepare(struct process *process)
+static void have_patience(struct process *process, bool is_speaker)
+{
+    process->patience = (struct patience){.host = &process->host,
+                                          .log = process->log,
+                                          .deadline_ns = process->deadline_ns,
+                                          .is_speaker = is_speaker};
+    if (process->owner == PROCESS_RUN && process->launcher.kind != LAUNCHER_NONE) {
+        patience_start(&process->patience);
+    }
+}
+
+static int prepare(struct process *process, bool is_speaker)
 {
     int code = start_watch(process);
-    code = code ? code : open_boot(process);
+    if (code == MANTA_OK) {
+        have_patience(process, is_speaker);
+        code = open_boot(process);
+    }
     if (code != MANTA_OK) {
         return code;
     }
@@ -496,13 +522,15 @@ static int start(struct process *process, bool *ret_is_speaker)
     process->host.spin_ns = process->settings.spin_ns;
     if (!process->settings.is_alone) {
         process->launcher = launcher_detect((const char *const *)environ);
-        *ret_is_speaker =
-            process->launcher.rank == 0 || process->launcher.rank == LAUNCHER_RANK_UNKNOWN;
+        *ret_is_speaker = process->launcher.rank == 0 ||
+                          process->launcher.rank == LAUNCHER_RANK_UNKNOWN || process->mpi_comm;
     }
     open_report(process);
-    int code = prepare(process);
-    if (code == MANTA_OK) {
+    int code = prepare(process, *ret_is_speaker);
+    if (process->size) {
         *ret_is_speaker = process->rank == 0;
+    }
+    if (code == MANTA_OK) {
         code = start_together(process);
     } else if (process->has_boot && *ret_is_speaker) {
         process_tell(&process->log, code,
@@ -512,7 +540,7 @@ static int start(struct process *process, bool *ret_is_speaker)
     return code;
 }
 
-int process_start(enum process_owner owner, uint32_t workers, struct base_log *log,
+int process_start(enum process_owner owner, const manta_config *config, struct base_log *log,
                   struct process **ret_process, bool *ret_is_speaker, char *text)
 {
     struct process *process = make(owner, log, text);
@@ -524,7 +552,11 @@ int process_start(enum process_owner owner, uint32_t workers, struct base_log *l
     if (code == MANTA_OK) {
         log->level = (int)process->settings.log_level;
         process->log = *log;
-        process->settings.workers = workers ? workers : process->settings.workers;
+        if (config) {
+            process->settings.workers =
+                config->workers ? config->workers : process->settings.workers;
+            process->mpi_comm = config->mpi_comm;
+        }
         code = start(process, ret_is_speaker);
     }
     process->text = NULL;

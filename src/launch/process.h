@@ -26,9 +26,9 @@ enum process_owner {
 
 #define PROCESS_TEXT_MAX 512
 
-/* *log is completed by the settings (its level). On failure the reason is in text, and is_speaker
+/* config is NULL for PROCESS_RUN. *log is completed by the settings (its level). On failure the reason is in text, and is_speaker
  * says if this rank should tell it. */
-int process_start(enum process_owner owner, uint32_t workers, struct base_log *log,
+int process_start(enum process_owner owner, const manta_config *config, struct base_log *log,
                   struct process **ret_process, bool *ret_is_speaker, char *text);
 
 /* The one line that says why a start failed. */

@@ -49,7 +49,7 @@ MT_EXPORT int manta_run(int argc, char **argv, manta_driver driver)
                  driver ? "manta_run was called a second time" : "manta_run got no driver");
         return CODE_FAILED;
     }
-    int code = process_start(PROCESS_RUN, 0, &log, &process, &is_speaker, text);
+    int code = process_start(PROCESS_RUN, NULL, &log, &process, &is_speaker, text);
     if (code != MANTA_OK) {
         if (is_speaker) {
             process_tell(&log, code, text);

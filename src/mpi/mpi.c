@@ -2,7 +2,7 @@
  * libmanta_mpi: the bootstrap over MPI, and the only code that knows mpi.h.
  *
  * If the program has initialized MPI, that is used as it is: a duplicate of
- * MPI_COMM_WORLD with its own error handler, nothing of the program's is changed and
+ * MPI_COMM_WORLD, or of the communicator that the program gives, with its own error handler, nothing of the program's is changed and
  * nothing is finalized. Otherwise MPI is initialized here, single-threaded when it is
  * needed for the bootstrap only.
  *
@@ -65,14 +65,30 @@ static int prepare(enum mpi_use use, char *text, size_t text_size)
     return is_initialized ? MANTA_OK : initialize(use, text, text_size);
 }
 
-static int start(enum mpi_use use, uint32_t *ret_rank, uint32_t *ret_size, char *text,
-                 size_t text_size)
+static int check_given(MPI_Comm given, char *text, size_t text_size)
+{
+    int is_inter = 0;
+    if (given == MPI_COMM_NULL || MPI_Comm_test_inter(given, &is_inter) != MPI_SUCCESS ||
+        is_inter) {
+        snprintf(text, text_size,
+                 "manta_config.mpi_comm is %s: give an intracommunicator, and call manta_init on "
+                 "its processes only",
+                 is_inter ? "an intercommunicator" : "MPI_COMM_NULL or none");
+        return MANTA_E_INVALID;
+    }
+    return MANTA_OK;
+}
+
+static int start(enum mpi_use use, const void *given, uint32_t *ret_rank, uint32_t *ret_size,
+                 char *text, size_t text_size)
 {
     int rank, size, code = prepare(use, text, text_size);
+    MPI_Comm wanted = given ? *(const MPI_Comm *)given : MPI_COMM_WORLD;
+    code = code ? code : check_given(wanted, text, text_size);
     if (code != MANTA_OK) {
         return code;
     }
-    if (MPI_Comm_dup(MPI_COMM_WORLD, &comm) != MPI_SUCCESS) {
+    if (MPI_Comm_dup(wanted, &comm) != MPI_SUCCESS) {
         snprintf(text, text_size, "MPI_Comm_dup of %s failed", LIBRARY);
         return MANTA_E_LAUNCH;
     }

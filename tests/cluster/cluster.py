@@ -351,10 +351,14 @@ class Cluster:
         while status(above, "State"):
             time.sleep(0.02)
 
-    def revive(self, host):
-        """Starts a killed host again, as after a reboot, and waits until Slurm has it back."""
+    def boot(self, host):
+        """Starts a killed host again."""
         self.process.stdin.write(host + "\n")
         self.process.stdin.flush()
+
+    def revive(self, host):
+        """The same, and waits until Slurm has it back."""
+        self.boot(host)
         self.wait_idle([host])
 
     def processes(self, host):
@@ -362,6 +366,24 @@ class Cluster:
         own = pid_namespace(self.pid(host))
         lines = {pid: command_line(pid) for pid in all_pids() if pid_namespace(pid) == own}
         return {pid: line for pid, line in lines.items() if line and not is_daemon(line)}
+
+    def ranks(self, program, hosts=None):
+        """{rank: (host, pid as the machine numbers it)} of a program; it is the program itself, not a shell."""
+        found = {}
+        for host in hosts or self.hosts:
+            for pid in self.processes(host):
+                try:
+                    if os.readlink(f"/proc/{pid}/exe") != os.path.realpath(program):
+                        continue
+                    with open(f"/proc/{pid}/environ", "rb") as file:
+                        env = b"\0" + file.read()
+                except OSError:
+                    continue  # it has just ended
+                # Open MPI's daemons are tasks of Slurm's themselves.
+                numbers = re.findall(rb"\0OMPI_COMM_WORLD_RANK=(\d+)", env) or re.findall(rb"\0SLURM_PROCID=(\d+)", env)
+                if numbers:
+                    found[int(numbers[0])] = (host, pid)
+        return found
 
     def check_quiet(self, seconds=10):
         """Within some seconds nothing runs on any host but its daemons."""

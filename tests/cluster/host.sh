@@ -11,6 +11,8 @@ stage=$1 dir=$2 name=$3 address=$4
 
 wire()
 {
+    # Of the host's former life: a socket that waits for a dead cable holds its network for a while.
+    nsenter --target 1 --net ip link delete "to-$name" 2>/dev/null || :
     ip link add eth0 type veth peer name "to-$name" netns 1
     nsenter --target 1 --net ip link set "to-$name" master switch up
     ip address add "$address/24" dev eth0

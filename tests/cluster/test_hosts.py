@@ -41,21 +41,8 @@ def under_mpirun_over_hosts():
     ok(cluster.mpirun([check_program], nodes=3, tasks=6, within="hosts"))
 
 
-def ranks_on(host, program):
-    """Pids by rank, of a program's ranks on a host; it is the program itself, not the launcher's shell."""
-    found = {}
-    for pid in cluster.processes(host):
-        try:
-            if os.readlink(f"/proc/{pid}/exe") != os.path.realpath(program):
-                continue
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                env = b"\0" + file.read()
-            # Open MPI's daemons are tasks of Slurm's themselves.
-            ranks = re.findall(rb"\0OMPI_COMM_WORLD_RANK=(\d+)", env) or re.findall(rb"\0SLURM_PROCID=(\d+)", env)
-            found[int(ranks[0])] = pid
-        except OSError:
-            pass  # it has just ended
-    return found
+def pid_of(rank, program):
+    return cluster.ranks(program)[rank][1]
 
 
 def start(rounds=60):
@@ -71,8 +58,7 @@ def survive_under_manta_run(*options):
     run = cluster.spawn(command)
     run.wait_for("running")
     victim = dice.randrange(1, 8)
-    os.kill(next(ranks[victim] for ranks in (ranks_on(host, endure) for host in cluster.hosts) if victim in ranks),
-            signal.SIGKILL)
+    os.kill(pid_of(victim, endure), signal.SIGKILL)
     check_right(run, 1)
     check(run.code == 0, f"ended with {run.code}", run)
 
@@ -89,8 +75,8 @@ def check_right(run, deaths):
     run.wait(90)
     check(run.out == "running\nright\n", "the work did not come out right", run)
     check(re.search(rf"{deaths} of 8 ranks died; \d+ tasks were run again", run.err), "what was redone is not told", run)
-    left = {host: ranks_on(host, endure) for host in cluster.hosts}
-    check(not any(left.values()), f"left behind: {left}", run)
+    left = cluster.ranks(endure)
+    check(not left, f"left behind: {left}", run)
 
 
 def host_of(rank):
@@ -101,9 +87,10 @@ def behaviour_79_a_rank_on_another_host_is_killed():
     for _ in range(3):
         run, victim = start(), dice.randrange(1, 8)
         time.sleep(dice.uniform(0, 0.5))
-        pid = ranks_on(host_of(victim), endure)[victim]
+        pid = pid_of(victim, endure)
         os.kill(pid, signal.SIGKILL)
         check_right(run, 1)
+        check(run.code == KILLED, f"ended with {run.code}", run)
         check(f"rank {victim} on {host_of(victim)} (process" in run.err, f"nobody names rank {victim}", run)
 
 
@@ -112,21 +99,21 @@ def ranks_are_killed_one_after_the_other():
     run = start()
     for victim in dice.sample(range(1, 8), 3):
         time.sleep(dice.uniform(0, 0.1))
-        os.kill(ranks_on(host_of(victim), endure)[victim], signal.SIGKILL)
+        os.kill(pid_of(victim, endure), signal.SIGKILL)
     check_right(run, 3)
 
 
 def a_whole_host_is_killed():
     run = start(rounds=30)
     time.sleep(dice.uniform(0, 0.2))
-    for pid in ranks_on("n2", endure).values():
+    for _, pid in cluster.ranks(endure, ["n2"]).values():
         os.kill(pid, signal.SIGKILL)
     check_right(run, 2)
 
 
 def a_stopped_rank_on_another_host_is_fenced_and_leaves():
     run = start()
-    pid = ranks_on("n1", endure)[3]
+    pid = pid_of(3, endure)
     os.kill(pid, signal.SIGSTOP)
     end = time.monotonic() + 20
     while "rank 3 on n1" not in run.err:

@@ -1,9 +1,10 @@
 /*
- * Work that must come out right although ranks die: a tree of tasks that submit tasks, a map, a
- * chain, over and over for as many rounds as the argument says. Rank 0 prints "running" at the
- * start, and at the end "right", or what was wrong.
+ * Work that must come out right although ranks die: a tree of tasks that submit tasks, with a map
+ * at some of its nodes, a map of the driver, a chain; over and over for as many rounds as the
+ * argument says. Rank 0 prints "running" at the start, and at the end "right", or what was wrong.
+ * RETRIES is for those who kill more ranks than a task may lose by itself.
  *
- *     endure ROUNDS
+ *     endure ROUNDS [RETRIES]
  */
 #include <manta/manta.h>
 
@@ -12,6 +13,34 @@
 #include <unistd.h>
 
 enum { DEPTH = 4, FAN_OUT = 4, ELEMENTS = 2000, LINKS = 50, LEAF_US = 500 };
+enum { MAP_DEPTH = 2, MAP_ELEMENTS = 200 };
+
+/* The same on all ranks: a task that runs again has to submit the same. */
+static manta_options options;
+
+MANTA_TASK(square, out(int64_t, y))
+{
+    int64_t x = (int64_t)manta_map_index();
+    *y = x * x;
+    return MANTA_OK;
+}
+
+/* How many of a map's values are right. */
+static int count_squares(manta_ref map, int64_t elements, int64_t *ret_right)
+{
+    int64_t *values = calloc((size_t)elements, sizeof *values);
+    int32_t *codes = calloc((size_t)elements, sizeof *codes);
+    int code = values && codes
+                   ? manta_map_get(map, values, sizeof *values, (uint64_t)elements, codes)
+                   : MANTA_E_NOMEM;
+    *ret_right = 0;
+    for (int64_t i = 0; code == MANTA_OK && i < elements; i++) {
+        *ret_right += codes[i] == MANTA_OK && values[i] == i * i;
+    }
+    free(values);
+    free(codes);
+    return code;
+}
 
 MANTA_TASK(tree, val(int, depth), out(int64_t, leaves))
 {
@@ -22,7 +51,12 @@ MANTA_TASK(tree, val(int, depth), out(int64_t, leaves))
         return MANTA_OK;
     }
     for (int i = 0; i < FAN_OUT; i++) {
-        children[i] = tree_async(NULL, depth - 1);
+        children[i] = tree_async(&options, depth - 1);
+    }
+    if (depth == MAP_DEPTH) {
+        int64_t right;
+        MANTA_TRY(count_squares(square_map(&options, MAP_ELEMENTS), MAP_ELEMENTS, &right));
+        MANTA_TRY(right == MAP_ELEMENTS ? MANTA_OK : 1);
     }
     *leaves = 0;
     for (int i = 0; i < FAN_OUT; i++) {
@@ -30,13 +64,6 @@ MANTA_TASK(tree, val(int, depth), out(int64_t, leaves))
         MANTA_TRY(tree_get(children[i], &part));
         *leaves += part;
     }
-    return MANTA_OK;
-}
-
-MANTA_TASK(square, out(int64_t, y))
-{
-    int64_t x = (int64_t)manta_map_index();
-    *y = x * x;
     return MANTA_OK;
 }
 
@@ -63,25 +90,20 @@ static int check(const char *what, int64_t got, int64_t expected)
 
 static int check_squares(manta_ref map)
 {
-    static int64_t values[ELEMENTS];
-    static int32_t codes[ELEMENTS];
-    int64_t sum = 0;
-    MANTA_TRY(manta_map_get(map, values, sizeof values[0], ELEMENTS, codes));
-    for (int64_t i = 0; i < ELEMENTS; i++) {
-        sum += codes[i] == MANTA_OK && values[i] == i * i;
-    }
-    return check("map", sum, ELEMENTS);
+    int64_t right;
+    MANTA_TRY(count_squares(map, ELEMENTS, &right));
+    return check("map", right, ELEMENTS);
 }
 
 static int one_round(void)
 {
     int64_t leaves, end, expected = 1;
     MANTA_TRY(manta_scope_begin());
-    manta_ref top = tree_async(NULL, DEPTH);
-    manta_ref map = square_map(NULL, ELEMENTS);
-    manta_ref link = zero_async(NULL);
+    manta_ref top = tree_async(&options, DEPTH);
+    manta_ref map = square_map(&options, ELEMENTS);
+    manta_ref link = zero_async(&options);
     for (int i = 0; i < LINKS; i++) {
-        link = next_async(NULL, link);
+        link = next_async(&options, link);
         expected *= i < DEPTH ? FAN_OUT : 1;
     }
     MANTA_TRY(tree_get(top, &leaves));
@@ -104,10 +126,12 @@ static int driver(int argc, char **argv)
             return code < 0 ? 1 : code;
         }
     }
-    return puts("right") < 0;
+    puts("right");
+    return fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
+    options.retries = argc > 2 ? atoi(argv[2]) : 0;
     return manta_run(argc, argv, driver);
 }

@@ -67,9 +67,18 @@ def ranks_of_different_programs_are_refused():
     job.close()
 
 
+def a_rank_that_never_comes_is_not_awaited_for_ever():
+    """MPI_Init waits for it without an end."""
+    script = '[ "$OMPI_COMM_WORLD_RANK" = 0 ] || exec sleep 200; exec "$0" hooks'
+    job = runs.Job(2, "sh", "-c", script, conduct, MANTA_LAUNCH_TIMEOUT="1s").wait(30)
+    runs.check(job.code == 1, f"ended with {job.code}", job)
+    runs.check(job.err.count("did not bring the ranks together in time (MANTA_LAUNCH_TIMEOUT)") == 1, "not told", job)
+    job.close()
+
+
 runs.need_mpirun()
 runs.Job.uses_mpi = True
 runs.main([behaviour_84_srun_without_pmix_is_named, behaviour_84_srun_with_pmi2_is_named, mpiexec_of_another_mpi,
            behaviour_84_singletons_of_mpirun_are_noticed, missing_plugin, others_of_a_wrong_launch_are_silent,
            allocation_without_a_step_is_no_launcher, alone_when_told_so, alone_never_loads_mpi,
-           ranks_of_different_programs_are_refused])
+           ranks_of_different_programs_are_refused, a_rank_that_never_comes_is_not_awaited_for_ever])

@@ -34,6 +34,16 @@ static int count_in(const char *path)
     return count;
 }
 
+static void a_communicator_without_mpi_is_refused(void **state)
+{
+    int comm = 0; /* what it is does not matter */
+    manta_config with = config;
+    with.mpi_comm = &comm;
+    assert_int_equal(manta_init(&with), MANTA_E_INVALID);
+    assert_non_null(strstr(said, "manta_config.mpi_comm was given, but MPI is not initialized"));
+    assert_int_equal(manta_fini(), MANTA_E_STATE);
+}
+
 static void every_allocation_may_fail(void **state)
 {
     assert_int_equal(manta_init(&config), MANTA_OK);
@@ -96,6 +106,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_out_of_order_are_refused),
         cmocka_unit_test(bad_variable_fails_the_start_with_its_name),
+        cmocka_unit_test(a_communicator_without_mpi_is_refused),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
