@@ -320,15 +320,17 @@ static void add_pinned(struct rank *rank, struct task *task)
 void dispatch_add(struct rank *rank, struct task *task)
 {
     manta_error error;
-    task->state = TASK_PENDING;
     if (task->flags & TASK_IS_MAP) {
         task->map->is_queued = 0;
     }
     if (MT_UNLIKELY(function_info(task->function)->inputs_awaited) &&
         task_failed_input(rank, task, &error)) {
+        task->state = TASK_WAITING; /* for a value that will not come: nobody may start it */
+        base_list_remove(&task->link);
         base_list_push_back(&rank->doomed, &task->link);
         return;
     }
+    task->state = TASK_PENDING;
     if (task->flags & TASK_PINNED) {
         add_pinned(rank, task);
         return;
