@@ -512,6 +512,7 @@ bool task_retry_error(struct rank *rank, struct task *task)
         task->flags & TASK_CANCELLED) {
         return false;
     }
+    base_list_remove(&task->link);
     task->retries_left--;
     task->attempt += task->attempt < UINT8_MAX;
     rank->stats.retried++;
