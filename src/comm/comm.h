@@ -100,6 +100,10 @@ void comm_wake(struct comm *comm);
 void comm_mark_down(struct comm *comm, uint32_t peer);
 bool comm_is_down(const struct comm *comm, uint32_t peer);
 
+/* From now on what is committed goes nowhere, but for messages to itself: others are not to hear of
+ * this rank's end. */
+void comm_mute(struct comm *comm);
+
 /* Drops the end; the peers see nothing of it but silence. Accepts NULL. */
 void comm_destroy(struct comm *comm);
 

@@ -224,6 +224,7 @@ void core_stop(struct rank *rank, int code)
 {
     atomic_store_explicit(&rank->is_aborted, 1, memory_order_relaxed);
     baton_take(&rank->baton, rank->host);
+    comm_mute(rank->comm);
     if (!rank->is_stopped) {
         finish_stop(rank, code);
     }
