@@ -30,15 +30,14 @@ struct sim_options {
     uint32_t ranks;
     uint64_t delay_min_ns, delay_max_ns;   /* of a message; 0, 0: 1 to 20 us */
     uint64_t detect_min_ns, detect_max_ns; /* of a death by each survivor; 0, 0: 10 us to 5 ms */
-    uint64_t
-        silence_ns; /* after which rank 0 takes a rank for dead, and one cut off leaves; 0: 2 ms
-                          */
-    uint32_t node_ranks; /* the first so many share rank 0's node: silent, they are killed */
+    uint64_t silence_ns; /* before a rank counts as dead, or one cut off leaves; 0: 2 ms */
     uint64_t leave_ns;   /* for a rank to end by itself once it knows that it is out; 0: 1 ms */
     /* Called, from outside any virtual thread, when a rank learns that it is out: it is to end its
      * threads. NULL: it is killed. */
     void (*fenced)(void *arg, uint32_t rank);
     void *fenced_arg;
+    uint32_t node_ranks;    /* which share a node, in a row: its boards, and rank 0 kills the silent
+                             * of its own; 0: all */
     uint32_t window;        /* messages in flight per ordered pair before the way is full; 0: 256 */
     uint64_t time_limit_ns; /* virtual; 0: one hour. Reaching it is a failure (hang). */
     size_t stack_bytes;     /* of each virtual thread; 0: 64 KiB */

@@ -48,7 +48,8 @@ static uint64_t reachable_at(const struct sim *sim, const struct sim_rank *rank)
 
 static bool is_near(const struct sim *sim, const struct sim_rank *rank)
 {
-    return rank->index < sim->options.node_ranks;
+    uint32_t node_ranks = sim->options.node_ranks;
+    return node_ranks == 0 || rank->index < node_ranks;
 }
 
 static uint64_t patience_ns(struct sim *sim, const struct sim_rank *rank)

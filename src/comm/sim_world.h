@@ -92,6 +92,7 @@ struct sim_rank {
     uint64_t silent_since_ns; /* meaningful while rank 0 hears nothing of it */
     struct sim_queue inbox;   /* arrived, not delivered */
     struct sim_way *ways, *dirty;
+    void *board; /* made when it is first asked for */
 };
 
 struct sim_hook {

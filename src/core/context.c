@@ -17,6 +17,8 @@ static _Atomic(struct rank *) process_rank; /* whose root scope threads without 
 static _Atomic uint64_t process_start;      /* counts the ranks that this process has had */
 static pthread_key_t foreign_key;
 static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
+static pthread_key_t error_key; /* of a thread, while no rank runs */
+static pthread_once_t error_once = PTHREAD_ONCE_INIT;
 
 /* A context of a thread, driver's or foreign: with its own place to sleep. */
 struct thread_context {
@@ -52,14 +54,32 @@ static struct context *make_thread_context(struct rank *rank)
     return &own->context;
 }
 
-static void free_foreign(void *context)
-{
-    base_free(context);
-}
-
 static void make_foreign_key(void)
 {
-    (void)pthread_key_create(&foreign_key, free_foreign);
+    (void)pthread_key_create(&foreign_key, base_free);
+}
+
+static void make_error_key(void)
+{
+    (void)pthread_key_create(&error_key, base_free);
+}
+
+static pthread_key_t outside_key(void)
+{
+    pthread_once(&error_once, make_error_key);
+    return error_key;
+}
+
+/* NULL: memory is out. */
+static manta_error *outside_error(void)
+{
+    manta_error *error = pthread_getspecific(outside_key());
+    if (!error && (error = base_alloc(sizeof *error)) &&
+        pthread_setspecific(error_key, error) != 0) {
+        base_free(error);
+        error = NULL;
+    }
+    return error;
 }
 
 /* The slot may point to a context of a rank that has ended: the process's current one decides. */
@@ -144,13 +164,28 @@ int context_fail(struct context *context, int code, const char *format, ...)
     return code;
 }
 
+int core_fail_outside(int code, const char *format, ...)
+{
+    struct context *context = context_enter();
+    manta_error *error = context ? &context->last_error : outside_error();
+    if (error) {
+        va_list args;
+        *error = (manta_error){.code = code};
+        va_start(args, format);
+        vsnprintf(error->text, sizeof error->text, format, args);
+        va_end(args);
+    }
+    return code;
+}
+
 const manta_error *manta_last_error(void)
 {
     static const manta_error none = {.code = MANTA_E_STATE,
                                      .text = "Manta does not run in this process: call manta_run "
                                              "or manta_init first, and not after its end"};
     struct context *context = context_enter();
-    return context ? &context->last_error : &none;
+    const manta_error *outside = context ? NULL : pthread_getspecific(outside_key());
+    return context ? &context->last_error : outside ? outside : &none;
 }
 
 void core_work(uint64_t duration_ns)

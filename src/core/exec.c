@@ -14,6 +14,7 @@
  */
 #include "core/exec.h"
 
+#include "core/board.h"
 #include "core/cancel.h"
 #include "core/context.h"
 #include "core/dispatch.h"
@@ -566,7 +567,9 @@ bool exec_park(struct worker *worker, struct run *run)
     rank->stats.parked++;
     give_places_back(rank, run->context);
     context_set(NULL);
+    board_show(worker, NULL);
     switch_to(worker, run->fiber, next);
+    board_show(worker, run);
     rank->parked_count--;
     run->state = RUN_RUNNING;
     context_set(run->context);

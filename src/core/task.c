@@ -10,7 +10,9 @@
  */
 #include "core/task.h"
 
+#include "core/board.h"
 #include "core/dispatch.h"
+#include "core/later.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/pack.h"
@@ -79,7 +81,8 @@ static int check_options(struct rank *rank, const manta_options *options, char *
     for (size_t i = 0; i < MT_COUNT(options->reserved); i++) {
         if (options->reserved[i]) {
             snprintf(text, text_size,
-                     "option reserved[%zu] is not 0: make options with MANTA_OPTIONS, or zeroed", i);
+                     "option reserved[%zu] is not 0: make options with MANTA_OPTIONS, or zeroed",
+                     i);
             return MANTA_E_INVALID;
         }
     }
@@ -105,6 +108,7 @@ static int apply_options(struct rank *rank, struct task *task, const manta_optio
     task->priority = (int8_t)options->priority;
     if (options->retries) {
         task->retries_left = (int8_t)MT_MAX(options->retries, 0);
+        task->flags |= options->retries == MANTA_NO_RETRY ? TASK_ONCE : 0;
     }
     task->flags |= options->retry_errors ? TASK_RETRY_ERRORS : 0;
     if (options->rank) {
@@ -506,17 +510,23 @@ void task_fail(struct rank *rank, struct task *task, int code, const char *forma
     task_complete(rank, task, code, NULL, error);
 }
 
+static void try_again(struct rank *rank, struct task *task, bool has_failed)
+{
+    uint32_t failures = has_failed ? task->attempt : 0;
+    base_list_remove(&task->link);
+    task->attempt += task->attempt < UINT8_MAX;
+    rank->stats.retried++;
+    later_add(rank, task, failures);
+}
+
 bool task_retry_error(struct rank *rank, struct task *task)
 {
     if (!(task->flags & TASK_RETRY_ERRORS) || task->retries_left == 0 ||
         task->flags & TASK_CANCELLED) {
         return false;
     }
-    base_list_remove(&task->link);
     task->retries_left--;
-    task->attempt += task->attempt < UINT8_MAX;
-    rank->stats.retried++;
-    dispatch_add(rank, task);
+    try_again(rank, task, true);
     return true;
 }
 
@@ -541,27 +551,39 @@ static void take_back(struct rank *rank, struct task *task)
     }
 }
 
-void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
+static void fail_lost(struct rank *rank, struct task *task, uint32_t where)
 {
-    base_list_remove(&task->link);
-    task->lost_on = where;
-    task->exec_token = 0;
-    if (task->object.is_done && task->retries_left == 0) {
-        recover_give_up(rank, task);
-    } else if (task->flags & TASK_PINNED && !task->object.is_done) {
-        recover_give_up(rank, task);
+    if (task->flags & TASK_PINNED) {
         task_fail(rank, task, MANTA_E_RANK,
                   "rank %u died, and the task may run nowhere else (option rank)", where);
-    } else if (task->retries_left == 0) {
-        recover_give_up(rank, task);
+    } else if (task->flags & TASK_ONCE) {
+        task_fail(rank, task, MANTA_E_CRASH,
+                  "rank %u died, where the task was, and it may not run twice (option retries)",
+                  where);
+    } else {
         task_fail(rank, task, MANTA_E_CRASH,
                   "rank %u died while it ran the task; attempt %u was the last allowed", where,
                   task->attempt);
-    } else {
-        task->retries_left--;
-        task->attempt += task->attempt < UINT8_MAX;
-        rank->stats.retried++;
-        dispatch_add(rank, task);
+    }
+}
+
+/* Only a task that the rank died of, as far as is known, is the poorer for it. */
+void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
+{
+    bool is_done = task->object.is_done, is_blamed = board_blames(rank, where, task);
+    bool may_run = !(task->flags & TASK_ONCE) && (!is_blamed || task->retries_left) &&
+                   (is_done || !(task->flags & TASK_PINNED));
+    base_list_remove(&task->link);
+    task->lost_on = where;
+    task->exec_token = 0;
+    if (may_run) {
+        task->retries_left -= is_blamed;
+        try_again(rank, task, is_blamed);
+        return;
+    }
+    recover_give_up(rank, task);
+    if (!is_done) {
+        fail_lost(rank, task, where);
     }
 }
 
