@@ -326,8 +326,8 @@ static void write_result_value(const struct run *run, uint32_t single, uint8_t *
     }
 }
 
-static void send_result(struct rank *rank, struct run *run, const struct message_kept *kept,
-                        uint32_t kept_count)
+static void send_result(struct rank *rank, struct run *run, struct scope *scope,
+                        const struct message_kept *kept, uint32_t kept_count)
 {
     struct message_result result = {.code = run->code, .run_token = run->index};
     uint32_t single = function_info(run->function)->single_bytes;
@@ -340,9 +340,9 @@ static void send_result(struct rank *rank, struct run *run, const struct message
     result.flags |= run->is_retained ? RESULT_RETAINED : 0;
     result.flags |= kept_count ? RESULT_KEPT : 0;
     about.ref_count = (uint16_t)MT_MIN(kept_count, UINT16_MAX);
-    if (run->scope && run->scope->children) {
+    if (scope && scope->children) {
         result.flags |= RESULT_CHILDREN;
-        run->scope->told_owner = 1;
+        scope->told_owner = 1;
     }
     size_t size = sizeof result + (kept_count ? 4 + kept_count * sizeof *kept : 0) +
                   result_value_bytes(run, single);
@@ -385,7 +385,7 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
     }
 }
 
-void exec_send_result(struct rank *rank, struct run *run)
+void exec_send_result(struct rank *rank, struct run *run, struct scope *scope)
 {
     if (run->task) {
         struct value *value = run->result;
@@ -396,7 +396,7 @@ void exec_send_result(struct rank *rank, struct run *run)
         deliver_local(rank, run, run->code, value, error);
     } else {
         run->is_retained = run->code == MANTA_OK;
-        send_result(rank, run, NULL, 0);
+        send_result(rank, run, scope, NULL, 0);
     }
     if (!run->is_retained) {
         exec_run_free(rank, run);
@@ -424,7 +424,7 @@ static void deliver_remote(struct rank *rank, struct run *run, int code, struct 
     if (run->is_orphan) {
         run->state = RUN_FINISHED;
     } else {
-        send_result(rank, run, kept, kept ? count : 0);
+        send_result(rank, run, run->scope, kept, kept ? count : 0);
     }
     base_free(kept);
 }

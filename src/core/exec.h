@@ -30,8 +30,9 @@ void exec_give_back(struct rank *rank);
 /* Sends, or keeps for later, what a run that has ended yields. Consumes value and error. */
 void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value,
                   manta_error *error);
-/* The same for a finished orphan that has found its new owner. May free the run. */
-void exec_send_result(struct rank *rank, struct run *run);
+/* The same for a finished orphan that has found its new owner. `scope` is what its children are in,
+ * NULL: none live. May free the run. */
+void exec_send_result(struct rank *rank, struct run *run, struct scope *scope);
 
 /* The body of each worker thread. */
 void exec_worker_main(void *worker);

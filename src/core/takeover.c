@@ -45,11 +45,12 @@ static struct run *find_twin(struct rank *rank, const struct run *run)
     return NULL;
 }
 
-/* The earlier run goes on for the new owner. */
+/* The earlier run goes on for the new owner. Of one that has ended, the children may live on. */
 static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, uint32_t token,
                           uint8_t attempt)
 {
     struct peer *peer = peer_get(rank, owner);
+    struct scope *scope = run->state == RUN_FINISHED ? scope_find(rank, run->id) : run->scope;
     base_list_remove(&run->owned);
     if (peer && owner != rank->number) {
         base_list_push_back(&peer->runs, &run->owned);
@@ -58,12 +59,12 @@ static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, ui
     run->owner = owner;
     run->token = token;
     run->attempt = attempt;
-    if (run->scope) {
-        run->scope->owner = owner;
-        run->scope->owner_token = token;
+    if (scope) {
+        scope->owner = owner;
+        scope->owner_token = token;
     }
     if (run->state == RUN_FINISHED) {
-        exec_send_result(rank, run);
+        exec_send_result(rank, run, scope);
     }
 }
 
