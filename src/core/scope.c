@@ -194,11 +194,24 @@ static void free_scope(struct rank *rank, struct scope *scope)
     }
 }
 
+/* If it keeps its record for the children's sake. */
 static void tell_owner_gone(struct rank *rank, struct scope *scope)
 {
     struct wire_header about = {
         .parent = scope->run_parent, .position = scope->run_position, .token = scope->owner_token};
-    message_send(rank, scope->owner, MESSAGE_GONE, about, NULL, 0);
+    if (scope->told_owner && !rank->down[scope->owner]) {
+        message_send(rank, scope->owner, MESSAGE_GONE, about, NULL, 0);
+    }
+    scope->told_owner = 0;
+}
+
+void scope_change_owner(struct rank *rank, struct scope *scope, uint32_t owner, uint32_t token)
+{
+    if (scope->owner != owner || scope->owner_token != token) {
+        tell_owner_gone(rank, scope);
+    }
+    scope->owner = owner;
+    scope->owner_token = token;
 }
 
 static void free_if_over(struct rank *rank, struct scope *scope)
@@ -206,9 +219,7 @@ static void free_if_over(struct rank *rank, struct scope *scope)
     if (!scope->is_ended || scope->children || scope->is_root) {
         return;
     }
-    if (scope->told_owner) {
-        tell_owner_gone(rank, scope);
-    }
+    tell_owner_gone(rank, scope);
     free_scope(rank, scope);
 }
 

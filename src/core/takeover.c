@@ -60,8 +60,7 @@ static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, ui
     run->token = token;
     run->attempt = attempt;
     if (scope) {
-        scope->owner = owner;
-        scope->owner_token = token;
+        scope_change_owner(rank, scope, owner, token);
     }
     if (run->state == RUN_FINISHED) {
         exec_send_result(rank, run, scope);
@@ -98,12 +97,11 @@ static void displace_owner(struct rank *rank, struct run *run)
 
 /* The scope of an earlier run that has ended, with children alive, becomes the new run's: it
  * submits into the same records. */
-static void inherit_scope(struct scope *scope, struct run *run)
+static void inherit_scope(struct rank *rank, struct scope *scope, struct run *run)
 {
     run->scope = scope;
     scope->run = run;
-    scope->owner = run->owner;
-    scope->owner_token = run->token;
+    scope_change_owner(rank, scope, run->owner, run->token);
     scope->is_ended = scope->told_owner = 0;
     scope->next_position = 0;
 }
@@ -128,7 +126,7 @@ bool recover_takes_over(struct rank *rank, struct run *run)
     }
     struct scope *scope = scope_find(rank, run->id);
     if (scope) {
-        inherit_scope(scope, run);
+        inherit_scope(rank, scope, run);
     } else {
         scope = scope_of_run(rank, run);
     }
