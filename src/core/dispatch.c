@@ -268,7 +268,8 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
     } else {
         note_sent(rank, peer, task);
         struct run *run = exec_make_local(rank, task);
-        if (run && (!may_have_run(task) || !recover_takes_over(rank, run))) {
+        bool is_again = may_have_run(task) || recover_has_met(rank, task_id(task));
+        if (run && (!is_again || !recover_takes_over(rank, run))) {
             exec_queue(rank, run);
         }
     }
@@ -436,7 +437,7 @@ void dispatch_on_credit(struct rank *rank, uint32_t from, const struct wire_head
 struct run *dispatch_take(struct rank *rank, struct task *task)
 {
     if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) ||
-        may_have_run(task)) {
+        may_have_run(task) || recover_has_met(rank, task_id(task))) {
         return NULL;
     }
     size_t bytes =

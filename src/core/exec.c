@@ -45,6 +45,7 @@ struct run *exec_run_alloc(struct rank *rank, manta_function *function)
     run->name[0] = 0;
     run->index = index;
     run->function = function;
+    run->lost_on = UINT32_MAX;
     base_list_init(&run->link);
     base_list_init(&run->owned);
     return run;
@@ -277,7 +278,8 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
         return;
     }
     memcpy(args, packed, size);
-    if (MT_LIKELY(!(message.flags & TASK_MESSAGE_AGAIN)) || !recover_takes_over(rank, run)) {
+    bool is_again = message.flags & TASK_MESSAGE_AGAIN || recover_has_met(rank, run->id);
+    if (MT_LIKELY(!is_again) || !recover_takes_over(rank, run)) {
         exec_queue(rank, run);
     }
 }

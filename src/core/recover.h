@@ -2,7 +2,7 @@
 #ifndef CORE_RECOVER_H
 #define CORE_RECOVER_H
 
-#include "core/object.h"
+#include "core/scope.h"
 
 /* comm's sink: a peer is down. Once per peer. */
 void recover_peer_down(void *rank, uint32_t peer);
@@ -20,6 +20,15 @@ void recover_settle_one(struct rank *rank);
  * still here and goes on in its place (run is freed).
  */
 bool recover_takes_over(struct rank *rank, struct run *run);
+/*
+ * A task that its owner runs for the first time has been run again here already, for another owner:
+ * this one is the child of an orphan. Refs of both runs' children are the same, so there can only be
+ * one of them on a rank, and the new one has to be taken over like one that runs again.
+ */
+static inline bool recover_has_met(struct rank *rank, uint64_t id)
+{
+    return MT_UNLIKELY(rank->has_taken_over) && scope_find(rank, id);
+}
 /* Keeps a child of a re-executed parent until every survivor of the death has had time to say that
  * it holds it. */
 void recover_grace(struct rank *rank, struct scope *scope, struct task *task);

@@ -18,6 +18,8 @@
 
 #include <stdio.h>
 
+#define NOBODY UINT32_MAX
+
 /* An orphan that waits for the parent to submit its position again. */
 struct offer {
     struct base_list link;
@@ -136,9 +138,9 @@ bool recover_takes_over(struct rank *rank, struct run *run)
     if (scope->is_taken_over && scope->home != recover_home(rank, run->id)) {
         recover_send_register(rank, scope->id, scope->home, REGISTER_GONE);
     }
-    scope->is_taken_over = 1;
-    scope->lost_on = run->lost_on;
-    scope->deaths = run->deaths;
+    scope->is_taken_over = rank->has_taken_over = 1;
+    scope->lost_on = run->lost_on == NOBODY ? scope->lost_on : run->lost_on;
+    scope->deaths = MT_MAX(scope->deaths, run->deaths);
     scope->home = recover_home(rank, run->id);
     run->state = RUN_REGISTERING;
     recover_send_register(rank, run->id, scope->home, REGISTER_OWNER);

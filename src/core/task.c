@@ -535,8 +535,8 @@ void task_place_again(struct rank *rank, struct task *task)
     base_list_remove(&task->link);
     task->run = NULL;
     task->exec_token = 0;
+    later_add(rank, task, task->attempt);
     task->attempt += task->attempt < UINT8_MAX;
-    dispatch_add(rank, task);
 }
 
 /* A rank without a free stack has sent it back unstarted: this one runs it, at the latest on the
