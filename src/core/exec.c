@@ -21,6 +21,7 @@
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/pack.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
@@ -286,6 +287,12 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
 
 /* ---- Results -------------------------------------------------------------------------------- */
 
+static struct message_kept keep(struct borrow *borrow)
+{
+    borrow_keep(borrow);
+    return (struct message_kept){.ref = borrow->ref, .instance = borrow->instance};
+}
+
 /* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of
  * them. */
 static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct message_kept *kept)
@@ -301,9 +308,7 @@ static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct mess
             ours += scope->holds[k].object == object;
         }
         if ((uint32_t)object->holds > ours) {
-            struct borrow *borrow = object_borrow(object);
-            kept[count++] = (struct message_kept){.ref = borrow->ref, .instance = borrow->instance};
-            borrow->is_registered = 1;
+            kept[count++] = keep(object_borrow(object));
         }
     }
     return count;
@@ -387,18 +392,53 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
     }
 }
 
+/* The same for a run that ended while it had no owner: what is still borrowed of its arguments. */
+static uint32_t collect_kept_later(struct rank *rank, struct run *run, struct message_kept *kept)
+{
+    uint8_t *args = run->args ? run->args : run->args_small;
+    struct pack_walk walk = pack_walk_init(run->function, args, run->args_bytes, PACK_RESOLVED);
+    struct pack_arg arg;
+    uint32_t count = 0;
+    while (pack_next(&walk, &arg)) {
+        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
+            manta_ref ref;
+            memcpy(&ref, arg.data + i * sizeof ref, sizeof ref);
+            struct borrow *borrow =
+                base_map_find(&rank->borrows, core_key(ref.parent, ref.position));
+            if (borrow && kept) {
+                kept[count] = keep(borrow);
+            }
+            count += borrow != NULL;
+        }
+    }
+    return count;
+}
+
+static void send_later(struct rank *rank, struct run *run, struct scope *scope)
+{
+    uint32_t count =
+        function_info(run->function)->ref_inputs ? collect_kept_later(rank, run, NULL) : 0;
+    struct message_kept *kept = count ? base_alloc(count * sizeof *kept) : NULL;
+    count = kept ? collect_kept_later(rank, run, kept) : 0;
+    for (uint32_t i = 0; run->task && i < count; i++) {
+        task_keep(rank, rank->number, &kept[i]);
+    }
+    if (!run->task) {
+        send_result(rank, run, scope, kept, count);
+    }
+    base_free(kept);
+}
+
 void exec_send_result(struct rank *rank, struct run *run, struct scope *scope)
 {
+    run->is_retained = !run->task && run->code == MANTA_OK;
+    send_later(rank, run, scope);
     if (run->task) {
         struct value *value = run->result;
         manta_error *error = run->error;
         run->result = NULL;
         run->error = NULL;
-        run->is_retained = 0;
         deliver_local(rank, run, run->code, value, error);
-    } else {
-        run->is_retained = run->code == MANTA_OK;
-        send_result(rank, run, scope, NULL, 0);
     }
     if (!run->is_retained) {
         exec_run_free(rank, run);

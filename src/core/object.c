@@ -347,6 +347,17 @@ void object_register(struct rank *rank, struct borrow *borrow, struct guard *gua
     }
 }
 
+void borrow_keep(struct borrow *borrow)
+{
+    struct guard *guard = borrow->is_looking ? base_alloc(sizeof *guard) : NULL;
+    if (guard) {
+        guard->object = &borrow->object;
+        object_hold(&borrow->object);
+        base_list_push_back(&borrow->guards, &guard->link);
+    }
+    borrow->is_registered = 1;
+}
+
 void borrow_acknowledged(struct rank *rank, struct borrow *borrow)
 {
     struct base_list *link;

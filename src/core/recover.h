@@ -38,6 +38,9 @@ struct task *recover_resubmit(struct rank *rank, struct scope *scope,
 /* A submission at a position that may have survived: true when the surviving run was adopted for
  * it. */
 bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task);
+/* A new record for refs that are borrowed here already, from the owner that died: those who hold
+ * them through the borrows protect it from now on. */
+void recover_meet_borrows(struct rank *rank, struct task *task);
 /* Keeps a holder's request until the re-executed parent reaches the position again. False: it never
  * will. */
 bool recover_park_request(struct rank *rank, uint32_t from, const struct wire_header *header,

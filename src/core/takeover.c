@@ -243,6 +243,18 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
     return is_adopted;
 }
 
+void recover_meet_borrows(struct rank *rank, struct task *task)
+{
+    for (uint32_t position = task->position; position < task->position + task->outputs;
+         position++) {
+        struct borrow *borrow = base_map_find(&rank->borrows, core_key(task->parent, position));
+        if (borrow && (borrow->is_looking || borrow->ref.owner == rank->number)) {
+            borrow_keep(borrow);
+            holder_add(rank, task, position, rank->number, borrow->instance);
+        }
+    }
+}
+
 static struct run *find_orphan(struct rank *rank, const struct wire_header *header, uint32_t token)
 {
     if (!base_slab_is_known(&rank->runs, token)) {
