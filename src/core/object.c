@@ -161,6 +161,9 @@ struct object *object_get_held(struct rank *rank, manta_ref ref)
         }
     } else if (target.object) {
         object_hold(target.object);
+        if (target.object->kind == OBJECT_TASK) {
+            recover_revive(rank, object_task(target.object));
+        }
     }
     return target.object;
 }
@@ -477,6 +480,7 @@ void object_on_hold(struct rank *rank, uint32_t from, const struct wire_header *
     }
     if (task) {
         holder_add(rank, task, header->position, message.holder, message.instance);
+        recover_revive(rank, task);
     }
     if (message.want_ack) {
         message_send(rank, from, MESSAGE_HELD, *header, NULL, 0);

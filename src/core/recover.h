@@ -35,6 +35,8 @@ void recover_grace(struct rank *rank, struct scope *scope, struct task *task);
 /* A submission at a position whose record survived on this rank: its refs are given out again. */
 struct task *recover_resubmit(struct rank *rank, struct scope *scope,
                               const manta_function *function);
+/* Refs of a task are held again: if its value is gone by now, it is made again. */
+void recover_revive(struct rank *rank, struct task *task);
 /* A submission at a position that may have survived: true when the surviving run was adopted for
  * it. */
 bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task);

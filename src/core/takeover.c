@@ -358,6 +358,31 @@ void recover_diverged_error(struct rank *rank, const struct task *task, manta_er
              before ? before->line : 0, task->function->name);
 }
 
+/* Its value went when nobody held it; the record was kept for the children. */
+static bool has_lost_value(const struct task *task)
+{
+    const struct object *object = &task->object;
+    return task->flags & TASK_LINEAGE && object->is_done && object->code == MANTA_OK &&
+           !object->value && !object->small_bytes && !(task->flags & TASK_IS_MAP) &&
+           function_info(task->function)->value_outputs;
+}
+
+void recover_revive(struct rank *rank, struct task *task)
+{
+    if (MT_LIKELY(!has_lost_value(task))) {
+        return;
+    }
+    bool is_rerun = task->flags & TASK_RERUN;
+    task->flags &= (uint16_t) ~(TASK_LINEAGE | TASK_RERUN);
+    task->object.is_done = 0;
+    object_hold(&task->object);
+    rank->unfinished++;
+    rank->stats.completed--;
+    if (!is_rerun) {
+        task_place_again(rank, task);
+    }
+}
+
 struct task *recover_resubmit(struct rank *rank, struct scope *scope,
                               const manta_function *function)
 {
@@ -373,6 +398,7 @@ struct task *recover_resubmit(struct rank *rank, struct scope *scope,
     task->flags |= TASK_HELD;
     task->dropped = 0;
     object_hold(&task->object);
+    recover_revive(rank, task);
     recover_grace(rank, scope, task);
     scope->next_position +=
         task->flags & TASK_IS_MAP ? (uint32_t)task->map->count + 1 : task->outputs;
