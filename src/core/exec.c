@@ -571,7 +571,7 @@ static struct fiber *take_stack(struct worker *worker)
     return rank->parked_count < max ? fiber_create(rank->stacks, loop_entry, worker) : NULL;
 }
 
-static void give_place_back(struct rank *rank, struct run *run)
+void exec_give_place_back(struct rank *rank, struct run *run)
 {
     if (run->is_credited) {
         return;
@@ -589,7 +589,7 @@ static void give_place_back(struct rank *rank, struct run *run)
 static void give_places_back(struct rank *rank, const struct context *context)
 {
     for (; context && context->run; context = context->outer) {
-        give_place_back(rank, context->run);
+        exec_give_place_back(rank, context->run);
     }
     dispatch_pump(rank);
     dispatch_flush(rank);

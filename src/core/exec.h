@@ -24,6 +24,8 @@ void exec_run(struct worker *worker, struct run *run);
 /* Puts the running task aside until exec_resume; other work goes on. False: no stack for that. */
 bool exec_park(struct worker *worker, struct run *run);
 void exec_resume(struct rank *rank, struct run *run);
+/* A run that waits takes no place at its owner. Once per owner. */
+void exec_give_place_back(struct rank *rank, struct run *run);
 /* No stack is left to start anything on: what other ranks have sent goes back to them. */
 void exec_give_back(struct rank *rank);
 

@@ -66,6 +66,8 @@ static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, ui
     }
     if (run->state == RUN_FINISHED) {
         exec_send_result(rank, run, scope);
+    } else if (run->state == RUN_PARKED) {
+        exec_give_place_back(rank, run);
     }
 }
 
