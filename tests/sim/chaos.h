@@ -15,7 +15,8 @@ struct chaos {
     uint64_t within_ns; /* when faults come */
 };
 
-/* Fails the running cmocka test at the first seed of which something does not hold. */
+/* Fails the running cmocka test when something does not hold for a seed; goes on for a while
+ * before. */
 void chaos_campaign(const struct chaos *chaos);
 
 /* Prints the table of all campaigns so far; a cmocka group teardown. */

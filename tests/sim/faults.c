@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "sched/policy.h"
 
 #include <manta/rng.h>
 
@@ -49,13 +50,14 @@ void fault_plan_draw(const struct fault_options *options, struct fault_plan *ret
     manta_rng rng = manta_rng_stream(options->seed, 0xfa);
     struct fault_plan plan = {.count = MT_MIN(options->count, FAULTS_MAX),
                               .ranks = options->ranks,
-                              .node_ranks = (uint32_t)below(&rng, 4),
+                              .node_ranks = 1 + (uint32_t)below(&rng, 4),
                               .silence_ns = silences[below(&rng, MT_COUNT(silences))],
                               .detect_max_ns = detections[below(&rng, MT_COUNT(detections))]};
     for (uint32_t i = 0; i < plan.count; i++) {
         struct fault *fault = &plan.faults[i];
         draw_fault(&rng, options, i ? fault - 1 : NULL, &plan, fault);
-        plan.allowance_ns += fault->duration_ns + 8 * plan.silence_ns + 2 * plan.detect_max_ns;
+        plan.allowance_ns += fault->duration_ns + 8 * plan.silence_ns + 2 * plan.detect_max_ns +
+                             sched_retry_delay_ns(i + 2);
     }
     *ret_plan = plan;
 }
@@ -68,7 +70,7 @@ static uint32_t victim(const struct fault_plan *plan, const struct fault *fault)
 
 static uint32_t node_of(const struct fault_plan *plan, uint32_t rank)
 {
-    return rank / MT_MAX(plan->node_ranks, 1u);
+    return rank / plan->node_ranks;
 }
 
 static void kill_node(const struct fault_plan *plan, uint32_t node, struct sim *sim)

@@ -1,12 +1,13 @@
 /*
- * Ranks die at drawn moments under trees of tasks, maps, and refs handed from task to task.
- * What must hold for every seed: the driver gets every right answer, nothing hangs, and on
- * every living rank all counts end at zero. Tasks here are deterministic, so an answer
- * that was made twice is the same answer; that each is visible once is checked by the
- * completion queue, which would give it twice.
+ * Campaigns of faults over what programs do: trees of tasks, refs that are handed on, owners of
+ * owners, maps, chains, failures that are retried, cancels, pinned tasks, and all of these at once
+ * inside tasks. Faults of every kind come at drawn moments (faults.h). What must hold for every
+ * seed: the driver gets every right answer, in time, and what world.h lists. Tasks here are
+ * deterministic, so an answer that was made twice is the same answer; that each is visible once
+ * is checked by the completion queue, which would give it twice.
  */
+#include "chaos.h"
 #include "check.h"
-#include "world.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#define US UINT64_C(1000)
 
 static const manta_options many_tries = {.retries = 100};
 
@@ -116,8 +119,8 @@ static int refs_handed_on(int argc, char **argv)
 
 static int maps_and_chains(int argc, char **argv)
 {
-    enum { N = 2000 };
-    static int64_t values[N];
+    enum { N = 1000 };
+    int64_t values[N];
     manta_ref map = index_squared_map(&many_tries, N);
     manta_ref sum = leaf_async(&many_tries, 0);
     for (int i = 0; i < 40; i++) {
@@ -155,52 +158,245 @@ static int each_result_once(int argc, char **argv)
     return 0;
 }
 
-static void campaign(const char *test, manta_driver driver, uint64_t within_ns)
+/* ---- Owners of owners ----------------------------------------------------------------------- */
+
+enum { BRANCHES = 3 };
+
+/* Makes children and returns their refs at once: it has ended while they, and theirs, still run. */
+MANTA_TASK(branch, val(int64_t, depth), val(int64_t, first), val(int64_t, count), outrefs(parts))
 {
-    uint64_t first, count, killed = 0, adopted = 0, retried = 0;
-    world_seeds(200, &first, &count);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        struct world_options options = {.seed = seed,
-                                        .ranks = 3 + (uint32_t)(seed % 6),
-                                        .workers = 1 + (uint32_t)(seed / 7 % 2),
-                                        .kills = 1 + (uint32_t)(seed % 5),
-                                        .kill_within_ns = within_ns};
-        struct world_result result;
-        assert_int_equal(world_run(&options, driver, &result), 0);
-        assert_int_equal(world_check(test, &options, &result), 0);
-        killed += result.killed;
-        adopted += result.total.adopted;
-        retried += result.total.retried;
+    manta_ref *refs = (manta_ref *)manta_outv_alloc(parts, BRANCHES);
+    int64_t each = count / BRANCHES;
+    core_work(5 * US);
+    for (int64_t i = 0; i < BRANCHES; i++) {
+        refs[i] = depth ? branch_async(&many_tries, depth - 1, first + i * each, each)
+                        : leaf_async(&many_tries, first + i);
     }
-    print_message("%s: %u seeds, %u ranks killed, %u tasks run again, %u adopted\n", test,
-                  (unsigned)count, (unsigned)killed, (unsigned)retried, (unsigned)adopted);
-    assert_true(count < 50 || (killed > count / 2 && retried > 0));
+    return MANTA_OK;
 }
 
-static void trees_survive(void **state)
+/* Gives borrowed refs on as its own result. */
+MANTA_TASK(relay, refs(given), outrefs(same))
 {
-    campaign("kills", tree_of_tasks, 2000000);
+    manta_ref *refs = (manta_ref *)manta_outv_alloc(same, given_len);
+    core_work(5 * US);
+    memcpy(refs, given, given_len * sizeof *refs);
+    return MANTA_OK;
 }
 
-static void refs_survive(void **state)
+/* Follows the refs down, each level in tasks of their own. */
+MANTA_TASK(gather, ref(part), val(int64_t, depth), out(int64_t, total))
 {
-    campaign("kills", refs_handed_on, 400000);
+    const manta_ref *parts;
+    size_t count;
+    manta_ref sums[BRANCHES];
+    if (depth < 0) {
+        return leaf_get(part, total);
+    }
+    MANTA_TRY(branch_get(part, &parts, &count));
+    if (depth % 2) {
+        MANTA_TRY(relay_get(relay_async(&many_tries, parts, count), &parts, &count));
+    }
+    for (size_t i = 0; i < count; i++) {
+        sums[i] = gather_async(&many_tries, parts[i], depth - 1);
+    }
+    for (size_t i = 0; i < count; i++) {
+        int64_t sum;
+        MANTA_TRY(gather_get(sums[i], &sum));
+        *total += sum;
+    }
+    return MANTA_OK;
 }
 
-static void maps_survive(void **state)
+/* Ends at once; what it started needs the ref it was given. */
+MANTA_TASK(gather_later, ref(part), val(int64_t, depth), outrefs(sum))
 {
-    campaign("kills", maps_and_chains, 2000000);
+    *(manta_ref *)manta_outv_alloc(sum, 1) = gather_async(&many_tries, part, depth);
+    return MANTA_OK;
 }
 
-static void results_come_once(void **state)
+static int owners_of_owners(int argc, char **argv)
 {
-    campaign("kills", each_result_once, 4000000);
+    enum { TREES = 4, DEPTH = 2, LEAVES = 27 };
+    manta_ref sums[TREES];
+    int64_t total;
+    for (int i = 0; i < TREES; i++) {
+        manta_ref tree = branch_async(&many_tries, DEPTH, i * LEAVES, LEAVES);
+        sums[i] = i % 2 ? gather_async(&many_tries, tree, DEPTH)
+                        : gather_later_async(&many_tries, tree, DEPTH);
+        CHECK(manta_drop(tree) == MANTA_OK);
+    }
+    for (int i = 0; i < TREES; i++) {
+        const manta_ref *later;
+        size_t count = 0;
+        if (i % 2 == 0) {
+            CHECK(gather_later_get(sums[i], &later, &count) == MANTA_OK && count == 1);
+        }
+        CHECK(gather_get(count ? *later : sums[i], &total) == MANTA_OK);
+        CHECK(total == i * LEAVES * LEAVES + LEAVES * (LEAVES - 1) / 2);
+    }
+    return 0;
 }
+
+/* ---- Failures and retries ------------------------------------------------------------------- */
+
+enum { FLAKY = 40, FAILS_ITSELF = 9 };
+
+static uint8_t tries[FLAKY]; /* of all ranks: they share this process */
+
+MANTA_TASK(flaky, val(int64_t, id), out(int64_t, y))
+{
+    core_work(10 * US);
+    if (tries[id]++ < id % 3) {
+        return manta_fail(FAILS_ITSELF, "not yet");
+    }
+    *y = id;
+    return MANTA_OK;
+}
+
+MANTA_TASK(hopeless, val(int64_t, id), out(int64_t, y))
+{
+    core_work(10 * US);
+    return manta_fail(FAILS_ITSELF, "never");
+}
+
+/* Its children fail in every way, and it lives with that. */
+MANTA_TASK(tolerant, val(int64_t, id), out(int64_t, y))
+{
+    manta_options stubborn = {.retries = 100, .retry_errors = 1};
+    manta_ref good = flaky_async(&stubborn, id), bad = hopeless_async(&many_tries, id);
+    manta_ref derived = add_async(&many_tries, good, bad);
+    int64_t none;
+    int failed = hopeless_get(bad, &none), because = add_get(derived, &none);
+    if (failed != FAILS_ITSELF || because != MANTA_E_DEPENDENCY) {
+        return manta_fail(1, "a failure became %d, what depended on it %d", failed, because);
+    }
+    return flaky_get(good, y);
+}
+
+static int failures_and_retries(int argc, char **argv)
+{
+    manta_ref refs[FLAKY];
+    int64_t y;
+    for (int64_t i = 0; i < FLAKY; i++) {
+        refs[i] = tolerant_async(&many_tries, i);
+    }
+    for (int64_t i = 0; i < FLAKY; i++) {
+        CHECK(tolerant_get(refs[i], &y) == MANTA_OK && y == i);
+    }
+    return 0;
+}
+
+/* ---- Cancels and pinned tasks --------------------------------------------------------------- */
+
+/* Runs until it is cancelled; one of its children does too. */
+MANTA_TASK(endless, val(int64_t, depth), out(int64_t, y))
+{
+    manta_ref child = depth ? endless_async(&many_tries, depth - 1) : leaf_async(&many_tries, 1);
+    while (!manta_cancelled()) {
+        core_work(20 * US);
+    }
+    (void)child;
+    return MANTA_E_CANCELLED;
+}
+
+static int cancels_at_any_time(int argc, char **argv)
+{
+    enum { N = 24 };
+    manta_ref refs[N];
+    int64_t y;
+    for (int64_t i = 0; i < N; i++) {
+        refs[i] = i % 4 == 0 ? endless_async(&many_tries, i % 3) : tree_async(&many_tries, i, 6);
+        if (i % 8 == 7) {
+            core_work(60 * US);
+            CHECK(manta_cancel(refs[i - 7]) == MANTA_OK && manta_cancel(refs[i - 2]) == MANTA_OK);
+        }
+    }
+    core_work(60 * US);
+    for (int64_t i = 4; i < N; i += 8) {
+        CHECK(manta_cancel(refs[i]) == MANTA_OK);
+    }
+    for (int64_t i = 0; i < N; i++) {
+        int code = manta_get(refs[i], &y, sizeof y);
+        bool is_cancelled = code == MANTA_E_CANCELLED && (i % 4 == 0 || i % 8 == 5);
+        CHECK(is_cancelled || (code == MANTA_OK && i % 4 != 0 && y == 6 * i + 15));
+    }
+    return 0;
+}
+
+/* On a rank that dies they fail, saying so; what depends on them does too. */
+static int pinned_to_ranks(int argc, char **argv)
+{
+    enum { EACH = 6 };
+    manta_world world;
+    CHECK(manta_world_get(&world) == MANTA_OK);
+    for (uint32_t rank = 0; rank < world.size; rank++) {
+        manta_options there = {.rank = MANTA_ON(rank), .retries = 100};
+        manta_ref refs[EACH];
+        for (int64_t i = 0; i < EACH; i++) {
+            refs[i] = tree_async(&there, i, 5);
+        }
+        manta_ref sum = add_async(&many_tries, refs[0], refs[1]);
+        for (int64_t i = 0; i < EACH; i++) {
+            int64_t y;
+            int code = tree_get(refs[i], &y);
+            CHECK((code == MANTA_OK && y == 5 * i + 10) || (code == MANTA_E_RANK && rank != 0));
+        }
+        int64_t y;
+        int code = add_get(sum, &y);
+        CHECK((code == MANTA_OK && y == 25) || (code == MANTA_E_DEPENDENCY && rank != 0));
+    }
+    return 0;
+}
+
+/* ---- All of it inside tasks ----------------------------------------------------------------- */
+
+/* Not the cancels: with one worker left, a body that waits to be cancelled keeps the canceller out. */
+static const manta_driver parts[] = {tree_of_tasks,    refs_handed_on,       maps_and_chains,
+                                     each_result_once, failures_and_retries, pinned_to_ranks};
+enum { PARTS = sizeof parts / sizeof *parts };
+
+MANTA_TASK(part, val(int32_t, which))
+{
+    int code = parts[which](0, NULL);
+    return code ? manta_fail(code, "part %d", which) : MANTA_OK;
+}
+
+static int everything_inside_tasks(int argc, char **argv)
+{
+    manta_ref refs[PARTS];
+    for (int32_t i = 0; i < PARTS; i++) {
+        refs[i] = part_async(&many_tries, i);
+    }
+    for (int32_t i = 0; i < PARTS; i++) {
+        CHECK(part_get(refs[i]) == MANTA_OK);
+    }
+    return 0;
+}
+
+/* ---- Campaigns ------------------------------------------------------------------------------ */
+
+#define CAMPAIGN(driver, work_us, within_us)                                                       \
+    static void test_##driver(void **state)                                                        \
+    {                                                                                              \
+        chaos_campaign(&(struct chaos){#driver, driver, (work_us)*US, (within_us)*US});            \
+    }
+#define ENTRY(driver, work_us, within_us) {#driver, test_##driver, NULL, NULL, NULL},
+/* driver, its tasks one after the other, when faults come */
+#define EACH_CAMPAIGN(X)                                                                           \
+    X(tree_of_tasks, 4000, 2500)                                                                   \
+    X(refs_handed_on, 1100, 500)                                                                   \
+    X(maps_and_chains, 4500, 2000)                                                                 \
+    X(each_result_once, 9000, 4000)                                                                \
+    X(owners_of_owners, 3500, 1500)                                                                \
+    X(failures_and_retries, 2000, 700)                                                             \
+    X(cancels_at_any_time, 5000, 1500)                                                             \
+    X(pinned_to_ranks, 5000, 2500)                                                                 \
+    X(everything_inside_tasks, 35000, 8000)
+EACH_CAMPAIGN(CAMPAIGN)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(trees_survive), cmocka_unit_test(refs_survive),
-        cmocka_unit_test(maps_survive), cmocka_unit_test(results_come_once)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {EACH_CAMPAIGN(ENTRY)};
+    return cmocka_run_group_tests(tests, NULL, chaos_report);
 }
