@@ -4,7 +4,7 @@
  * A message takes one of four ways, decided in comm_prepare. Straight into the
  * backend's slot, the usual one. Into the peer's overflow, when others wait there
  * already, the way is full, or the message is longer than a frame. Into the queue to
- * itself. Or nowhere, when the peer is dead. direct_bound folds the questions "dead?
+ * itself. Or nowhere, when the peer is dead or this end is mute. direct_bound folds the questions "dead?
  * congested? too long?" into one comparison on the hot path.
  *
  * Overflow keeps the order: while it holds anything, nothing goes direct. It moves on
@@ -93,7 +93,8 @@ void comm_destroy(struct comm *comm)
 static uint32_t direct_bound(const struct comm *comm, const struct comm_peer *peer)
 {
     /* The caller knows that the overflow is empty. */
-    return !peer->down && peer->rank != comm->rank ? comm->ops->fragment_bytes + 1 : 0;
+    bool is_direct = !peer->down && !comm->is_mute && peer->rank != comm->rank;
+    return is_direct ? comm->ops->fragment_bytes + 1 : 0;
 }
 
 static struct comm_peer *first_contact(struct comm *comm, struct comm_peer **page, uint32_t rank)
@@ -165,7 +166,7 @@ static MT_NOINLINE struct wire_header *prepare_indirect(struct comm *comm, struc
     comm->open.word = NULL;
     if (peer->rank == comm->rank) {
         header = comm_self_prepare(comm, bytes);
-    } else if (peer->down) {
+    } else if (peer->down || comm->is_mute) {
         header = prepare_discard(comm, bytes);
     } else {
         header = prepare_overflow(comm, peer, bytes);
@@ -398,6 +399,17 @@ void comm_mark_down(struct comm *comm, uint32_t rank)
     peer->down = true;
     peer->direct_bound = 0;
     base_list_push_back(&comm->down_news, &peer->news);
+}
+
+void comm_mute(struct comm *comm)
+{
+    comm->is_mute = true;
+    for (uint32_t rank = 0; rank < comm->size; rank++) {
+        struct comm_peer *peer = comm_peer_find(comm, rank);
+        if (peer) {
+            peer->direct_bound = 0;
+        }
+    }
 }
 
 bool comm_is_down(const struct comm *comm, uint32_t rank)

@@ -103,6 +103,9 @@ bool comm_is_down(const struct comm *comm, uint32_t peer);
  * and wakes. */
 void comm_report_death(struct comm *comm, uint32_t peer);
 
+/* From now on what is committed goes nowhere, but for messages to itself: others are not to hear of
+ * this rank's end. */
+void comm_mute(struct comm *comm);
 /*
  * Memory that `rank` alone writes and all ranks of its node can read, also after its death; zero at
  * first, COMM_BOARD_BYTES, cache-line aligned. NULL: it is on another node. Valid as long as the

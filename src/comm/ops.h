@@ -81,6 +81,7 @@ struct comm {
     struct comm_peer ***pages; /* pages[rank / 64][rank % 64]; both NULL before first contact */
     bool dirty;                /* frames were published since the last flush */
     bool armed;
+    bool is_mute;
     struct {
         enum comm_open kind;
         uint32_t bytes;

@@ -17,6 +17,8 @@
 #define DELAY_MAX_NS 20000u
 #define DETECT_MIN_NS 10000u
 #define DETECT_MAX_NS 5000000u
+#define SILENCE_NS 2000000u
+#define LEAVE_NS 1000000u
 #define WINDOW 256u
 #define TIME_LIMIT_NS UINT64_C(3600000000000)
 #define STACK_BYTES (64u << 10)
@@ -117,6 +119,8 @@ static void set_defaults(struct sim_options *options)
         options->detect_min_ns = DETECT_MIN_NS;
         options->detect_max_ns = DETECT_MAX_NS;
     }
+    options->silence_ns = options->silence_ns ? options->silence_ns : SILENCE_NS;
+    options->leave_ns = options->leave_ns ? options->leave_ns : LEAVE_NS;
     options->window = options->window ? options->window : WINDOW;
     options->time_limit_ns = options->time_limit_ns ? options->time_limit_ns : TIME_LIMIT_NS;
     options->stack_bytes = options->stack_bytes ? options->stack_bytes : STACK_BYTES;
@@ -215,11 +219,6 @@ void sim_set_switch_hook(struct sim *sim, void **slot)
     sim->switch_slot = slot;
 }
 
-bool sim_is_alive(const struct sim *sim, uint32_t rank)
-{
-    return sim->ranks[rank].alive;
-}
-
 static void execute(struct sim *sim, const struct sim_event *event)
 {
     switch (event->kind) {
@@ -237,6 +236,21 @@ static void execute(struct sim *sim, const struct sim_event *event)
         break;
     case SIM_DEATH:
         sim_hear_death(sim, &sim->ranks[event->a], event->b);
+        break;
+    case SIM_JUDGE:
+        sim_judge(sim, &sim->ranks[event->a]);
+        break;
+    case SIM_LINE_END:
+        sim_see_line_end(sim, &sim->ranks[event->a]);
+        break;
+    case SIM_FENCED:
+        sim_hear_fence(sim, &sim->ranks[event->a]);
+        break;
+    case SIM_ALONE:
+        sim_miss_first(sim, &sim->ranks[event->a]);
+        break;
+    case SIM_FORCE:
+        sim_kill(sim, event->a);
         break;
     case SIM_HOOK: {
         struct sim_hook hook = sim->hooks[event->a];

@@ -10,7 +10,8 @@
  *
  * When a rank dies, a drawn prefix of what each of its ways holds and flies still
  * arrives, flushed or not, and the rest never existed. What is sent to the dead is
- * lost, and its ways stay full, as a ring would that nobody reads.
+ * lost, and its ways stay full, as a ring would that nobody reads. What is sent while two
+ * ranks are cut from each other flies when they are not any more.
  */
 #include "base/alloc.h"
 #include "comm/sim_world.h"
@@ -104,7 +105,10 @@ static struct wire_header *net_slot(struct comm *comm, struct comm_peer *peer, u
 static void launch(struct sim *sim, struct sim_way *way, struct sim_message *message)
 {
     uint64_t delay_ns = sim_between(sim, sim->options.delay_min_ns, sim->options.delay_max_ns);
-    way->last_arrival_ns = MT_MAX(way->last_arrival_ns + 1, sim->now_ns + delay_ns);
+    uint64_t apart_ns = sim_apart_until(sim, way->from, way->to);
+    delay_ns += sim_slowness(sim, way->from) + sim_slowness(sim, way->to);
+    way->last_arrival_ns =
+        MT_MAX(way->last_arrival_ns + 1, MT_MAX(sim->now_ns, apart_ns) + delay_ns);
     push_message(&way->flying, message);
     sim_push(sim, way->last_arrival_ns, SIM_ARRIVAL, message->bytes, message->header.kind, way);
 }
@@ -140,7 +144,7 @@ static void net_flush(struct comm *comm)
     }
 }
 
-static void rouse_rank(struct sim_rank *rank)
+void sim_rouse_rank(struct sim_rank *rank)
 {
     if (rank->alive && rank->comm.armed) {
         base_park_wake(&rank->host, &rank->comm.park);
@@ -160,12 +164,12 @@ void sim_arrive(struct sim *sim, struct sim_way *way)
         return;
     }
     push_message(&way->to->inbox, message);
-    rouse_rank(way->to);
+    sim_rouse_rank(way->to);
 }
 
 void sim_room(struct sim *sim, struct sim_way *way)
 {
-    rouse_rank(way->from);
+    sim_rouse_rank(way->from);
 }
 
 static void deliver(struct sim_rank *rank, struct sim_message *message)
@@ -281,31 +285,11 @@ static void cut_way(struct sim *sim, struct sim_way *way)
     launch_held(sim, way);
 }
 
-void sim_hear_death(struct sim *sim, struct sim_rank *survivor, uint32_t dead)
+/* With a rank's end, at the latest. */
+void sim_lose_messages(struct sim *sim, struct sim_rank *rank)
 {
-    if (survivor->alive) {
-        comm_mark_down(&survivor->comm, dead);
-        rouse_rank(survivor);
-    }
-}
-
-void sim_kill(struct sim *sim, uint32_t dead)
-{
-    struct sim_rank *rank = &sim->ranks[dead];
-    if (!rank->alive) {
-        return;
-    }
-    rank->alive = false;
-    sim->live_threads -= rank->live_threads;
     for (struct sim_way *way = rank->ways; way; way = way->next) {
         cut_way(sim, way);
     }
     cut_queue(&rank->inbox, 0);
-    for (uint32_t i = 0; i < sim->options.ranks; i++) {
-        if (sim->ranks[i].alive) {
-            uint64_t delay_ns =
-                sim_between(sim, sim->options.detect_min_ns, sim->options.detect_max_ns);
-            sim_push(sim, sim->now_ns + delay_ns, SIM_DEATH, i, dead, NULL);
-        }
-    }
 }

@@ -41,9 +41,15 @@ static void leave(struct sim *sim)
     fiber_switch(thread->resume, sim->outside);
 }
 
+/* What happens to a stopped rank's threads happens when it goes on. */
 void sim_thread_turn(struct sim *sim, struct sim_thread *thread)
 {
-    if (!sim->ranks[thread->rank].alive) {
+    const struct sim_rank *rank = &sim->ranks[thread->rank];
+    if (!rank->alive) {
+        return;
+    }
+    if (sim->now_ns < rank->stopped_until_ns) {
+        sim_push(sim, rank->stopped_until_ns, SIM_TURN, thread->index, 0, NULL);
         return;
     }
     sim->current = thread;
@@ -60,8 +66,9 @@ void sim_thread_turn(struct sim *sim, struct sim_thread *thread)
 
 static void make_ready(struct sim *sim, struct sim_thread *thread, uint64_t time_ns)
 {
+    uint64_t late_ns = sim_slowness(sim, &sim->ranks[thread->rank]);
     thread->state = SIM_READY;
-    sim_push(sim, time_ns, SIM_TURN, thread->index, 0, NULL);
+    sim_push(sim, time_ns + late_ns, SIM_TURN, thread->index, 0, NULL);
 }
 
 static void thread_entry(void *arg)

@@ -3,7 +3,8 @@
  *
  *   sim.c          events in virtual time, the loop, the trace
  *   sim_threads.c  virtual threads and the host they run on
- *   sim_net.c      ends, ways between them, arrival, kills
+ *   sim_net.c      ends, ways between them, arrival
+ *   sim_faults.c   kills, stops, cuts, and who hears of them
  */
 #ifndef COMM_SIM_WORLD_H
 #define COMM_SIM_WORLD_H
@@ -18,6 +19,11 @@ enum sim_kind {
     SIM_ARRIVAL,  /* the oldest message on a way: way */
     SIM_ROOM,     /* a full way has room again: way */
     SIM_DEATH,    /* rank a hears of rank b's death */
+    SIM_JUDGE,    /* rank 0 looks whether rank a has been silent for too long */
+    SIM_LINE_END, /* rank 0 sees the end of its line to rank a */
+    SIM_FENCED,   /* rank a sees the end of its line to rank 0 */
+    SIM_ALONE,    /* rank a looks whether rank 0 has been silent for too long */
+    SIM_FORCE,    /* rank a's time to leave is over */
     SIM_HOOK,     /* a = hook */
 };
 
@@ -75,9 +81,16 @@ struct sim_rank {
     struct base_host host;
     struct sim *sim;
     uint32_t index;
-    bool alive;
+    bool alive;   /* its threads run, now or when a stop is over */
+    bool judged;  /* rank 0 has said that it is dead */
+    bool leaving; /* it knows */
     uint32_t live_threads;
-    struct sim_queue inbox; /* arrived, not delivered */
+    uint64_t stopped_until_ns;
+    uint64_t slow_until_ns, slow_ns; /* up to which time, by how much at most */
+    uint32_t side;                   /* until cut_until_ns; 0: rank 0's */
+    uint64_t cut_since_ns, cut_until_ns;
+    uint64_t silent_since_ns; /* meaningful while rank 0 hears nothing of it */
+    struct sim_queue inbox;   /* arrived, not delivered */
     struct sim_way *ways, *dirty;
     void *board; /* made when it is first asked for */
 };
@@ -97,6 +110,7 @@ struct sim {
     uint32_t thread_count, thread_capacity, live_threads; /* live: of living ranks */
     struct sim_hook *hooks;
     uint32_t hook_count, hook_capacity;
+    uint32_t cuts; /* so far: each has a side of its own */
     struct fiber_pool *pool;
     struct fiber *outside; /* who called sim_run */
     struct sim_thread *current;
@@ -125,6 +139,16 @@ int sim_end_init(struct sim_rank *rank) MT_CHECKED;
 void sim_end_fini(struct sim_rank *rank);
 void sim_arrive(struct sim *sim, struct sim_way *way);
 void sim_room(struct sim *sim, struct sim_way *way);
+void sim_rouse_rank(struct sim_rank *rank);
+void sim_lose_messages(struct sim *sim, struct sim_rank *rank);
+
+/* sim_faults.c */
+uint64_t sim_apart_until(const struct sim *sim, const struct sim_rank *a, const struct sim_rank *b);
+uint64_t sim_slowness(struct sim *sim, const struct sim_rank *rank); /* drawn; 0: it is not slow */
 void sim_hear_death(struct sim *sim, struct sim_rank *survivor, uint32_t dead);
+void sim_judge(struct sim *sim, struct sim_rank *rank);
+void sim_see_line_end(struct sim *sim, struct sim_rank *gone);
+void sim_hear_fence(struct sim *sim, struct sim_rank *rank);
+void sim_miss_first(struct sim *sim, struct sim_rank *rank);
 
 #endif

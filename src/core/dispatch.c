@@ -268,7 +268,8 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
     } else {
         note_sent(rank, peer, task);
         struct run *run = exec_make_local(rank, task);
-        if (run && (!may_have_run(task) || !recover_takes_over(rank, run))) {
+        bool is_again = may_have_run(task) || recover_has_met(rank, task_id(task));
+        if (run && (!is_again || !recover_takes_over(rank, run))) {
             exec_queue(rank, run);
         }
     }
@@ -320,15 +321,17 @@ static void add_pinned(struct rank *rank, struct task *task)
 void dispatch_add(struct rank *rank, struct task *task)
 {
     manta_error error;
-    task->state = TASK_PENDING;
     if (task->flags & TASK_IS_MAP) {
         task->map->is_queued = 0;
     }
     if (MT_UNLIKELY(function_info(task->function)->inputs_awaited) &&
         task_failed_input(rank, task, &error)) {
+        task->state = TASK_WAITING; /* for a value that will not come: nobody may start it */
+        base_list_remove(&task->link);
         base_list_push_back(&rank->doomed, &task->link);
         return;
     }
+    task->state = TASK_PENDING;
     if (task->flags & TASK_PINNED) {
         add_pinned(rank, task);
         return;
@@ -434,7 +437,7 @@ void dispatch_on_credit(struct rank *rank, uint32_t from, const struct wire_head
 struct run *dispatch_take(struct rank *rank, struct task *task)
 {
     if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) ||
-        may_have_run(task)) {
+        may_have_run(task) || recover_has_met(rank, task_id(task))) {
         return NULL;
     }
     size_t bytes =

@@ -21,6 +21,7 @@
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/pack.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
@@ -45,6 +46,7 @@ struct run *exec_run_alloc(struct rank *rank, manta_function *function)
     run->name[0] = 0;
     run->index = index;
     run->function = function;
+    run->lost_on = UINT32_MAX;
     base_list_init(&run->link);
     base_list_init(&run->owned);
     return run;
@@ -277,12 +279,19 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
         return;
     }
     memcpy(args, packed, size);
-    if (MT_LIKELY(!(message.flags & TASK_MESSAGE_AGAIN)) || !recover_takes_over(rank, run)) {
+    bool is_again = message.flags & TASK_MESSAGE_AGAIN || recover_has_met(rank, run->id);
+    if (MT_LIKELY(!is_again) || !recover_takes_over(rank, run)) {
         exec_queue(rank, run);
     }
 }
 
 /* ---- Results -------------------------------------------------------------------------------- */
+
+static struct message_kept keep(struct borrow *borrow)
+{
+    borrow_keep(borrow);
+    return (struct message_kept){.ref = borrow->ref, .instance = borrow->instance};
+}
 
 /* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of
  * them. */
@@ -299,9 +308,7 @@ static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct mess
             ours += scope->holds[k].object == object;
         }
         if ((uint32_t)object->holds > ours) {
-            struct borrow *borrow = object_borrow(object);
-            kept[count++] = (struct message_kept){.ref = borrow->ref, .instance = borrow->instance};
-            borrow->is_registered = 1;
+            kept[count++] = keep(object_borrow(object));
         }
     }
     return count;
@@ -326,8 +333,8 @@ static void write_result_value(const struct run *run, uint32_t single, uint8_t *
     }
 }
 
-static void send_result(struct rank *rank, struct run *run, const struct message_kept *kept,
-                        uint32_t kept_count)
+static void send_result(struct rank *rank, struct run *run, struct scope *scope,
+                        const struct message_kept *kept, uint32_t kept_count)
 {
     struct message_result result = {.code = run->code, .run_token = run->index};
     uint32_t single = function_info(run->function)->single_bytes;
@@ -340,9 +347,9 @@ static void send_result(struct rank *rank, struct run *run, const struct message
     result.flags |= run->is_retained ? RESULT_RETAINED : 0;
     result.flags |= kept_count ? RESULT_KEPT : 0;
     about.ref_count = (uint16_t)MT_MIN(kept_count, UINT16_MAX);
-    if (run->scope && run->scope->children) {
+    if (scope && scope->children) {
         result.flags |= RESULT_CHILDREN;
-        run->scope->told_owner = 1;
+        scope->told_owner = 1;
     }
     size_t size = sizeof result + (kept_count ? 4 + kept_count * sizeof *kept : 0) +
                   result_value_bytes(run, single);
@@ -385,18 +392,53 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
     }
 }
 
-void exec_send_result(struct rank *rank, struct run *run)
+/* The same for a run that ended while it had no owner: what is still borrowed of its arguments. */
+static uint32_t collect_kept_later(struct rank *rank, struct run *run, struct message_kept *kept)
 {
+    uint8_t *args = run->args ? run->args : run->args_small;
+    struct pack_walk walk = pack_walk_init(run->function, args, run->args_bytes, PACK_RESOLVED);
+    struct pack_arg arg;
+    uint32_t count = 0;
+    while (pack_next(&walk, &arg)) {
+        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
+            manta_ref ref;
+            memcpy(&ref, arg.data + i * sizeof ref, sizeof ref);
+            struct borrow *borrow =
+                base_map_find(&rank->borrows, core_key(ref.parent, ref.position));
+            if (borrow && kept) {
+                kept[count] = keep(borrow);
+            }
+            count += borrow != NULL;
+        }
+    }
+    return count;
+}
+
+static void send_later(struct rank *rank, struct run *run, struct scope *scope)
+{
+    uint32_t count =
+        function_info(run->function)->ref_inputs ? collect_kept_later(rank, run, NULL) : 0;
+    struct message_kept *kept = count ? base_alloc(count * sizeof *kept) : NULL;
+    count = kept ? collect_kept_later(rank, run, kept) : 0;
+    for (uint32_t i = 0; run->task && i < count; i++) {
+        task_keep(rank, rank->number, &kept[i]);
+    }
+    if (!run->task) {
+        send_result(rank, run, scope, kept, count);
+    }
+    base_free(kept);
+}
+
+void exec_send_result(struct rank *rank, struct run *run, struct scope *scope)
+{
+    run->is_retained = !run->task && run->code == MANTA_OK;
+    send_later(rank, run, scope);
     if (run->task) {
         struct value *value = run->result;
         manta_error *error = run->error;
         run->result = NULL;
         run->error = NULL;
-        run->is_retained = 0;
         deliver_local(rank, run, run->code, value, error);
-    } else {
-        run->is_retained = run->code == MANTA_OK;
-        send_result(rank, run, NULL, 0);
     }
     if (!run->is_retained) {
         exec_run_free(rank, run);
@@ -424,7 +466,7 @@ static void deliver_remote(struct rank *rank, struct run *run, int code, struct 
     if (run->is_orphan) {
         run->state = RUN_FINISHED;
     } else {
-        send_result(rank, run, kept, kept ? count : 0);
+        send_result(rank, run, run->scope, kept, kept ? count : 0);
     }
     base_free(kept);
 }
@@ -529,7 +571,7 @@ static struct fiber *take_stack(struct worker *worker)
     return rank->parked_count < max ? fiber_create(rank->stacks, loop_entry, worker) : NULL;
 }
 
-static void give_place_back(struct rank *rank, struct run *run)
+void exec_give_place_back(struct rank *rank, struct run *run)
 {
     if (run->is_credited) {
         return;
@@ -547,7 +589,7 @@ static void give_place_back(struct rank *rank, struct run *run)
 static void give_places_back(struct rank *rank, const struct context *context)
 {
     for (; context && context->run; context = context->outer) {
-        give_place_back(rank, context->run);
+        exec_give_place_back(rank, context->run);
     }
     dispatch_pump(rank);
     dispatch_flush(rank);

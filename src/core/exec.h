@@ -24,14 +24,17 @@ void exec_run(struct worker *worker, struct run *run);
 /* Puts the running task aside until exec_resume; other work goes on. False: no stack for that. */
 bool exec_park(struct worker *worker, struct run *run);
 void exec_resume(struct rank *rank, struct run *run);
+/* A run that waits takes no place at its owner. Once per owner. */
+void exec_give_place_back(struct rank *rank, struct run *run);
 /* No stack is left to start anything on: what other ranks have sent goes back to them. */
 void exec_give_back(struct rank *rank);
 
 /* Sends, or keeps for later, what a run that has ended yields. Consumes value and error. */
 void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value,
                   manta_error *error);
-/* The same for a finished orphan that has found its new owner. May free the run. */
-void exec_send_result(struct rank *rank, struct run *run);
+/* The same for a finished orphan that has found its new owner. `scope` is what its children are in,
+ * NULL: none live. May free the run. */
+void exec_send_result(struct rank *rank, struct run *run, struct scope *scope);
 
 /* The body of each worker thread. */
 void exec_worker_main(void *worker);

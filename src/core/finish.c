@@ -64,7 +64,7 @@ static void drop_orphans(struct rank *rank)
 
 static bool is_busy(const struct rank *rank)
 {
-    return rank->tasks.live || rank->runs.live || rank->borrows.count;
+    return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live;
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)
@@ -228,6 +228,7 @@ void core_stop(struct rank *rank, int code)
     if (!baton_take_until(&rank->baton, rank->host, deadline_ns)) {
         return;
     }
+    comm_mute(rank->comm);
     if (!rank->is_stopped) {
         finish_stop(rank, code);
     }

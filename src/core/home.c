@@ -199,13 +199,17 @@ void home_forget_owner(struct rank *rank, uint32_t dead)
     }
 }
 
+/* One that has an owner goes when that says so. */
 void home_clear(struct rank *rank)
 {
     uint32_t at = 0;
     struct base_key key;
     void *value;
     while (base_map_next(&rank->homes, &at, &key, &value)) {
-        free_home(rank, value);
-        at = 0;
+        struct home *home = value;
+        if (home->owner == NO_OWNER) {
+            free_home(rank, home);
+            at = 0;
+        }
     }
 }

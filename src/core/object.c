@@ -161,6 +161,9 @@ struct object *object_get_held(struct rank *rank, manta_ref ref)
         }
     } else if (target.object) {
         object_hold(target.object);
+        if (target.object->kind == OBJECT_TASK) {
+            recover_revive(rank, object_task(target.object));
+        }
     }
     return target.object;
 }
@@ -347,6 +350,17 @@ void object_register(struct rank *rank, struct borrow *borrow, struct guard *gua
     }
 }
 
+void borrow_keep(struct borrow *borrow)
+{
+    struct guard *guard = borrow->is_looking ? base_alloc(sizeof *guard) : NULL;
+    if (guard) {
+        guard->object = &borrow->object;
+        object_hold(&borrow->object);
+        base_list_push_back(&borrow->guards, &guard->link);
+    }
+    borrow->is_registered = 1;
+}
+
 void borrow_acknowledged(struct rank *rank, struct borrow *borrow)
 {
     struct base_list *link;
@@ -466,6 +480,7 @@ void object_on_hold(struct rank *rank, uint32_t from, const struct wire_header *
     }
     if (task) {
         holder_add(rank, task, header->position, message.holder, message.instance);
+        recover_revive(rank, task);
     }
     if (message.want_ack) {
         message_send(rank, from, MESSAGE_HELD, *header, NULL, 0);

@@ -402,6 +402,7 @@ struct rank {
     uint32_t deaths;                         /* how many are */
     uint32_t submits_since_turn;
     uint8_t has_ticker;
+    uint8_t has_taken_over; /* a run here was one of those that run again */
 };
 
 #endif

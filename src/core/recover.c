@@ -195,6 +195,14 @@ static void orphan_runs(struct rank *rank, struct peer *peer)
     }
 }
 
+/* Also one that is looked for already: the home that was asked may have been the dead rank. What
+ * the dead one has not acknowledged it never will. */
+static bool must_look(const struct borrow *borrow, uint32_t dead)
+{
+    return borrow->ref.owner == dead ||
+           (borrow->is_looking && !core_is_root_id(borrow->ref.parent));
+}
+
 static void redirect_borrows(struct rank *rank, uint32_t dead)
 {
     uint32_t at = 0;
@@ -202,9 +210,7 @@ static void redirect_borrows(struct rank *rank, uint32_t dead)
     void *value;
     while (base_map_next(&rank->borrows, &at, &key, &value)) {
         struct borrow *borrow = value;
-        if (borrow->is_looking && !core_is_root_id(borrow->ref.parent)) {
-            recover_borrow(rank, borrow); /* its home may have been the dead one */
-        } else if (borrow->ref.owner == dead) {
+        if (must_look(borrow, dead)) {
             borrow->is_registered = 0;
             borrow->object.holds -= (int32_t)borrow->acks_missing;
             borrow->acks_missing = 0;

@@ -2,7 +2,7 @@
 #ifndef CORE_RECOVER_H
 #define CORE_RECOVER_H
 
-#include "core/object.h"
+#include "core/scope.h"
 
 /* comm's sink: a peer is down. Once per peer. */
 void recover_peer_down(void *rank, uint32_t peer);
@@ -20,15 +20,29 @@ void recover_settle_one(struct rank *rank);
  * still here and goes on in its place (run is freed).
  */
 bool recover_takes_over(struct rank *rank, struct run *run);
+/*
+ * A task that its owner runs for the first time has been run again here already, for another owner:
+ * this one is the child of an orphan. Refs of both runs' children are the same, so there can only be
+ * one of them on a rank, and the new one has to be taken over like one that runs again.
+ */
+static inline bool recover_has_met(struct rank *rank, uint64_t id)
+{
+    return MT_UNLIKELY(rank->has_taken_over) && scope_find(rank, id);
+}
 /* Keeps a child of a re-executed parent until every survivor of the death has had time to say that
  * it holds it. */
 void recover_grace(struct rank *rank, struct scope *scope, struct task *task);
 /* A submission at a position whose record survived on this rank: its refs are given out again. */
 struct task *recover_resubmit(struct rank *rank, struct scope *scope,
                               const manta_function *function);
+/* Refs of a task are held again: if its value is gone by now, it is made again. */
+void recover_revive(struct rank *rank, struct task *task);
 /* A submission at a position that may have survived: true when the surviving run was adopted for
  * it. */
 bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task);
+/* A new record for refs that are borrowed here already, from the owner that died: those who hold
+ * them through the borrows protect it from now on. */
+void recover_meet_borrows(struct rank *rank, struct task *task);
 /* Keeps a holder's request until the re-executed parent reaches the position again. False: it never
  * will. */
 bool recover_park_request(struct rank *rank, uint32_t from, const struct wire_header *header,

@@ -21,8 +21,9 @@ static struct base_key scope_key(uint64_t id)
     return (struct base_key){id, UINT64_MAX};
 }
 
-static void init_lists(struct scope *scope)
+static void init_rest(struct scope *scope)
 {
+    scope->lost_on = UINT32_MAX;
     base_list_init(&scope->maps);
     base_list_init(&scope->offers);
     base_list_init(&scope->lookups);
@@ -42,7 +43,7 @@ static int become_findable(struct rank *rank, struct scope *scope)
 void scope_init_root(struct rank *rank, struct scope *scope)
 {
     *scope = (struct scope){.id = CORE_ROOT_BIT | rank->number, .is_root = 1, .is_mapped = 1};
-    init_lists(scope);
+    init_rest(scope);
     base_list_push_back(&rank->roots, &scope->roots);
 }
 
@@ -54,7 +55,7 @@ struct scope *scope_create_root(struct rank *rank)
     }
     scope->id = CORE_ROOT_BIT | (uint64_t)++rank->root_serial << 32 | rank->number;
     scope->is_root = 1;
-    init_lists(scope);
+    init_rest(scope);
     if (become_findable(rank, scope) != 0) {
         base_free(scope);
         return NULL;
@@ -83,7 +84,7 @@ struct scope *scope_of_run(struct rank *rank, struct run *run)
     scope->owner_token = run->token;
     scope->run_parent = run->parent;
     scope->run_position = run->position;
-    init_lists(scope);
+    init_rest(scope);
     run->scope = scope;
     rank->scopes_live++;
     return scope;
@@ -194,11 +195,24 @@ static void free_scope(struct rank *rank, struct scope *scope)
     }
 }
 
+/* If it keeps its record for the children's sake. */
 static void tell_owner_gone(struct rank *rank, struct scope *scope)
 {
     struct wire_header about = {
         .parent = scope->run_parent, .position = scope->run_position, .token = scope->owner_token};
-    message_send(rank, scope->owner, MESSAGE_GONE, about, NULL, 0);
+    if (scope->told_owner && !rank->down[scope->owner]) {
+        message_send(rank, scope->owner, MESSAGE_GONE, about, NULL, 0);
+    }
+    scope->told_owner = 0;
+}
+
+void scope_change_owner(struct rank *rank, struct scope *scope, uint32_t owner, uint32_t token)
+{
+    if (scope->owner != owner || scope->owner_token != token) {
+        tell_owner_gone(rank, scope);
+    }
+    scope->owner = owner;
+    scope->owner_token = token;
 }
 
 static void free_if_over(struct rank *rank, struct scope *scope)
@@ -206,9 +220,7 @@ static void free_if_over(struct rank *rank, struct scope *scope)
     if (!scope->is_ended || scope->children || scope->is_root) {
         return;
     }
-    if (scope->told_owner) {
-        tell_owner_gone(rank, scope);
-    }
+    tell_owner_gone(rank, scope);
     free_scope(rank, scope);
 }
 

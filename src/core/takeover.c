@@ -18,6 +18,8 @@
 
 #include <stdio.h>
 
+#define NOBODY UINT32_MAX
+
 /* An orphan that waits for the parent to submit its position again. */
 struct offer {
     struct base_list link;
@@ -45,11 +47,12 @@ static struct run *find_twin(struct rank *rank, const struct run *run)
     return NULL;
 }
 
-/* The earlier run goes on for the new owner. */
+/* The earlier run goes on for the new owner. Of one that has ended, the children may live on. */
 static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, uint32_t token,
                           uint8_t attempt)
 {
     struct peer *peer = peer_get(rank, owner);
+    struct scope *scope = run->state == RUN_FINISHED ? scope_find(rank, run->id) : run->scope;
     base_list_remove(&run->owned);
     if (peer && owner != rank->number) {
         base_list_push_back(&peer->runs, &run->owned);
@@ -58,12 +61,13 @@ static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, ui
     run->owner = owner;
     run->token = token;
     run->attempt = attempt;
-    if (run->scope) {
-        run->scope->owner = owner;
-        run->scope->owner_token = token;
+    if (scope) {
+        scope_change_owner(rank, scope, owner, token);
     }
     if (run->state == RUN_FINISHED) {
-        exec_send_result(rank, run);
+        exec_send_result(rank, run, scope);
+    } else if (run->state == RUN_PARKED) {
+        exec_give_place_back(rank, run);
     }
 }
 
@@ -97,12 +101,11 @@ static void displace_owner(struct rank *rank, struct run *run)
 
 /* The scope of an earlier run that has ended, with children alive, becomes the new run's: it
  * submits into the same records. */
-static void inherit_scope(struct scope *scope, struct run *run)
+static void inherit_scope(struct rank *rank, struct scope *scope, struct run *run)
 {
     run->scope = scope;
     scope->run = run;
-    scope->owner = run->owner;
-    scope->owner_token = run->token;
+    scope_change_owner(rank, scope, run->owner, run->token);
     scope->is_ended = scope->told_owner = 0;
     scope->next_position = 0;
 }
@@ -127,7 +130,7 @@ bool recover_takes_over(struct rank *rank, struct run *run)
     }
     struct scope *scope = scope_find(rank, run->id);
     if (scope) {
-        inherit_scope(scope, run);
+        inherit_scope(rank, scope, run);
     } else {
         scope = scope_of_run(rank, run);
     }
@@ -137,9 +140,9 @@ bool recover_takes_over(struct rank *rank, struct run *run)
     if (scope->is_taken_over && scope->home != recover_home(rank, run->id)) {
         recover_send_register(rank, scope->id, scope->home, REGISTER_GONE);
     }
-    scope->is_taken_over = 1;
-    scope->lost_on = run->lost_on;
-    scope->deaths = run->deaths;
+    scope->is_taken_over = rank->has_taken_over = 1;
+    scope->lost_on = run->lost_on == NOBODY ? scope->lost_on : run->lost_on;
+    scope->deaths = MT_MAX(scope->deaths, run->deaths);
     scope->home = recover_home(rank, run->id);
     run->state = RUN_REGISTERING;
     recover_send_register(rank, run->id, scope->home, REGISTER_OWNER);
@@ -240,6 +243,18 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
     }
     replay_lookups(rank, scope, task);
     return is_adopted;
+}
+
+void recover_meet_borrows(struct rank *rank, struct task *task)
+{
+    for (uint32_t position = task->position; position < task->position + task->outputs;
+         position++) {
+        struct borrow *borrow = base_map_find(&rank->borrows, core_key(task->parent, position));
+        if (borrow && (borrow->is_looking || borrow->ref.owner == rank->number)) {
+            borrow_keep(borrow);
+            holder_add(rank, task, position, rank->number, borrow->instance);
+        }
+    }
 }
 
 static struct run *find_orphan(struct rank *rank, const struct wire_header *header, uint32_t token)
@@ -345,6 +360,31 @@ void recover_diverged_error(struct rank *rank, const struct task *task, manta_er
              before ? before->line : 0, task->function->name);
 }
 
+/* Its value went when nobody held it; the record was kept for the children. */
+static bool has_lost_value(const struct task *task)
+{
+    const struct object *object = &task->object;
+    return task->flags & TASK_LINEAGE && object->is_done && object->code == MANTA_OK &&
+           !object->value && !object->small_bytes && !(task->flags & TASK_IS_MAP) &&
+           function_info(task->function)->value_outputs;
+}
+
+void recover_revive(struct rank *rank, struct task *task)
+{
+    if (MT_LIKELY(!has_lost_value(task))) {
+        return;
+    }
+    bool is_rerun = task->flags & TASK_RERUN;
+    task->flags &= (uint16_t) ~(TASK_LINEAGE | TASK_RERUN);
+    task->object.is_done = 0;
+    object_hold(&task->object);
+    rank->unfinished++;
+    rank->stats.completed--;
+    if (!is_rerun) {
+        task_place_again(rank, task);
+    }
+}
+
 struct task *recover_resubmit(struct rank *rank, struct scope *scope,
                               const manta_function *function)
 {
@@ -360,6 +400,7 @@ struct task *recover_resubmit(struct rank *rank, struct scope *scope,
     task->flags |= TASK_HELD;
     task->dropped = 0;
     object_hold(&task->object);
+    recover_revive(rank, task);
     recover_grace(rank, scope, task);
     scope->next_position +=
         task->flags & TASK_IS_MAP ? (uint32_t)task->map->count + 1 : task->outputs;

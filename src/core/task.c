@@ -405,6 +405,7 @@ void task_submit(struct rank *rank, struct scope *scope, manta_function *functio
     write_refs(rank, task, ret_refs);
     if (MT_UNLIKELY(scope->is_taken_over)) {
         recover_grace(rank, scope, task);
+        recover_meet_borrows(rank, task);
     }
     if (code == MANTA_OK) {
         code = pack_args(rank, task, args, text, sizeof text);
@@ -535,8 +536,8 @@ void task_place_again(struct rank *rank, struct task *task)
     base_list_remove(&task->link);
     task->run = NULL;
     task->exec_token = 0;
+    later_add(rank, task, task->attempt);
     task->attempt += task->attempt < UINT8_MAX;
-    dispatch_add(rank, task);
 }
 
 /* A rank without a free stack has sent it back unstarted: this one runs it, at the latest on the
@@ -602,7 +603,24 @@ static struct task *find_sent(struct rank *rank, uint32_t from, const struct wir
     return fits ? task : NULL;
 }
 
-/* Tells the owners of refs that the runner kept; our own pins still protect them. */
+void task_keep(struct rank *rank, uint32_t from, const struct message_kept *kept)
+{
+    struct scope *scope = scope_find(rank, kept->ref.parent);
+    struct target target = {.element = -1};
+    bool is_ours = kept->ref.owner == rank->number || comm_is_down(rank->comm, kept->ref.owner);
+    if (is_ours && scope && scope_resolve(rank, scope, kept->ref.position, &target)) {
+        holder_add(rank, object_task(target.object), kept->ref.position, from, kept->instance);
+        return;
+    }
+    target = target_find(rank, kept->ref);
+    if (target.object && target.object->kind == OBJECT_BORROW) {
+        struct message_hold hold = {.holder = from, .instance = kept->instance};
+        struct wire_header about = {.parent = kept->ref.parent, .position = kept->ref.position};
+        uint32_t owner = object_borrow(target.object)->ref.owner;
+        message_send(rank, owner, MESSAGE_HOLD, about, &hold, sizeof hold);
+    }
+}
+
 static void take_kept(struct rank *rank, uint32_t from, struct wire_reader *body)
 {
     for (uint32_t count = wire_get_u32(body); count && !body->failed; count--) {
@@ -612,15 +630,7 @@ static void take_kept(struct rank *rank, uint32_t from, struct wire_reader *body
             return;
         }
         memcpy(&kept, bytes, sizeof kept);
-        struct target target = target_find(rank, kept.ref);
-        if (target.object && target.object->kind != OBJECT_BORROW) {
-            holder_add(rank, object_task(target.object), kept.ref.position, from, kept.instance);
-        } else if (target.object) {
-            struct message_hold hold = {.holder = from, .instance = kept.instance};
-            struct wire_header about = {.parent = kept.ref.parent, .position = kept.ref.position};
-            uint32_t owner = object_borrow(target.object)->ref.owner;
-            message_send(rank, owner, MESSAGE_HOLD, about, &hold, sizeof hold);
-        }
+        task_keep(rank, from, &kept);
     }
 }
 

@@ -59,6 +59,9 @@ bool task_retry_error(struct rank *rank, struct task *task);
 void task_describe(const struct task *task, manta_error *error);
 void function_describe(const manta_function *function, const char *name, manta_error *error);
 
+struct message_kept;
+/* Tells the owner of a ref that a runner goes on to hold it; our own pin still protects it. */
+void task_keep(struct rank *rank, uint32_t runner, const struct message_kept *kept);
 /* References inside the value are registered: the runner may forget its result. */
 void task_release_settled(struct rank *rank, uint32_t task_index);
 /* The runner's subtree is gone: the task will never be needed again. */

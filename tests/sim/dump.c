@@ -9,17 +9,30 @@
 static const char *const task_states[] = {"waiting", "pending", "sent", "done"};
 static const char *const run_states[] = {"queued", "registering", "running", "parked", "finished"};
 
+static void dump_holders(const struct task *task)
+{
+    const struct remote_holder *holder = task->extra ? task->extra->holders : NULL;
+    for (; holder; holder = holder->next) {
+        if (holder->added > holder->dropped) {
+            fprintf(stderr, "    held by %u at %u: %u, dropped %u\n", holder->rank,
+                    holder->position, holder->added, holder->dropped);
+        }
+    }
+}
+
 static void dump_tasks(struct rank *rank)
 {
     for (uint32_t i = 1; i < rank->tasks.fresh; i++) {
         struct task *task = base_slab_at(&rank->tasks, i);
-        if (task->object.kind && (task->object.holds || !task->object.is_done)) {
+        if (task->object.kind &&
+            (task->object.holds || !task->object.is_done || task->flags & TASK_LINEAGE)) {
             fprintf(stderr,
                     "  task %016" PRIx64
                     "/%u %s %s%s on %u holds %d missing %u flags %x attempt %u\n",
                     task->parent, task->position, task->function->name, task_states[task->state],
                     task->object.is_done ? " (has a result)" : "", task->exec_rank,
                     task->object.holds, task->inputs_missing, task->flags, task->attempt);
+            dump_holders(task);
         }
     }
 }
@@ -55,6 +68,15 @@ static void dump_borrows(struct rank *rank)
     }
 }
 
+static unsigned length(const struct base_list *list)
+{
+    unsigned count = 0;
+    for (const struct base_list *at = list->next; at != list; at = at->next) {
+        count++;
+    }
+    return count;
+}
+
 void world_dump_rank(struct rank *rank)
 {
     uint32_t at = 0;
@@ -63,6 +85,8 @@ void world_dump_rank(struct rank *rank)
     fprintf(stderr, "rank %u: pending %u ready %u parked %u unfinished %" PRIu64 " finishing %d\n",
             rank->number, rank->pending_count, rank->ready_count, rank->parked_count,
             rank->unfinished, rank->is_finishing);
+    fprintf(stderr, "  deaths %u settling %u registrations missing %u in grace %u\n", rank->deaths,
+            length(&rank->settling), rank->settles_missing, length(&rank->graced));
     dump_tasks(rank);
     dump_runs(rank);
     dump_borrows(rank);

@@ -2,8 +2,11 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "comm/ops.h"
+#include "core/rank.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,18 +22,25 @@
 #define LEAKS_ARE_MEANT(enter, are_meant) (void)0
 #endif
 
+/* Virtual time of a job in which nothing happens; of looks at recovery. */
+#define SLACK_NS UINT64_C(20000000)
+#define LOOK_NS UINT64_C(20000)
+
 struct world;
 
 struct member {
     struct world *world;
     uint32_t number;
     struct rank *rank;
+    struct comm_sink sink; /* the core's */
+    uint8_t *is_told;      /* by rank: the core has heard that it is dead */
+    bool is_out;           /* it has learned that it counts as dead */
     int code;
 };
 
-struct kill {
+struct planned {
     struct world *world;
-    uint32_t victim;
+    const struct fault *fault;
 };
 
 struct world {
@@ -38,7 +48,10 @@ struct world {
     struct sim *sim;
     manta_driver driver;
     struct member *members;
-    struct kill *kills;
+    struct fault_plan plan;
+    struct planned planned[FAULTS_MAX];
+    bool is_submitting, is_looking;
+    uint64_t recovering_since_ns;
     struct world_result result;
 };
 
@@ -64,6 +77,30 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->inlined += one->inlined;
 }
 
+/* ---- Ranks ---------------------------------------------------------------------------------- */
+
+static void on_message(void *owner, uint32_t from, const struct wire_header *header,
+                       const void *body)
+{
+    struct member *member = owner;
+    member->world->result.from_dead += member->is_told[from];
+    member->sink.message(member->sink.owner, from, header, body);
+}
+
+static void on_peer_down(void *owner, uint32_t peer)
+{
+    struct member *member = owner;
+    member->is_told[peer] = 1;
+    member->sink.peer_down(member->sink.owner, peer);
+}
+
+static void listen_in(struct member *member, struct comm *comm)
+{
+    struct comm_sink sink = {on_message, on_peer_down, member};
+    member->sink = comm->sink;
+    comm_set_sink(comm, &sink);
+}
+
 static int start_rank(struct member *member)
 {
     const struct world_options *options = member->world->options;
@@ -80,90 +117,248 @@ static int start_rank(struct member *member)
     int code = core_rank_create(&core, &member->rank, &error);
     if (code != MANTA_OK) {
         fprintf(stderr, "rank %u does not start: %s\n", member->number, error.text);
+    } else if (member->is_told) {
+        listen_in(member, core.comm);
     }
     return code;
+}
+
+static void plan_faults(struct world *world, bool are_late);
+
+static int drive(struct world *world)
+{
+    char name[] = "driver", *argv[] = {name, NULL};
+    int code = core_attach(world->members[0].rank);
+    world->is_submitting = true;
+    code = code ? code : world->driver(1, argv);
+    world->result.exit_code = code;
+    core_detach(world->members[0].rank);
+    plan_faults(world, true);
+    return code;
+}
+
+static void note_end(struct world *world, struct rank *rank)
+{
+    struct core_counts counts = core_count(rank);
+    struct core_stats stats = core_get_stats(rank);
+    add_counts(&world->result.left, &counts);
+    add_stats(&world->result.total, &stats);
+    world->result.unequal += stats.submitted != stats.completed;
+    if (rank->number == 0) {
+        world->result.redone = core_get_redone(rank);
+        world->result.deaths = rank->deaths;
+    }
 }
 
 static void rank_main(void *arg)
 {
     struct member *member = arg;
-    char name[] = "driver", *argv[] = {name, NULL};
     member->code = start_rank(member);
     if (member->code != MANTA_OK) {
         return;
     }
     if (member->number == 0) {
-        member->code = core_attach(member->rank);
-        member->code = member->code ? member->code : member->world->driver(1, argv);
-        member->world->result.exit_code = member->code;
-        core_detach(member->rank);
+        member->code = drive(member->world);
     }
     (void)core_finish(member->rank, member->code);
-    struct core_counts counts = core_count(member->rank);
-    struct core_stats stats = core_get_stats(member->rank);
-    add_counts(&member->world->result.left, &counts);
-    add_stats(&member->world->result.total, &stats);
-    core_rank_destroy(member->rank);
+    if (!member->is_out) {
+        note_end(member->world, member->rank);
+    }
+    struct rank *rank = member->rank;
     member->rank = NULL;
+    core_rank_destroy(rank);
 }
 
-static void kill_one(void *arg)
+/* It counts as dead, and has seen it. */
+static void on_fenced(void *arg, uint32_t number)
 {
-    struct kill *kill = arg;
-    struct world *world = kill->world;
-    if (sim_is_alive(world->sim, kill->victim) && world->members[0].rank) {
-        sim_kill(world->sim, kill->victim);
-        world->result.killed++;
+    struct world *world = arg;
+    struct member *member = &world->members[number];
+    member->is_out = true;
+    if (member->rank) {
+        core_stop(member->rank, 1);
     }
 }
 
-static void plan_kills(struct world *world)
+/* ---- Faults --------------------------------------------------------------------------------- */
+
+/* Somebody is dead, and not everybody has heard and settled it. */
+static bool is_recovering(const struct world *world)
+{
+    const struct rank *first = world->members[0].rank;
+    uint32_t dead = 0;
+    for (uint32_t i = 1; i < world->options->ranks; i++) {
+        dead += !sim_is_alive(world->sim, i) || sim_is_judged(world->sim, i);
+    }
+    return first && (first->deaths != dead || !base_list_is_empty(&first->settling));
+}
+
+static enum fault_phase phase_of(const struct world *world)
+{
+    if (world->members[0].rank->is_finishing) {
+        return PHASE_FINISH;
+    }
+    if (is_recovering(world)) {
+        return PHASE_RECOVERY;
+    }
+    return world->members[0].rank->stats.completed ? PHASE_WORK : PHASE_START;
+}
+
+/* Goes on while a rank is dead and that is not settled. */
+static void look(void *arg)
+{
+    struct world *world = arg;
+    uint64_t now_ns = sim_now_ns(world->sim), took_ns = now_ns - world->recovering_since_ns;
+    world->is_looking = is_recovering(world);
+    world->result.recovery_ns = MT_MAX(world->result.recovery_ns, took_ns);
+    if (world->is_looking) {
+        (void)sim_at(world->sim, now_ns + LOOK_NS, look, world);
+    }
+}
+
+static void watch_recovery(struct world *world)
+{
+    if (!world->is_looking && is_recovering(world)) {
+        world->is_looking = true;
+        world->recovering_since_ns = sim_now_ns(world->sim);
+        look(world);
+    }
+}
+
+static void watch_later(void *arg)
+{
+    watch_recovery(arg);
+}
+
+/* Rank 0 speaks of deaths from when all have started until it has ended. */
+static bool is_survivable(const struct world *world)
+{
+    for (uint32_t i = 0; i < world->options->ranks; i++) {
+        if (!world->members[i].rank && sim_is_alive(world->sim, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void inject(void *arg)
+{
+    struct planned *planned = arg;
+    struct world *world = planned->world;
+    const struct fault *fault = planned->fault;
+    if (!world->members[0].rank) {
+        return;
+    }
+    if (!is_survivable(world)) {
+        if (!world->members[0].rank->is_finishing) {
+            (void)sim_at(world->sim, sim_now_ns(world->sim) + LOOK_NS, inject, planned);
+        }
+        return;
+    }
+    world->result.injected[fault->kind][phase_of(world)]++;
+    fault_inject(&world->plan, fault, world->sim);
+    watch_recovery(world);
+    (void)sim_at(world->sim, sim_now_ns(world->sim) + world->plan.silence_ns * 5 / 4 + LOOK_NS,
+                 watch_later, world);
+}
+
+static void plan_faults(struct world *world, bool are_late)
+{
+    uint64_t now_ns = sim_now_ns(world->sim);
+    for (uint32_t i = 0; i < world->plan.count; i++) {
+        const struct fault *fault = &world->plan.faults[i];
+        if (fault->is_late == are_late) {
+            world->planned[i] = (struct planned){world, fault};
+            (void)sim_at(world->sim, now_ns + fault->at_ns, inject, &world->planned[i]);
+        }
+    }
+}
+
+/* ---- A run ---------------------------------------------------------------------------------- */
+
+static bool has_faults(const struct world_options *options)
+{
+    return options->ranks > 1 && options->kills + options->faults > 0;
+}
+
+static struct sim *make_sim(struct world *world)
 {
     const struct world_options *options = world->options;
-    for (uint32_t i = 0; i < options->kills && options->ranks > 1; i++) {
-        world->kills[i] =
-            (struct kill){world, (uint32_t)(1 + sim_draw(world->sim, options->ranks - 1))};
-        (void)sim_at(world->sim, sim_draw(world->sim, options->kill_within_ns), kill_one,
-                     &world->kills[i]);
+    struct sim_options sim = {.seed = options->seed,
+                              .ranks = options->ranks,
+                              .delay_max_ns = options->delay_max_ns,
+                              .delay_min_ns = options->delay_max_ns ? 500 : 0,
+                              .fenced = on_fenced,
+                              .fenced_arg = world};
+    if (has_faults(options)) {
+        struct fault_options faults = {.seed = options->seed,
+                                       .within_ns = options->kill_within_ns,
+                                       .ranks = options->ranks,
+                                       .count = MT_MAX(options->kills, options->faults),
+                                       .only_kills = options->faults == 0};
+        fault_plan_draw(&faults, &world->plan);
+        sim.silence_ns = world->plan.silence_ns;
+        sim.node_ranks = world->plan.node_ranks;
+        sim.detect_min_ns = 10000;
+        sim.detect_max_ns = world->plan.detect_max_ns;
     }
+    if (options->work_ns) {
+        world->result.bound_ns =
+            options->work_ns * (2 + 2 * world->plan.count) + SLACK_NS + world->plan.allowance_ns;
+        sim.time_limit_ns = world->result.bound_ns;
+    }
+    return sim_create(&sim);
+}
+
+static int make_members(struct world *world)
+{
+    uint32_t ranks = world->options->ranks;
+    world->members = base_alloc(ranks * sizeof *world->members);
+    for (uint32_t i = 0; world->members && i < ranks; i++) {
+        world->members[i] = (struct member){.world = world, .number = i};
+        if ((has_faults(world->options) && !(world->members[i].is_told = base_alloc(ranks))) ||
+            sim_start(world->sim, i, rank_main, &world->members[i]) != 0) {
+            return -1;
+        }
+    }
+    return world->members ? 0 : -1;
+}
+
+static void note_run(struct world *world)
+{
+    struct world_result *result = &world->result;
+    for (uint32_t i = 0; i < world->options->ranks; i++) {
+        const struct member *member = &world->members[i];
+        if (result->sim_code != 0 && member->rank && sim_is_alive(world->sim, i)) {
+            world_dump_rank(member->rank);
+        }
+        result->killed += !sim_is_alive(world->sim, i);
+        result->fenced += member->is_out;
+    }
+    result->trace = sim_trace_hash(world->sim);
+    result->events = sim_event_count(world->sim);
+    result->time_ns = sim_now_ns(world->sim);
 }
 
 static int run_here(const struct world_options *options, manta_driver driver,
                     struct world_result *ret_result)
 {
-    struct sim_options sim = {.seed = options->seed,
-                              .ranks = options->ranks,
-                              .delay_max_ns = options->delay_max_ns,
-                              .delay_min_ns = options->delay_max_ns ? 500 : 0};
     struct world world = {.options = options, .driver = driver};
-    world.sim = sim_create(&sim);
-    world.members = base_alloc(options->ranks * sizeof *world.members);
-    world.kills = base_alloc((options->kills + 1) * sizeof *world.kills);
-    if (!world.sim || !world.members || !world.kills) {
+    world.sim = make_sim(&world);
+    if (!world.sim || make_members(&world) != 0) {
         return -1;
     }
     sim_set_switch_hook(world.sim, core_context_slot());
-    for (uint32_t i = 0; i < options->ranks; i++) {
-        world.members[i] = (struct member){.world = &world, .number = i};
-        if (sim_start(world.sim, i, rank_main, &world.members[i]) != 0) {
-            return -1;
-        }
-    }
-    plan_kills(&world);
-    LEAKS_ARE_MEANT(true, options->kills > 0);
+    plan_faults(&world, false);
+    LEAKS_ARE_MEANT(true, has_faults(options));
     world.result.sim_code = sim_run(world.sim);
-    LEAKS_ARE_MEANT(false, options->kills > 0);
-    for (uint32_t i = 0; world.result.sim_code != 0 && i < options->ranks; i++) {
-        if (world.members[i].rank && sim_is_alive(world.sim, i)) {
-            world_dump_rank(world.members[i].rank);
-        }
-    }
-    world.result.trace = sim_trace_hash(world.sim);
-    world.result.events = sim_event_count(world.sim);
-    world.result.time_ns = sim_now_ns(world.sim);
+    LEAKS_ARE_MEANT(false, has_faults(options));
+    note_run(&world);
     sim_destroy(world.sim);
+    for (uint32_t i = 0; i < options->ranks; i++) {
+        base_free(world.members[i].is_told);
+    }
     base_free(world.members);
-    base_free(world.kills);
     *ret_result = world.result;
     return 0;
 }
@@ -179,6 +374,8 @@ static int run_apart(const struct world_options *options, manta_driver driver,
     }
     pid_t child = fork();
     if (child == 0) {
+        signal(SIGSEGV, SIG_DFL); /* cmocka's handler would go on with the parent's tests here */
+        signal(SIGABRT, SIG_DFL);
         int code = run_here(options, driver, &result);
         bool is_told =
             code == 0 && write(ends[1], &result, sizeof result) == (ssize_t)sizeof result;
@@ -202,7 +399,7 @@ static int run_apart(const struct world_options *options, manta_driver driver,
 int world_run(const struct world_options *options, manta_driver driver,
               struct world_result *ret_result)
 {
-    return (options->kills ? run_apart : run_here)(options, driver, ret_result);
+    return (has_faults(options) ? run_apart : run_here)(options, driver, ret_result);
 }
 
 static bool is_zero(const struct core_counts *counts)
@@ -211,22 +408,52 @@ static bool is_zero(const struct core_counts *counts)
              counts->maps | counts->homes);
 }
 
+/* Deaths in the last moments may come after the report; what failed on its own is no death's. */
+static const char *what_is_wrong(const struct world_result *result)
+{
+    bool was_late = false;
+    for (int kind = 0; kind < FAULT_KINDS; kind++) {
+        was_late |= result->injected[kind][PHASE_FINISH] != 0;
+    }
+    if (result->sim_code != 0) {
+        return "it did not end, or not in time";
+    }
+    if (result->exit_code != 0) {
+        return "the driver failed";
+    }
+    if (!is_zero(&result->left)) {
+        return "something is left";
+    }
+    if (result->unequal) {
+        return "not as many tasks were completed as submitted";
+    }
+    if (result->from_dead) {
+        return "a message of a dead rank was taken after its death was told";
+    }
+    if (!was_late && (result->redone.retried != result->total.retried ||
+                      result->redone.adopted != result->total.adopted)) {
+        return "the report of what was redone is wrong";
+    }
+    return result->deaths == 0 && result->redone.adopted ? "work was redone without a death" : NULL;
+}
+
 int world_check(const char *test, const struct world_options *options,
                 const struct world_result *result)
 {
     const struct core_counts *left = &result->left;
-    if (result->sim_code == 0 && result->exit_code == 0 && is_zero(left)) {
+    const char *wrong = what_is_wrong(result);
+    if (!wrong) {
         return 0;
     }
     fprintf(stderr,
-            "%s: seed %" PRIu64
-            ", %u ranks, %u killed: simulator %s, driver %d; left: tasks %" PRIu64 " runs %" PRIu64
-            " borrows %" PRIu64 " scopes %" PRIu64 " values %" PRIu64 " maps %" PRIu64
-            " homes %" PRIu64 "\n"
+            "%s: seed %" PRIu64 ", %u ranks, %u dead: %s; simulator %s, driver %d; left: tasks "
+            "%" PRIu64 " runs %" PRIu64 " borrows %" PRIu64 " scopes %" PRIu64 " values %" PRIu64
+            " maps %" PRIu64 " homes %" PRIu64 "\n"
             "replay: MANTA_SEED=%" PRIu64 " MANTA_SEEDS=1 meson test -C build '%s' --verbose\n",
-            test, options->seed, options->ranks, result->killed, manta_error_name(result->sim_code),
-            result->exit_code, left->tasks, left->runs, left->borrows, left->scopes, left->values,
-            left->maps, left->homes, options->seed, test);
+            test, options->seed, options->ranks, result->killed, wrong,
+            manta_error_name(result->sim_code), result->exit_code, left->tasks, left->runs,
+            left->borrows, left->scopes, left->values, left->maps, left->homes, options->seed,
+            test);
     return 1;
 }
 

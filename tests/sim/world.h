@@ -1,23 +1,29 @@
 /*
  * A job of virtual ranks: the shipped core on simulated hosts, time and messages.
  *
- * world_run starts the ranks, runs `driver` on rank 0, lets the kills happen, and checks
- * at the end what must hold after every run: no hang, every count at zero on every rank
- * that lives. Everything follows from the seed; on a failure the command that replays it
- * is printed.
+ * world_run starts the ranks, runs `driver` on rank 0 and lets the faults happen;
+ * world_check looks at what must hold after every run:
+ *  - no hang, and the end within a bound of virtual time;
+ *  - every count at zero on every rank that lives, and as many tasks completed as were
+ *    submitted there: nothing is lost, nothing is left;
+ *  - nothing that a dead rank sent was taken after the death was told;
+ *  - what the job reports as redone is the sum over the living, and without a death nothing is.
+ * Everything follows from the seed; on a failure the command that replays it is printed.
  */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
 
-#include "comm/sim.h"
 #include "core/core.h"
+#include "faults.h"
 
 struct world_options {
     uint64_t seed;
     uint32_t ranks;
     uint32_t workers;        /* per rank; 0: 1 */
     uint32_t kills;          /* ranks other than 0 killed at drawn moments */
-    uint64_t kill_within_ns; /* of virtual time */
+    uint32_t faults;         /* of any kind, instead */
+    uint64_t kill_within_ns; /* of virtual time: when kills or faults happen */
+    uint64_t work_ns; /* all of the driver's tasks one after the other; 0: no bound on time */
     uint32_t window_max, parked_max;
     uint64_t delay_max_ns; /* of messages; 0: the simulator's default */
 };
@@ -25,10 +31,16 @@ struct world_options {
 struct world_result {
     int sim_code;  /* of sim_run */
     int exit_code; /* of the driver */
-    uint64_t trace, events, time_ns;
-    uint32_t killed;
-    struct core_stats total; /* summed over living ranks */
-    struct core_counts left; /* summed over living ranks, at the end */
+    uint64_t trace, events, time_ns, bound_ns;
+    uint32_t injected[FAULT_KINDS][FAULT_PHASES];
+    uint32_t killed, fenced;   /* ranks: dead at the end; of those, alive when taken for dead */
+    uint32_t deaths;           /* as rank 0 counts them */
+    uint64_t recovery_ns;      /* the longest time from a death to when all had settled it */
+    uint32_t from_dead;        /* messages of ranks taken for dead that reached a core */
+    uint32_t unequal;          /* living ranks that submitted more or less than was completed */
+    struct core_redone redone; /* as rank 0 reports it */
+    struct core_stats total;   /* summed over living ranks */
+    struct core_counts left;   /* summed over living ranks, at the end */
 };
 
 /* argc, argv for the driver; -1 and a message when the world cannot be made. */
