@@ -19,6 +19,11 @@ uint64_t sched_map_batch(uint64_t left, uint32_t slots, uint64_t limit)
     return MT_MIN(MT_MAX(batch, 1), MT_MAX(limit, 1));
 }
 
+bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *b)
+{
+    return a->is_retriable != b->is_retriable ? a->is_retriable : a->serial > b->serial;
+}
+
 uint32_t sched_home(uint64_t id, uint32_t size, const uint8_t *down)
 {
     for (uint32_t k = 0; k < HOME_TRIES; k++) {

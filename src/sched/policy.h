@@ -57,6 +57,16 @@ void sched_window_tick(struct sched_window *window);
  */
 uint64_t sched_map_batch(uint64_t left, uint32_t slots, uint64_t limit);
 
+/* A process that could be ended when memory runs short. */
+struct sched_victim {
+    uint64_t serial;   /* of its start */
+    bool is_retriable; /* it will run again */
+};
+
+/* True when `a` is rather ended than `b`: what can run again goes first, of these the newest, which
+ * has the least to lose. */
+bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *b);
+
 /* Home of an id among `size` ranks: the first living one in its own pseudo-random order. rank 0
  * when all are down. */
 uint32_t sched_home(uint64_t id, uint32_t size, const uint8_t *down);
