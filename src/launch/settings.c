@@ -38,10 +38,17 @@ static const struct base_config_row rows[] = {
     ROW("pin", SWITCH, is_pinned, 1, 0, 1, "Binds each worker to a core of the rank's share."),
     ROW("alone", SWITCH, is_alone, 0, 0, 1,
         "Ignores the launcher: a world of one, for a program that a rank of another job starts."),
+    ROW("commands", UINT, commands, 0, 0, 4096,
+        "CPUs that commands and isolated tasks of each rank may occupy at once; 0 is as many as "
+        "workers."),
+    ROW("memory_reserve", UINT, memory_reserve, 5, 0, 50,
+        "Percent of the node's or the job's memory; when less is left, the newest command or "
+        "isolated task is ended and run again later; 0 never ends one."),
 };
 
 /* Texts, read where they are needed. */
-static const char *const others[] = {"MANTA_MPI_LIBRARY", REPORT_VARIABLE, NULL};
+static const char *const others[] = {"MANTA_MPI_LIBRARY", "MANTA_COMMAND_LOG", REPORT_VARIABLE,
+                                     NULL};
 
 const struct base_config_row *settings_rows(size_t *ret_count)
 {
