@@ -57,7 +57,7 @@ extern "C" {
 #define MANTA_PARAM_MAX 12
 /* Bytes that one output, or all inline arguments of one task together, may take. */
 #define MANTA_INLINE_MAX 65536
-/* options.retries: do not run again after a rank's death. */
+/* options.retries: never run twice, so not again after the death of a rank that it was sent to. */
 #define MANTA_NO_RETRY (-1)
 /* options.rank: run on that rank and no other. */
 #define MANTA_ON(rank) ((uint32_t)(rank) + 1u)
@@ -132,8 +132,9 @@ typedef struct manta_options {
     const char *name;      /* shown instead of the function's; copied, at most 63 bytes */
     int32_t priority;      /* -8 to 7; higher runs first among what is ready on a rank */
     uint32_t rank;         /* MANTA_ON(r); 0: anywhere */
-    int32_t retries;       /* after deaths of its rank; 0: three; MANTA_NO_RETRY: none */
-    int32_t retry_errors;  /* 1: a failure of its own is retried too, in the same count */
+    int32_t retries;       /* after deaths of a rank that ran it; 0: three; MANTA_NO_RETRY: none */
+    int32_t retry_errors;  /* 1: a failure of its own is retried too, in the same count; the first
+                             * time at once, then after 10 ms, 20, 40 ... */
     uint64_t timeout_ns;   /* it is asked to stop after that long (manta_cancelled); it is ended
                             * then if it is isolated, or a command */
     int32_t isolated;      /* 1: it runs in a process of its own; see docs/commands.md */

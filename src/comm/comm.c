@@ -381,6 +381,11 @@ void comm_wake(struct comm *comm)
     comm->ops->wake(comm);
 }
 
+void *comm_board(struct comm *comm, uint32_t rank)
+{
+    return comm->ops->board ? comm->ops->board(comm, rank) : NULL;
+}
+
 void comm_mark_down(struct comm *comm, uint32_t rank)
 {
     if (rank == comm->rank || rank >= comm->size) {

@@ -100,6 +100,14 @@ void comm_wake(struct comm *comm);
 void comm_mark_down(struct comm *comm, uint32_t peer);
 bool comm_is_down(const struct comm *comm, uint32_t peer);
 
+/*
+ * Memory that `rank` alone writes and all ranks of its node can read, also after its death; zero at
+ * first, COMM_BOARD_BYTES, cache-line aligned. NULL: it is on another node. Valid as long as the
+ * end. O(1).
+ */
+#define COMM_BOARD_BYTES 16384u
+void *comm_board(struct comm *comm, uint32_t rank);
+
 /* Drops the end; the peers see nothing of it but silence. Accepts NULL. */
 void comm_destroy(struct comm *comm);
 

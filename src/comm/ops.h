@@ -60,6 +60,8 @@ struct comm_ops {
     void (*wake)(struct comm *comm);
     /* Forget what concerns a peer that is now down. May be NULL. */
     void (*peer_down)(struct comm *comm, struct comm_peer *peer);
+    /* See comm_board. NULL: nobody but this end could read one. */
+    void *(*board)(struct comm *comm, uint32_t rank);
     /* Releases what the backend owns; comm.c frees peers and end. NULL: the end is borrowed. */
     void (*destroy)(struct comm *comm);
 };

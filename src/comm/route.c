@@ -237,6 +237,13 @@ static void route_destroy(struct comm *comm)
     }
 }
 
+static void *route_board(struct comm *comm, uint32_t rank)
+{
+    struct comm_route *route = route_of(comm);
+    uint32_t index = route->indices[rank];
+    return index == NOT_HERE ? NULL : comm_board(route->shm, index);
+}
+
 static const struct comm_ops route_ops = {
     .peer_bytes = sizeof(struct route_peer),
     .fragment_bytes = FRAGMENT_BYTES,
@@ -249,6 +256,7 @@ static const struct comm_ops route_ops = {
     .sleep = route_sleep,
     .wake = route_wake,
     .peer_down = route_peer_down,
+    .board = route_board,
     .destroy = route_destroy,
 };
 

@@ -518,6 +518,11 @@ static void shm_destroy(struct comm *comm)
     }
 }
 
+static void *shm_board(struct comm *comm, uint32_t rank)
+{
+    return (char *)shm_of(comm)->segment + comm_shm_board_offset(comm->size, rank);
+}
+
 static const struct comm_ops shm_ops = {
     .peer_bytes = sizeof(struct shm_peer),
     .fragment_bytes = SHM_FRAGMENT_BYTES,
@@ -529,6 +534,7 @@ static const struct comm_ops shm_ops = {
     .rouse = shm_rouse,
     .sleep = shm_sleep,
     .wake = shm_wake,
+    .board = shm_board,
     .destroy = shm_destroy,
 };
 

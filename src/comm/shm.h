@@ -1,7 +1,7 @@
 /*
  * The layout of a node's shared segment. Private to comm and its tests.
  *
- *   head page | one control block per rank | one ring per ordered pair
+ *   head page | one control block per rank | one board per rank | one ring per ordered pair
  *
  * All zero at first, and zero is a valid state: no message, nobody polls any ring,
  * nobody sleeps. So untouched pairs cost address space, no memory.
@@ -73,6 +73,7 @@ struct shm_segment {
 };
 
 size_t comm_shm_control_offset(uint32_t ranks, uint32_t rank);
+size_t comm_shm_board_offset(uint32_t ranks, uint32_t rank);
 size_t comm_shm_ring_offset(uint32_t ranks, uint32_t reader, uint32_t writer);
 
 /* An end over a segment that is mapped already and outlives it. */

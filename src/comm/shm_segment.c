@@ -43,9 +43,15 @@ size_t comm_shm_control_offset(uint32_t ranks, uint32_t rank)
     return PAGE_BYTES + control_bytes(ranks) * rank;
 }
 
+size_t comm_shm_board_offset(uint32_t ranks, uint32_t rank)
+{
+    size_t boards = MT_ALIGN_UP(comm_shm_control_offset(ranks, ranks), PAGE_BYTES);
+    return boards + (size_t)rank * COMM_BOARD_BYTES;
+}
+
 size_t comm_shm_ring_offset(uint32_t ranks, uint32_t reader, uint32_t writer)
 {
-    size_t rings = MT_ALIGN_UP(comm_shm_control_offset(ranks, ranks), PAGE_BYTES);
+    size_t rings = comm_shm_board_offset(ranks, ranks);
     return rings + ((size_t)reader * ranks + writer) * sizeof(struct shm_ring);
 }
 

@@ -25,6 +25,7 @@ struct sim_options {
     uint32_t ranks;
     uint64_t delay_min_ns, delay_max_ns;   /* of a message; 0, 0: 1 to 20 us */
     uint64_t detect_min_ns, detect_max_ns; /* of a death by each survivor; 0, 0: 10 us to 5 ms */
+    uint32_t node_ranks;    /* which share a node, in a row: its boards; 0: all */
     uint32_t window;        /* messages in flight per ordered pair before the way is full; 0: 256 */
     uint64_t time_limit_ns; /* virtual; 0: one hour. Reaching it is a failure (hang). */
     size_t stack_bytes;     /* of each virtual thread; 0: 64 KiB */

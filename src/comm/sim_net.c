@@ -220,6 +220,25 @@ static void net_rouse(struct comm *comm)
 {
 }
 
+static bool shares_node(const struct sim *sim, uint32_t a, uint32_t b)
+{
+    uint32_t node_ranks = sim->options.node_ranks;
+    return node_ranks == 0 || a / node_ranks == b / node_ranks;
+}
+
+static void *net_board(struct comm *comm, uint32_t rank)
+{
+    struct sim *sim = ((struct sim_rank *)comm)->sim;
+    struct sim_rank *of = &sim->ranks[rank];
+    if (!shares_node(sim, comm->rank, rank)) {
+        return NULL;
+    }
+    if (!of->board) {
+        of->board = base_alloc_aligned(MT_CACHE_LINE, COMM_BOARD_BYTES);
+    }
+    return of->board;
+}
+
 static const struct comm_ops net_ops = {
     .peer_bytes = sizeof(struct sim_way),
     .fragment_bytes = FRAGMENT_BYTES,
@@ -232,6 +251,7 @@ static const struct comm_ops net_ops = {
     .rouse = net_rouse,
     .sleep = comm_park_sleep,
     .wake = comm_park_wake,
+    .board = net_board,
 };
 
 int sim_end_init(struct sim_rank *rank)
@@ -246,6 +266,7 @@ void sim_end_fini(struct sim_rank *rank)
         cut_queue(&way->flying, 0);
     }
     cut_queue(&rank->inbox, 0);
+    base_free(rank->board);
     if (rank->comm.pages) {
         comm_fini(&rank->comm);
     }

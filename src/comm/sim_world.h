@@ -79,6 +79,7 @@ struct sim_rank {
     uint32_t live_threads;
     struct sim_queue inbox; /* arrived, not delivered */
     struct sim_way *ways, *dirty;
+    void *board; /* made when it is first asked for */
 };
 
 struct sim_hook {

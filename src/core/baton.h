@@ -18,6 +18,8 @@ struct baton {
 };
 
 void baton_contend(struct baton *baton, const struct base_host *host);
+/* For a thread that must go on even when the holder does not. */
+bool baton_take_until(struct baton *baton, const struct base_host *host, uint64_t deadline_ns);
 
 static inline bool baton_try(struct baton *baton)
 {
@@ -35,6 +37,11 @@ static inline void baton_take(struct baton *baton, const struct base_host *host)
 static inline void baton_give(struct baton *baton)
 {
     atomic_store_explicit(&baton->taken, 0, memory_order_release);
+}
+
+static inline bool baton_is_taken(const struct baton *baton)
+{
+    return atomic_load_explicit(&baton->taken, memory_order_relaxed) != 0;
 }
 
 static inline bool baton_is_wanted(const struct baton *baton)

@@ -5,6 +5,7 @@
  * a single small output directly in the run. Variable outputs are what the body
  * allocated with manta_outv_alloc. The baton is given up around the call only.
  */
+#include "core/board.h"
 #include "core/cancel.h"
 #include "core/context.h"
 #include "core/exec.h"
@@ -256,6 +257,7 @@ static int call_lease(struct rank *rank, struct body *body)
     baton_give(&rank->baton);
     for (uint64_t i = 0; i < run->map_count; i++) {
         run->map_index = run->map_begin + i;
+        board_show_index(run->worker, run->map_index);
         if (call_element(rank, body, results)) {
             baton_take(&rank->baton, rank->host);
             map_results_send(rank, run, results);
@@ -335,9 +337,11 @@ void exec_run(struct worker *worker, struct run *run)
     idle_rouse(rank);
     context_set(&context);
     fiber_set_name(fiber, run->function->name);
+    board_show(worker, run);
     rank->stats.executed++;
     int code = run->cancelled ? MANTA_E_CANCELLED : execute(rank, &body, &value);
     fiber_set_name(fiber, outer && outer->run ? outer->run->function->name : NULL);
+    board_show(worker, outer ? outer->run : NULL);
     context_set(outer);
     if (outer) {
         outer->inner = NULL;

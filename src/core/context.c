@@ -19,6 +19,8 @@ static struct context *isolated;            /* of the only thread of an isolated
 static bool is_isolated_refused;
 static pthread_key_t foreign_key;
 static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
+static pthread_key_t error_key; /* of a thread, while no rank runs */
+static pthread_once_t error_once = PTHREAD_ONCE_INIT;
 
 /* A context of a thread, driver's or foreign: with its own place to sleep. */
 struct thread_context {
@@ -70,14 +72,32 @@ static struct context *make_thread_context(struct rank *rank)
     return &own->context;
 }
 
-static void free_foreign(void *context)
-{
-    base_free(context);
-}
-
 static void make_foreign_key(void)
 {
-    (void)pthread_key_create(&foreign_key, free_foreign);
+    (void)pthread_key_create(&foreign_key, base_free);
+}
+
+static void make_error_key(void)
+{
+    (void)pthread_key_create(&error_key, base_free);
+}
+
+static pthread_key_t outside_key(void)
+{
+    pthread_once(&error_once, make_error_key);
+    return error_key;
+}
+
+/* NULL: memory is out. */
+static manta_error *outside_error(void)
+{
+    manta_error *error = pthread_getspecific(outside_key());
+    if (!error && (error = base_alloc(sizeof *error)) &&
+        pthread_setspecific(error_key, error) != 0) {
+        base_free(error);
+        error = NULL;
+    }
+    return error;
 }
 
 /* The slot may point to a context of a rank that has ended: the process's current one decides. */
@@ -163,6 +183,20 @@ int context_fail(struct context *context, int code, const char *format, ...)
     return code;
 }
 
+int core_fail_outside(int code, const char *format, ...)
+{
+    struct context *context = context_enter();
+    manta_error *error = context ? &context->last_error : outside_error();
+    if (error) {
+        va_list args;
+        *error = (manta_error){.code = code};
+        va_start(args, format);
+        vsnprintf(error->text, sizeof error->text, format, args);
+        va_end(args);
+    }
+    return code;
+}
+
 const manta_error *manta_last_error(void)
 {
     static const manta_error none = {.code = MANTA_E_STATE,
@@ -170,7 +204,8 @@ const manta_error *manta_last_error(void)
                                              "or manta_init first, and not after its end"};
     static const manta_error alone = {.code = MANTA_E_STATE, .text = CONTEXT_ISOLATED_TEXT};
     struct context *context = context_enter();
-    return context ? &context->last_error : isolated ? &alone : &none;
+    const manta_error *outside = context ? NULL : pthread_getspecific(outside_key());
+    return context ? &context->last_error : isolated ? &alone : outside ? outside : &none;
 }
 
 void core_work(uint64_t duration_ns)

@@ -59,6 +59,9 @@ void core_detach(struct rank *rank);
 /* The rank whose root scope threads of the application get that were not attached. NULL: none. */
 void core_set_process_rank(struct rank *rank);
 
+/* Fills manta_last_error of the calling thread, when no rank may be running, and returns the code. */
+int core_fail_outside(int code, const char *format, ...) MT_PRINTF(2, 3);
+
 /* Rank 0, attached: drops the root scope, waits until nothing is left anywhere, tells every rank to
  * stop. Other ranks: waits for that. Returns the code that rank 0 gave. */
 int core_finish(struct rank *rank, int code);
@@ -66,9 +69,20 @@ int core_finish(struct rank *rank, int code);
 /*
  * From any thread, at any time before core_rank_destroy: ends this rank without asking the others.
  * Waits return MANTA_E_SHUTDOWN, running bodies see manta_cancelled, core_finish returns `code` at
- * once. The first call counts.
+ * once. The first call counts. Waits at most a second for a core that does not answer; then the
+ * rank has to be ended from outside.
  */
 void core_stop(struct rank *rank, int code);
+
+/*
+ * Whether the rank's core is alive, from any thread: `is_held` twice with the same `turns` means
+ * that one thread has had the core to itself all the while, which it otherwise has for microseconds.
+ */
+struct core_pulse {
+    uint64_t turns;
+    bool is_held;
+};
+struct core_pulse core_get_pulse(struct rank *rank);
 
 /* Joins the workers and frees everything. core_finish or core_stop first. Accepts NULL. */
 void core_rank_destroy(struct rank *rank);
@@ -82,6 +96,10 @@ void core_outside_broken(struct rank *rank, const manta_error *error);
 /* Memory runs short on the node: ends the newest that may run again, so that it does later. True if
  * there was one. */
 bool core_outside_relieve(struct rank *rank, uint64_t left_bytes);
+
+/* What a dead rank of the same node was in: " while it ran NAME, ...", or nothing. From any
+ * thread. */
+void core_describe_last(struct rank *rank, uint32_t dead, char *text, size_t size);
 
 /* What is left; all zero when every count has come to its end. */
 struct core_counts {

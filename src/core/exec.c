@@ -14,6 +14,7 @@
  */
 #include "core/exec.h"
 
+#include "core/board.h"
 #include "core/cancel.h"
 #include "core/context.h"
 #include "core/dispatch.h"
@@ -389,7 +390,7 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
         value_drop_refs(rank, value);
         value_unshare(rank, value);
         base_free(error);
-    } else if (code != MANTA_OK && (run->is_lost ? outside_retry : task_retry_error)(rank, task)) {
+    } else if (code != MANTA_OK && (run->is_lost ? task_retry_lost : task_retry_error)(rank, task)) {
         base_free(error);
     } else {
         uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;
@@ -581,7 +582,9 @@ bool exec_park(struct worker *worker, struct run *run)
     rank->stats.parked++;
     give_places_back(rank, run->context);
     context_set(NULL);
+    board_show(worker, NULL);
     switch_to(worker, run->fiber, next);
+    board_show(worker, run);
     rank->parked_count--;
     run->state = RUN_RUNNING;
     context_set(run->context);

@@ -22,6 +22,8 @@
 #include "core/value.h"
 #include "core/wait.h"
 
+enum { STOP_PATIENCE_NS = 1000000000 };
+
 #define ROUND_PAUSE_MIN_NS UINT64_C(20000)
 #define ROUND_PAUSE_MAX_NS UINT64_C(2000000)
 
@@ -224,7 +226,10 @@ struct core_redone core_get_redone(struct rank *rank)
 void core_stop(struct rank *rank, int code)
 {
     atomic_store_explicit(&rank->is_aborted, 1, memory_order_relaxed);
-    baton_take(&rank->baton, rank->host);
+    uint64_t deadline_ns = base_deadline_after(base_now_ns(rank->host), STOP_PATIENCE_NS);
+    if (!baton_take_until(&rank->baton, rank->host, deadline_ns)) {
+        return;
+    }
     if (!rank->is_stopped) {
         finish_stop(rank, code);
     }

@@ -1,6 +1,7 @@
 #include "core/idle.h"
 
 #include "core/dispatch.h"
+#include "core/later.h"
 
 enum { TURN_MESSAGES = 64, SPINS_PER_CLOCK = 32, SPINS_BEFORE_YIELD = 200 };
 
@@ -36,11 +37,21 @@ void idle_rouse(struct rank *rank)
     }
 }
 
+static inline uint64_t count_of_turns(const struct rank *rank)
+{
+    return atomic_load_explicit(&rank->turns, memory_order_relaxed);
+}
+
+static inline void count_turn(struct rank *rank)
+{
+    atomic_store_explicit(&rank->turns, count_of_turns(rank) + 1, memory_order_relaxed);
+}
+
 unsigned rank_turn(struct rank *rank)
 {
     idle_rouse(rank);
     unsigned count = comm_progress(rank->comm, TURN_MESSAGES);
-    rank->turns++;
+    count_turn(rank);
     dispatch_pump(rank);
     dispatch_flush(rank);
     return count;
@@ -50,7 +61,7 @@ unsigned rank_turn(struct rank *rank)
 static unsigned look_again(struct rank *rank)
 {
     unsigned count = comm_progress(rank->comm, TURN_MESSAGES);
-    rank->turns++;
+    count_turn(rank);
     if (count) {
         dispatch_pump(rank);
         dispatch_flush(rank);
@@ -180,13 +191,13 @@ void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
     sleep_now(rank, sleeper, deadline_ns);
 }
 
-/* At the bell, with the rank: until somebody rings, or a thread takes up the looking (idle_rouse).
- * True: it did sleep, and nobody else is looking. */
+/* At the bell, with the rank: until somebody rings, a thread takes up the looking (idle_rouse), or a
+ * retry is due. True: it did sleep, and nobody else is looking. */
 static bool ticker_sleep(struct rank *rank)
 {
     uint64_t sleeps = rank->ticker_sleeper.sleeps;
     rank->is_ticker_asleep = 1;
-    sleep_now(rank, &rank->ticker_sleeper, BASE_FOREVER);
+    sleep_now(rank, &rank->ticker_sleeper, later_next_ns(rank));
     bool is_alone = rank->is_ticker_asleep;
     rank->is_ticker_asleep = 0;
     return is_alone && rank->ticker_sleeper.sleeps != sleeps;
@@ -201,11 +212,12 @@ static bool tick(struct rank *rank, uint64_t *last_turns)
 {
     bool is_again = false;
     dispatch_tick(rank);
-    if (rank->turns == *last_turns && rank_turn(rank) == 0 && !rank->is_stopped) {
+    later_tick(rank);
+    if (count_of_turns(rank) == *last_turns && rank_turn(rank) == 0 && !rank->is_stopped) {
         is_again = ticker_sleep(rank);
         (void)rank_turn(rank);
     }
-    *last_turns = rank->turns;
+    *last_turns = count_of_turns(rank);
     return is_again;
 }
 

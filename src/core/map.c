@@ -9,6 +9,7 @@
  */
 #include "core/map.h"
 
+#include "core/board.h"
 #include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
@@ -27,7 +28,7 @@ struct range {
     struct base_list link;
     uint64_t begin, count, done;
     uint32_t rank;
-    uint32_t attempts;
+    uint32_t deaths; /* of ranks, it may be because of it */
 };
 
 static struct base_key index_key(uint64_t index)
@@ -148,6 +149,7 @@ void map_free(struct rank *rank, struct task *task)
     }
     free_errors(map);
     free_ranges(&map->returned);
+    free_ranges(&map->failing);
     free_ranges(&map->leases);
     base_map_fini(&map->watchers);
     base_map_fini(&map->retries);
@@ -183,6 +185,7 @@ static struct map *make_map(struct rank *rank, struct task *task, uint64_t count
     map->task = task;
     map->count = count;
     base_list_init(&map->returned);
+    base_list_init(&map->failing);
     base_list_init(&map->leases);
     base_list_push_back(&task->scope->maps, &map->link);
     base_list_push_back(&rank->maps, &map->all);
@@ -258,26 +261,36 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
 
 /* ---- Leasing -------------------------------------------------------------------------------- */
 
+static struct range *make_range(uint64_t begin, uint64_t count, uint32_t deaths)
+{
+    struct range *range = base_alloc(sizeof *range);
+    if (range) {
+        *range = (struct range){.begin = begin, .count = count, .deaths = deaths};
+        base_list_init(&range->link);
+    }
+    return range;
+}
+
+/* What failed comes last: meanwhile the reason may have gone. */
 static struct range *next_range(struct rank *rank, struct map *map)
 {
     uint32_t slots = rank->size * rank->worker_count;
-    struct base_list *link = base_list_pop_front(&map->returned);
-    if (link) {
-        return MT_CONTAINER(link, struct range, link);
+    bool is_fresh = base_list_is_empty(&map->returned) && map->next < map->count;
+    if (!is_fresh) {
+        struct base_list *link = base_list_pop_front(&map->returned);
+        link = link ? link : base_list_pop_front(&map->failing);
+        return link ? MT_CONTAINER(link, struct range, link) : NULL;
     }
-    struct range *range = map->next < map->count ? base_alloc(sizeof *range) : NULL;
-    if (range) {
-        base_list_init(&range->link);
-        range->begin = map->next;
-        range->count = sched_map_batch(map->count - map->next, slots, BATCH_MAX);
-        map->next += range->count;
-    }
+    uint64_t count = sched_map_batch(map->count - map->next, slots, BATCH_MAX);
+    struct range *range = make_range(map->next, count, 0);
+    map->next += range ? count : 0;
     return range;
 }
 
 static bool has_more(const struct map *map)
 {
-    return map->next < map->count || !base_list_is_empty(&map->returned);
+    return map->next < map->count || !base_list_is_empty(&map->returned) ||
+           !base_list_is_empty(&map->failing);
 }
 
 static void enqueue(struct rank *rank, struct task *task)
@@ -340,16 +353,6 @@ static struct range *find_lease(struct map *map, uint32_t where, uint64_t index)
     return NULL;
 }
 
-static struct range *make_range(uint64_t begin, uint64_t count, uint32_t attempts)
-{
-    struct range *range = base_alloc(sizeof *range);
-    if (range) {
-        *range = (struct range){.begin = begin, .count = count, .attempts = attempts};
-        base_list_init(&range->link);
-    }
-    return range;
-}
-
 /* A failed index goes back to be leased again, if it may. */
 static bool try_again(struct rank *rank, struct task *task, uint64_t index)
 {
@@ -363,7 +366,7 @@ static bool try_again(struct rank *rank, struct task *task, uint64_t index)
         base_free(range);
         return false;
     }
-    base_list_push_back(&map->returned, &range->link);
+    base_list_push_back(&map->failing, &range->link);
     rank->stats.retried++;
     return true;
 }
@@ -534,27 +537,91 @@ void map_close(struct rank *rank, struct task *task, int code, const manta_error
     fail_range(rank, task, &all, error ? error : &bare);
 }
 
+/* ---- After a death -------------------------------------------------------------------------- */
+
+static void return_range(struct rank *rank, struct map *map, struct range *range)
+{
+    base_list_push_back(&map->returned, &range->link);
+    rank->stats.retried++;
+}
+
+/* Chunks come in order, so what is done is at the front. */
+static void trim(const struct map *map, struct range *range)
+{
+    while (range->count && map_element_is_done(map, range->begin)) {
+        range->begin++;
+        range->count--;
+    }
+}
+
+/* Leaves of the range the one index that the dead rank was in; what is before and behind it goes
+ * back as it is. False: memory is out, and the range is as it was. */
+static bool single_out(struct rank *rank, struct map *map, struct range *range, uint64_t index)
+{
+    uint64_t before = index - range->begin, behind = range->count - before - 1;
+    struct range *first = before ? make_range(range->begin, before, range->deaths) : NULL;
+    struct range *last = behind ? make_range(index + 1, behind, range->deaths) : NULL;
+    if ((before && !first) || (behind && !last)) {
+        base_free(first);
+        base_free(last);
+        return false;
+    }
+    if (first) {
+        return_range(rank, map, first);
+    }
+    if (last) {
+        return_range(rank, map, last);
+    }
+    range->begin = index;
+    range->count = 1;
+    return true;
+}
+
+static void give_range_up(struct rank *rank, struct task *task, struct range *range, uint32_t where)
+{
+    manta_error error = {.code = MANTA_E_CRASH, .rank = where};
+    task_describe(task, &error);
+    error.attempt = MT_MAX(range->deaths, 1u);
+    snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
+    snprintf(error.text, sizeof error.text,
+             task->flags & TASK_ONCE
+                 ? "rank %u died, where this index was, and it may not run twice (option retries)"
+                 : "rank %u died while it ran this index; no attempt is left",
+             where);
+    fail_range(rank, task, range, &error);
+    base_free(range);
+}
+
+static void lose_range(struct rank *rank, struct task *task, struct range *range, uint32_t where)
+{
+    uint64_t index;
+    trim(task->map, range);
+    if (range->count == 0) {
+        base_free(range);
+        return;
+    }
+    int found = board_find_element(rank, where, task, range->begin, range->count, &index);
+    if (found == MANTA_OK) {
+        (void)single_out(rank, task->map, range, index);
+    }
+    range->deaths += found != MANTA_E_NOTFOUND;
+    if (task->flags & TASK_ONCE || (int)range->deaths > task->retries_left) {
+        give_range_up(rank, task, range, where);
+    } else {
+        return_range(rank, task->map, range);
+    }
+}
+
 void map_rank_lost(struct rank *rank, struct task *task, uint32_t where)
 {
     struct map *map = task->map;
-    manta_error error = {.code = MANTA_E_CRASH, .rank = where, .attempt = task->attempt};
-    task_describe(task, &error);
-    snprintf(error.text, sizeof error.text,
-             "rank %u died while it ran this index; no attempt is left", where);
     object_hold(&task->object);
     BASE_LIST_EACH(&map->leases, link)
     {
         struct range *range = MT_CONTAINER(link, struct range, link);
-        if (range->rank != where) {
-            continue;
-        }
-        base_list_remove(&range->link);
-        if ((int)range->attempts++ >= task->retries_left) {
-            fail_range(rank, task, range, &error);
-            base_free(range);
-        } else {
-            base_list_push_back(&map->returned, &range->link);
-            rank->stats.retried++;
+        if (range->rank == where) {
+            base_list_remove(&range->link);
+            lose_range(rank, task, range, where);
         }
     }
     enqueue(rank, task);

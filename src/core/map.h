@@ -20,6 +20,7 @@ struct map {
     struct base_map watchers;  /* index -> list of watch */
     struct base_map retries;   /* index -> times it was tried again */
     struct base_list returned; /* ranges to be leased again */
+    struct base_list failing;  /* failed indices to be leased again, after all others */
     struct base_list leases;   /* out now */
     uint8_t is_queued;         /* in the pending queue */
 };

@@ -178,18 +178,6 @@ static void ended(void *arg, const struct spawn_result *result)
     (void)core_outside_turn(rank);
 }
 
-bool outside_retry(struct rank *rank, struct task *task)
-{
-    if (task->retries_left == 0 || task->flags & TASK_CANCELLED) {
-        return false;
-    }
-    task->retries_left--;
-    task->attempt += task->attempt < UINT8_MAX;
-    rank->stats.retried++;
-    dispatch_add(rank, task);
-    return true;
-}
-
 /* ---- Starting -------------------------------------------------------------------------------- */
 
 static void start(struct rank *rank, struct run *run)

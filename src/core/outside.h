@@ -55,8 +55,6 @@ void outside_detach(struct run *run);
 void outside_queue(struct rank *rank, struct run *run);
 /* Ends one soon if it runs outside and has started: it was cancelled, or nobody wants it. */
 void outside_stop(struct rank *rank, struct run *run);
-/* The owner's side of RESULT_LOST: true when the task will be tried again. */
-bool outside_retry(struct rank *rank, struct task *task);
 
 /* The rank ends: what never ended is forgotten. */
 void outside_fini(struct rank *rank);

@@ -1,4 +1,5 @@
 /* Making a rank, ending it, and what is left in it. */
+#include "core/board.h"
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
@@ -32,6 +33,9 @@ static void init_lists(struct rank *rank)
     for (uint32_t i = 0; i < CORE_PRIORITIES; i++) {
         base_list_init(&rank->pending[i]);
         base_list_init(&rank->ready[i]);
+    }
+    for (uint32_t i = 0; i < CORE_DELAYS; i++) {
+        base_list_init(&rank->later[i]);
     }
     base_list_init(&rank->hungry);
     base_list_init(&rank->doomed);
@@ -180,6 +184,7 @@ int core_rank_create(const struct core_options *options, struct rank **ret_rank,
     }
     struct comm_sink sink = {message_receive, recover_peer_down, rank};
     comm_set_sink(rank->comm, &sink);
+    board_open(rank);
     code = start_threads(rank, &started);
     if (code != MANTA_OK) {
         baton_take(&rank->baton, rank->host);
@@ -213,6 +218,12 @@ struct core_counts core_count(struct rank *rank)
                                 .values = rank->values_live,
                                 .maps = rank->maps_live,
                                 .homes = rank->homes_live};
+}
+
+struct core_pulse core_get_pulse(struct rank *rank)
+{
+    return (struct core_pulse){atomic_load_explicit(&rank->turns, memory_order_relaxed),
+                               baton_is_taken(&rank->baton)};
 }
 
 struct core_stats core_get_stats(struct rank *rank)

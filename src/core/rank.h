@@ -37,6 +37,7 @@
 
 #define CORE_SMALL_BYTES 48
 #define CORE_PRIORITIES 16
+#define CORE_DELAYS 10
 
 struct rank;
 struct worker;
@@ -101,6 +102,7 @@ enum task_flag {
     TASK_IS_MAP = 64,
     TASK_DIVERGED = 128,
     TASK_NO_PINS = 256, /* its arguments' refs are not (or no more) held by it */
+    TASK_ONCE = 512,    /* may not run twice (MANTA_NO_RETRY) */
 };
 
 struct remote_holder {
@@ -127,6 +129,7 @@ struct task_extra {
     uint32_t diverged_function; /* what the lost run had submitted here */
     uint32_t unacked;           /* refs in the value whose owners have not acknowledged us */
     uint32_t release_rank, release_token; /* who keeps the result until then */
+    uint64_t due_ns;                      /* in rank->later: when it is pending again */
 };
 
 /*
@@ -309,6 +312,14 @@ struct context {
 
 #define WORKER_SPARES 8
 
+/* What a worker is in: see board.h. */
+struct board_slot {
+    _Atomic uint64_t parent; /* 0: nothing */
+    _Atomic uint32_t position, function;
+    _Atomic uint64_t index; /* of a map */
+    uint64_t unused[5];
+};
+
 struct worker {
     struct rank *rank;
     struct base_thread thread;
@@ -320,6 +331,8 @@ struct worker {
     struct fiber *spares[WORKER_SPARES + 1]; /* scheduling loops put aside, base's included */
     uint32_t spare_count;
     struct fiber *dead; /* a stack to give back after a switch */
+    struct board_slot *slot;
+    struct board_slot unread_slot; /* where nobody could read it */
 };
 
 /* What runs outside: see outside.h. */
@@ -355,6 +368,8 @@ struct rank {
     struct base_list pending[CORE_PRIORITIES]; /* tasks to be dispatched */
     uint32_t pending_mask, pending_count, pinned_count;
     struct base_list doomed;                 /* tasks with a failed input */
+    struct base_list later[CORE_DELAYS];     /* tasks to be pending again: see later.h */
+    uint32_t later_mask;                     /* lists that may hold some */
     struct base_list ready[CORE_PRIORITIES]; /* runs to be started */
     uint32_t ready_mask, ready_count;        /* the count includes those that wait to run outside */
     struct outside_room outside;
@@ -373,7 +388,7 @@ struct rank {
     struct sleeper ticker_sleeper;
     uint8_t is_ticker_asleep, has_sentinel;
     const struct sleeper *spinner; /* who polls; NULL: nobody for long */
-    uint64_t turns;                /* of progress; the ticker looks whether anybody polls */
+    _Atomic uint64_t turns;        /* of progress; read outside too, for signs of life */
     uint64_t spin_ns;              /* how long a waiter polls before it sleeps */
 
     uint32_t next_instance;

@@ -120,10 +120,6 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
 static void rerun(struct rank *rank, struct task *task)
 {
     base_list_remove(&task->link);
-    if (task->retries_left == 0) {
-        recover_give_up(rank, task);
-        return;
-    }
     task->flags |= TASK_RERUN;
     task_run_lost(rank, task, task->exec_rank);
 }

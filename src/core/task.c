@@ -10,7 +10,9 @@
  */
 #include "core/task.h"
 
+#include "core/board.h"
 #include "core/dispatch.h"
+#include "core/later.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/outside.h"
@@ -107,6 +109,7 @@ static int apply_options(struct rank *rank, struct task *task, const manta_optio
     task->priority = (int8_t)options->priority;
     if (options->retries) {
         task->retries_left = (int8_t)MT_MAX(options->retries, 0);
+        task->flags |= options->retries == MANTA_NO_RETRY ? TASK_ONCE : 0;
     }
     task->flags |= options->retry_errors ? TASK_RETRY_ERRORS : 0;
     if (options->rank) {
@@ -515,6 +518,15 @@ void task_fail(struct rank *rank, struct task *task, int code, const char *forma
     task_complete(rank, task, code, NULL, error);
 }
 
+static void try_again(struct rank *rank, struct task *task, bool has_failed)
+{
+    uint32_t failures = has_failed ? task->attempt : 0;
+    base_list_remove(&task->link);
+    task->attempt += task->attempt < UINT8_MAX;
+    rank->stats.retried++;
+    later_add(rank, task, failures);
+}
+
 bool task_retry_error(struct rank *rank, struct task *task)
 {
     if (!(task->flags & TASK_RETRY_ERRORS) || task->retries_left == 0 ||
@@ -522,9 +534,17 @@ bool task_retry_error(struct rank *rank, struct task *task)
         return false;
     }
     task->retries_left--;
-    task->attempt += task->attempt < UINT8_MAX;
-    rank->stats.retried++;
-    dispatch_add(rank, task);
+    try_again(rank, task, true);
+    return true;
+}
+
+bool task_retry_lost(struct rank *rank, struct task *task)
+{
+    if (task->retries_left == 0 || task->flags & TASK_CANCELLED) {
+        return false;
+    }
+    task->retries_left--;
+    try_again(rank, task, true);
     return true;
 }
 
@@ -549,27 +569,39 @@ static void take_back(struct rank *rank, struct task *task)
     }
 }
 
-void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
+static void fail_lost(struct rank *rank, struct task *task, uint32_t where)
 {
-    base_list_remove(&task->link);
-    task->lost_on = where;
-    task->exec_token = 0;
-    if (task->object.is_done && task->retries_left == 0) {
-        recover_give_up(rank, task);
-    } else if (task->flags & TASK_PINNED && !task->object.is_done) {
-        recover_give_up(rank, task);
+    if (task->flags & TASK_PINNED) {
         task_fail(rank, task, MANTA_E_RANK,
                   "rank %u died, and the task may run nowhere else (option rank)", where);
-    } else if (task->retries_left == 0) {
-        recover_give_up(rank, task);
+    } else if (task->flags & TASK_ONCE) {
+        task_fail(rank, task, MANTA_E_CRASH,
+                  "rank %u died, where the task was, and it may not run twice (option retries)",
+                  where);
+    } else {
         task_fail(rank, task, MANTA_E_CRASH,
                   "rank %u died while it ran the task; attempt %u was the last allowed", where,
                   task->attempt);
-    } else {
-        task->retries_left--;
-        task->attempt += task->attempt < UINT8_MAX;
-        rank->stats.retried++;
-        dispatch_add(rank, task);
+    }
+}
+
+/* Only a task that the rank died of, as far as is known, is the poorer for it. */
+void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
+{
+    bool is_done = task->object.is_done, is_blamed = board_blames(rank, where, task);
+    bool may_run = !(task->flags & TASK_ONCE) && (!is_blamed || task->retries_left) &&
+                   (is_done || !(task->flags & TASK_PINNED));
+    base_list_remove(&task->link);
+    task->lost_on = where;
+    task->exec_token = 0;
+    if (may_run) {
+        task->retries_left -= is_blamed;
+        try_again(rank, task, is_blamed);
+        return;
+    }
+    recover_give_up(rank, task);
+    if (!is_done) {
+        fail_lost(rank, task, where);
     }
 }
 
@@ -659,7 +691,7 @@ static void take_failure(struct rank *rank, struct task *task, const struct mess
                          struct wire_reader *body)
 {
     manta_error *error = wire_error_read(body);
-    if ((result->flags & RESULT_LOST ? outside_retry : task_retry_error)(rank, task)) {
+    if ((result->flags & RESULT_LOST ? task_retry_lost : task_retry_error)(rank, task)) {
         base_free(error);
         return;
     }

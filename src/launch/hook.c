@@ -3,6 +3,7 @@
 #include "launch/hook.h"
 
 #include "base/compiler.h"
+#include "core/core.h"
 
 #include <stdatomic.h>
 
@@ -19,13 +20,17 @@ static struct hooks {
 MT_EXPORT int manta_hook(manta_moment moment, int (*hook)(void *arg), void *arg)
 {
     if ((moment != MANTA_AT_START && moment != MANTA_AT_STOP) || !hook) {
-        return MANTA_E_INVALID;
+        return core_fail_outside(MANTA_E_INVALID,
+                                 hook ? "moment is %d; it must be MANTA_AT_START or MANTA_AT_STOP"
+                                      : "the hook of moment %d is NULL",
+                                 (int)moment);
     }
     struct hooks *hooks = &moments[moment];
     unsigned index = atomic_fetch_add(&hooks->count, 1);
     if (index >= HOOKS_MAX) {
         atomic_store(&hooks->count, HOOKS_MAX);
-        return MANTA_E_LIMIT;
+        return core_fail_outside(MANTA_E_LIMIT, "there are %d hooks at this moment already",
+                                 HOOKS_MAX);
     }
     hooks->hooks[index] = (struct hook){hook, arg};
     return MANTA_OK;

@@ -1,4 +1,5 @@
 /* manta_init and manta_fini: ranks inside a program that owns main, and MPI if it has one. */
+#include "core/core.h"
 #include "launch/process.h"
 
 #include <pthread.h>
@@ -16,7 +17,14 @@ static int start(const struct manta_config *config)
     if (code != MANTA_OK && is_speaker) {
         process_tell(&log, code, text);
     }
-    return code;
+    return code == MANTA_OK ? MANTA_OK : core_fail_outside(code, "%s", text);
+}
+
+static int refuse(void)
+{
+    return core_fail_outside(MANTA_E_STATE,
+                             "Manta runs already in this process: manta_init is for once, until "
+                             "manta_fini, and not beside manta_run");
 }
 
 MT_EXPORT int manta_init(const manta_config *config)
@@ -24,23 +32,28 @@ MT_EXPORT int manta_init(const manta_config *config)
     static const manta_config standard;
     manta_world world;
     pthread_mutex_lock(&lock);
-    int code = current || manta_world_get(&world) == MANTA_OK ? MANTA_E_STATE
-                                                              : start(config ? config : &standard);
+    bool is_running = current || manta_world_get(&world) == MANTA_OK;
+    int code = is_running ? refuse() : start(config ? config : &standard);
     pthread_mutex_unlock(&lock);
     return code;
+}
+
+static int end(struct process *process)
+{
+    int code = process_meet(process);
+    int ended = process_end(process, 0);
+    return code ? code : ended ? MANTA_E_RANK : MANTA_OK;
 }
 
 MT_EXPORT int manta_fini(void)
 {
     pthread_mutex_lock(&lock);
     struct process *process = current;
-    int code = MANTA_E_STATE;
-    if (process) {
-        code = process_meet(process);
-        int ended = process_end(process, 0);
-        code = code ? code : ended ? MANTA_E_RANK : MANTA_OK;
-        current = NULL;
-    }
+    int code = process ? end(process) : MANTA_E_STATE;
+    current = NULL;
     pthread_mutex_unlock(&lock);
-    return code;
+    return code == MANTA_OK ? MANTA_OK
+           : process        ? core_fail_outside(code, "the job ended before its time: a rank died, "
+                                                             "was stopped, or did not come")
+                            : core_fail_outside(code, "manta_fini without manta_init");
 }

@@ -40,16 +40,20 @@ enum note_kind { NOTE_HERE = 1, NOTE_GO, NOTE_END, NOTE_LEAVE, NOTE_DEATH, NOTE_
  * on the own host, where an end is seen at once and silence means that somebody has stopped it. */
 enum { BEATS = 4, NEAR_PATIENCE = 5 };
 
+#define NOBODY UINT32_MAX
+
 /* What is said on a line. */
 struct note {
     uint32_t kind;
-    int32_t code; /* NOTE_DEATH: whose */
+    int32_t code;     /* NOTE_DEATH: whose */
+    uint32_t speaker; /* NOTE_DEATH: who can tell what it ran; NOBODY */
     char text[MANTA_ERROR_TEXT_MAX + MANTA_ERROR_HOST_MAX];
 };
 
 struct other {
     struct link link;
     uint32_t pid;
+    uint32_t node; /* the lowest rank of its node */
     bool has_left;
     char host[MANTA_ERROR_HOST_MAX];
     uint64_t heard_ns; /* when it last said something */
@@ -83,8 +87,10 @@ struct watch {
     bool has_ended;
     int end_code;
     char end_text[sizeof((struct note){0}.text)];
-    uint64_t force_at_ns; /* BASE_FOREVER: not ended */
-    uint64_t beat_ns;     /* of the last sign of life */
+    uint64_t force_at_ns;    /* BASE_FOREVER: not ended */
+    uint64_t beat_ns;        /* of the last sign of life */
+    struct core_pulse pulse; /* of the own core, at a beat */
+    uint64_t pulse_ns;       /* since when it is like this */
 };
 
 static uint64_t now(const struct watch *watch)
@@ -176,6 +182,24 @@ static void arrive(struct watch *watch, uint32_t rank, const struct note *note)
 
 /* ---- What the others say and do. Lock held. ------------------------------------------------- */
 
+/* " while it ran NAME", if this rank can see that. */
+static void describe_last(const struct watch *watch, uint32_t dead, char *text, size_t size)
+{
+    text[0] = 0;
+    if (watch->core) {
+        core_describe_last(watch->core, dead, text, size);
+    }
+}
+
+static void tell_last(const struct watch *watch, uint32_t dead)
+{
+    char text[MANTA_ERROR_TEXT_MAX];
+    describe_last(watch, dead, text, sizeof text);
+    if (text[0]) {
+        base_log(&watch->options.log, BASE_LOG_WARN, "rank %u died%s", dead, text);
+    }
+}
+
 static void tell_death(struct watch *watch, uint32_t dead)
 {
     watch->deaths++;
@@ -210,6 +234,9 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
         if (watch->rank != 0) {
             tell_death(watch, (uint32_t)note->code);
         }
+        if (note->speaker == watch->rank) {
+            tell_last(watch, (uint32_t)note->code);
+        }
         break;
     default:
         break;
@@ -233,10 +260,22 @@ static bool read_line(struct watch *watch, uint32_t other)
     return got < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-/* Rank 0 noticed it and speaks for all. */
+/* Who is left on the node of a dead rank. */
+static uint32_t neighbour_of(const struct watch *watch, uint32_t dead)
+{
+    for (uint32_t i = 0; i < watch->other_count; i++) {
+        if (watch->others[i].node == watch->others[dead].node && !watch->others[i].has_left) {
+            return i;
+        }
+    }
+    return NOBODY;
+}
+
+/* Rank 0 noticed it and speaks for all; of what ran on another node somebody there does. */
 static void survive(struct watch *watch, uint32_t dead, const char *text)
 {
-    struct note note = {.kind = NOTE_DEATH, .code = (int32_t)dead};
+    struct note note = {
+        .kind = NOTE_DEATH, .code = (int32_t)dead, .speaker = neighbour_of(watch, dead)};
     base_log(&watch->options.log, BASE_LOG_WARN, "%s; the others do its work again", text);
     say_all(watch, &note);
     tell_death(watch, dead);
@@ -250,7 +289,7 @@ static bool is_survivable(const struct watch *watch, uint32_t other)
 static void note_death(struct watch *watch, uint32_t other)
 {
     struct other *dead = &watch->others[other];
-    char how[96], text[sizeof watch->end_text];
+    char how[96], last[MANTA_ERROR_TEXT_MAX], text[sizeof watch->end_text];
     bool has_left = dead->has_left;
     dead->has_left = true;
     if (has_left || watch->has_ended || watch->has_left) {
@@ -261,7 +300,9 @@ static void note_death(struct watch *watch, uint32_t other)
     } else {
         snprintf(how, sizeof how, "has ended, or cannot be reached any more");
     }
-    snprintf(text, sizeof text, "rank %u on %s (process %u) %s", other, dead->host, dead->pid, how);
+    describe_last(watch, other, last, sizeof last);
+    snprintf(text, sizeof text, "rank %u on %s (process %u) %s%s", other, dead->host, dead->pid,
+             how, last);
     if (is_survivable(watch, other)) {
         survive(watch, other, text);
         return;
@@ -331,6 +372,7 @@ static bool is_silent(const struct watch *watch, const struct other *other, uint
 
 static void forgive_all(struct watch *watch, uint64_t now_ns)
 {
+    watch->pulse_ns = now_ns;
     for (uint32_t i = 0; i < watch->other_count; i++) {
         watch->others[i].heard_ns = now_ns;
     }
@@ -349,20 +391,51 @@ static void judge(struct watch *watch, uint32_t other, uint64_t now_ns)
     }
 }
 
+static bool is_stuck(struct watch *watch, uint64_t now_ns)
+{
+    if (!watch->core) {
+        return false;
+    }
+    struct core_pulse pulse = core_get_pulse(watch->core);
+    if (!pulse.is_held || pulse.turns != watch->pulse.turns) {
+        watch->pulse_ns = now_ns;
+    }
+    watch->pulse = pulse;
+    return now_ns > watch->pulse_ns + NEAR_PATIENCE * watch->options.silence_ns;
+}
+
+/* This process lives, but its core does not: a thread has it and does not come back. Nothing that
+ * others send is answered, so they are told by the end of the process, where that is ours. */
+static void check_core(struct watch *watch, uint64_t now_ns)
+{
+    if (!is_stuck(watch, now_ns) || watch->has_ended) {
+        return;
+    }
+    base_log(&watch->options.log, BASE_LOG_ERROR,
+             "rank %u on %s is stuck in the runtime (a thread keeps it and does not come back): it "
+             "counts as dead",
+             watch->rank, watch->options.host_name);
+    if (watch->rank == 0 || watch->options.owner == WATCH_GUEST) {
+        end_job(watch, CODE_DIED, "a rank was stuck in the runtime");
+    } else {
+        _exit(CODE_DIED);
+    }
+}
+
 /* Says and expects a sign of life. A rank that was itself stopped, or had no core for some time, has
  * no right to judge. */
 static void beat(struct watch *watch)
 {
     struct note note = {.kind = NOTE_ALIVE};
     uint64_t now_ns = now(watch);
-    if (!watch->meetings_over || watch->has_left ||
-        now_ns < watch->beat_ns + beat_step_ns(watch)) {
+    if (!watch->meetings_over || watch->has_left || now_ns < watch->beat_ns + beat_step_ns(watch)) {
         return;
     }
     if (now_ns > watch->beat_ns + 2 * beat_step_ns(watch)) {
         forgive_all(watch, now_ns);
     }
     watch->beat_ns = now_ns;
+    check_core(watch, now_ns);
     say_all(watch, &note);
     for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
         judge(watch, i, now_ns);
@@ -566,11 +639,26 @@ int watch_signal_fd(const struct watch *watch)
     return watch->signals;
 }
 
+/* Mostly that of the rank before. */
+static uint32_t first_of_node(const struct watch *watch, const union card_page *cards,
+                              uint32_t rank)
+{
+    uint32_t first = 0;
+    if (rank > 0 && card_is_near(&cards[rank - 1].card, &cards[rank].card)) {
+        return watch->others[rank - 1].node;
+    }
+    while (!card_is_near(&cards[first].card, &cards[rank].card)) {
+        first++;
+    }
+    return first;
+}
+
 static int adopt(struct watch *watch, const struct link *links, const union card_page *cards)
 {
     int code = MANTA_OK;
     for (uint32_t i = 0; i < watch->other_count; i++) {
-        watch->others[i] = (struct other){.link = links[i], .pid = cards[i].card.pid};
+        watch->others[i] = (struct other){
+            .link = links[i], .pid = cards[i].card.pid, .node = first_of_node(watch, cards, i)};
         snprintf(watch->others[i].host, sizeof watch->others[i].host, "%s", cards[i].card.host);
     }
     for (uint32_t i = 0; i < watch->other_count && code == MANTA_OK; i++) {

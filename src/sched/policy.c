@@ -2,7 +2,7 @@
 
 #include "base/map.h"
 
-enum { SHARES_PER_SLOT = 2, HOME_TRIES = 1024 };
+enum { SHARES_PER_SLOT = 2, HOME_TRIES = 1024, DELAY_FIRST_NS = 10000000, DOUBLINGS_MAX = 8 };
 
 void sched_window_tick(struct sched_window *window)
 {
@@ -22,6 +22,11 @@ uint64_t sched_map_batch(uint64_t left, uint32_t slots, uint64_t limit)
 bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *b)
 {
     return a->is_retriable != b->is_retriable ? a->is_retriable : a->serial > b->serial;
+}
+
+uint64_t sched_retry_delay_ns(uint32_t failures)
+{
+    return failures < 2 ? 0 : (uint64_t)DELAY_FIRST_NS << MT_MIN(failures - 2, DOUBLINGS_MAX);
 }
 
 uint32_t sched_home(uint64_t id, uint32_t size, const uint8_t *down)

@@ -67,6 +67,12 @@ struct sched_victim {
  * has the least to lose. */
 bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *b);
 
+/*
+ * How long a task waits before it is tried again after so many failed attempts: not at all after
+ * the first, then 10 ms, 20, 40 ... up to 2.56 s.
+ */
+uint64_t sched_retry_delay_ns(uint32_t failures);
+
 /* Home of an id among `size` ranks: the first living one in its own pseudo-random order. rank 0
  * when all are down. */
 uint32_t sched_home(uint64_t id, uint32_t size, const uint8_t *down);

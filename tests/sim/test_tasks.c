@@ -405,6 +405,31 @@ static void test_at_the_stack_cap(void **state)
     }
 }
 
+static int a_failing_task_is_tried_six_times(int argc, char **argv)
+{
+    manta_ref ref = refuse_async(MANTA_OPTIONS(.retries = 5, .retry_errors = 1), 7);
+    manta_ref cancelled = refuse_async(MANTA_OPTIONS(.retries = 5, .retry_errors = 1), 8);
+    CHECK(manta_wait(&cancelled, 1, 1, 15000000, NULL) ==
+          MANTA_E_TIMEOUT); /* it waits for its turn */
+    CHECK(manta_cancel(cancelled) == MANTA_OK);
+    CHECK(refuse_get(cancelled) == MANTA_E_CANCELLED);
+    CHECK(refuse_get(ref) == 7);
+    CHECK(manta_last_error()->attempt == 6);
+    return 0;
+}
+
+/* 0, 0, 10, 20, 40, 80 ms: virtual time passes as long as that, and not much more. */
+static void test_retries_wait_longer_and_longer(void **state)
+{
+    for (uint32_t ranks = 1; ranks <= 3; ranks++) {
+        struct world_options options = {.seed = ranks, .ranks = ranks, .workers = 1};
+        struct world_result result;
+        assert_int_equal(world_run(&options, a_failing_task_is_tried_six_times, &result), 0);
+        assert_int_equal(world_check("tasks", &options, &result), 0);
+        assert_in_range(result.time_ns, 150000000, 200000000);
+    }
+}
+
 static void test_same_seed_same_trace(void **state)
 {
     struct world_options options = {.seed = 42, .ranks = 5};
@@ -421,6 +446,7 @@ int main(void)
 {
 #define ENTRY(driver) cmocka_unit_test(test_##driver),
     const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(test_at_the_stack_cap),
+                                       cmocka_unit_test(test_retries_wait_longer_and_longer),
                                        cmocka_unit_test(test_same_seed_same_trace)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,9 @@ static void hooks_run_in_order_until_one_fails(void **state)
 static void bad_hooks_are_refused(void **state)
 {
     assert_int_equal(manta_hook(MANTA_AT_STOP, NULL, NULL), MANTA_E_INVALID);
+    assert_non_null(strstr(manta_last_error()->text, "is NULL"));
     assert_int_equal(manta_hook((manta_moment)7, refuse, NULL), MANTA_E_INVALID);
+    assert_non_null(strstr(manta_last_error()->text, "moment is 7"));
     for (int i = 0; i < 16; i++) {
         assert_int_equal(manta_hook(MANTA_AT_STOP, refuse, NULL), MANTA_OK);
     }

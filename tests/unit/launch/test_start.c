@@ -68,16 +68,22 @@ static void bad_variable_fails_the_start_with_its_name(void **state)
     setenv("MANTA_SPIN", "quick", 1);
     assert_int_equal(manta_init(&config), MANTA_E_INVALID);
     assert_non_null(strstr(said, "MANTA_SPIN=quick"));
+    assert_int_equal(manta_last_error()->code, MANTA_E_INVALID);
+    assert_non_null(strstr(manta_last_error()->text, "MANTA_SPIN=quick"));
     unsetenv("MANTA_SPIN");
 }
 
 static void calls_out_of_order_are_refused(void **state)
 {
     manta_world world;
+    assert_non_null(strstr(manta_last_error()->text, "does not run in this process"));
     assert_int_equal(manta_fini(), MANTA_E_STATE);
+    assert_string_equal(manta_last_error()->text, "manta_fini without manta_init");
     assert_int_equal(manta_world_get(&world), MANTA_E_STATE);
     assert_int_equal(manta_init(&config), MANTA_OK);
+    assert_int_equal(manta_last_error()->code, MANTA_OK);
     assert_int_equal(manta_init(&config), MANTA_E_STATE);
+    assert_non_null(strstr(manta_last_error()->text, "runs already in this process"));
     assert_int_equal(manta_world_get(&world), MANTA_OK);
     assert_int_equal(world.size, 1);
     assert_int_equal(world.workers, 2);

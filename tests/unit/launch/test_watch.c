@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "comm/backends.h"
+#include "core/rank.h"
 #include "launch/watch.h"
 
 #include <errno.h>
@@ -43,12 +45,13 @@ static uint64_t in(uint64_t ns)
 }
 
 static uint64_t silence_ns = 10 * SECOND;
+static enum watch_owner owner = WATCH_GUEST;
 
-static struct watch *watch_of(enum watch_owner owner)
+static struct watch *watch_of(enum watch_owner of)
 {
     struct watch_options options = {.host = host,
                                     .host_name = "n1",
-                                    .owner = owner,
+                                    .owner = of,
                                     .stop_timeout_ns = 50 * MS,
                                     .silence_ns = silence_ns,
                                     .log = {collect, NULL, BASE_LOG_INFO}};
@@ -68,7 +71,7 @@ static pid_t spawn(uint32_t rank, int (*act)(struct watch *watch))
     struct link link;
     char text[300];
     int fd, value = 0;
-    struct watch *watch = watch_of(WATCH_GUEST);
+    struct watch *watch = watch_of(owner);
     if (handover_take(host, cards, rank, in(5 * SECOND), &link, &fd, text, sizeof text) ||
         pread(fd, &value, sizeof value, 0) != sizeof value || value != 42 ||
         watch_adopt(watch, rank, RANKS, &link, cards)) {
@@ -107,7 +110,7 @@ static struct watch *join(void)
 {
     struct link links[RANKS];
     char text[300] = "";
-    struct watch *watch = watch_of(WATCH_GUEST);
+    struct watch *watch = watch_of(owner);
     int code = handover_give(host, listener, cards, RANKS, segment, in(5 * SECOND), links, text,
                              sizeof text);
     if (code) {
@@ -307,6 +310,67 @@ static void a_stopped_rank_is_ended_when_its_silence_is_too_long(void **state)
     watch_destroy(watch);
 }
 
+static struct rank *make_core(void)
+{
+    struct comm *comm;
+    struct rank *core = NULL;
+    manta_error error;
+    if (comm_create_alone(host, &comm) == MANTA_OK) {
+        struct core_options options = {
+            .host = host, .comm = comm, .workers = 1, .cores = 1, .host_name = "n1"};
+        (void)core_rank_create(&options, &core, &error);
+    }
+    return core;
+}
+
+static int keep_the_core(struct watch *watch)
+{
+    struct rank *core = make_core();
+    if (!core || start(watch)) {
+        return 92;
+    }
+    watch_set_core(watch, core);
+    baton_take(&core->baton, host);
+    return sleep(20);
+}
+
+static int use_the_core(struct watch *watch)
+{
+    struct rank *core = make_core();
+    if (!core || start(watch)) {
+        return 92;
+    }
+    watch_set_core(watch, core);
+    for (uint64_t end_ns = in(1000 * MS); base_now_ns(host) < end_ns;) {
+        baton_take(&core->baton, host);
+        usleep(100);
+        baton_give(&core->baton);
+        usleep(100);
+    }
+    watch_set_core(watch, NULL);
+    watch_leave(watch);
+    return 0;
+}
+
+static void a_rank_stuck_in_the_runtime_ends_itself(void **state)
+{
+    int code;
+    atomic_store(&deaths_told, 0);
+    silence_ns = 80 * MS;
+    owner = WATCH_OWN_PROCESS;
+    pid_t a = spawn(1, use_the_core), b = spawn(2, keep_the_core);
+    struct watch *watch = join();
+    silence_ns = 10 * SECOND;
+    owner = WATCH_GUEST;
+    assert_int_equal(start(watch), MANTA_OK);
+    assert_true(await_death(2));
+    expect_exit(b, 1);
+    expect_exit(a, 0);
+    assert_false(watch_has_ended(watch, &code));
+    watch_leave(watch);
+    watch_destroy(watch);
+}
+
 static void signal_ends_the_job_everywhere(void **state)
 {
     pid_t a = spawn(1, wait_for_the_end), b = spawn(2, wait_for_the_end);
@@ -435,6 +499,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(end_without_leaving_is_a_death, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deaths_after_the_start_are_told_to_all_and_survived, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_rank_stuck_in_the_runtime_ends_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stopped_rank_is_ended_when_its_silence_is_too_long,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(signal_ends_the_job_everywhere, set_up, tear_down),

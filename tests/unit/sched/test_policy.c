@@ -1,0 +1,102 @@
+/* The decisions of sched, asked directly. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "sched/policy.h"
+
+#define MS UINT64_C(1000000)
+
+static void window_doubles_for_a_dry_peer_with_a_backlog_up_to_its_bound(void **state)
+{
+    struct sched_window window;
+    sched_window_init(&window, 2, 16);
+    for (int i = 0; i < 10; i++) {
+        sched_window_result(&window, true, true);
+    }
+    assert_int_equal(window.size, 16);
+    sched_window_init(&window, 2, 16);
+    sched_window_result(&window, true, false);
+    sched_window_result(&window, false, true);
+    assert_int_equal(window.size, 2);
+}
+
+static void window_shrinks_to_twice_what_was_consumed_but_not_below_its_floor(void **state)
+{
+    struct sched_window window;
+    sched_window_init(&window, 2, 64);
+    window.size = 64;
+    window.results = 5;
+    sched_window_tick(&window);
+    assert_int_equal(window.size, 10);
+    sched_window_tick(&window);
+    assert_int_equal(window.size, 2);
+}
+
+static void window_has_room_until_it_is_full(void **state)
+{
+    struct sched_window window;
+    sched_window_init(&window, 2, 2);
+    assert_true(sched_window_has_room(&window));
+    window.in_flight = 2;
+    assert_false(sched_window_has_room(&window));
+    sched_window_result(&window, false, false);
+    assert_true(sched_window_has_room(&window));
+}
+
+static void batches_of_a_map_shrink_and_cover_it(void **state)
+{
+    uint64_t left = 100000, before = UINT64_MAX;
+    while (left) {
+        uint64_t batch = sched_map_batch(left, 8, 4096);
+        assert_in_range(batch, 1, 4096);
+        assert_true(batch <= before && batch <= left);
+        before = batch;
+        left -= batch;
+    }
+    assert_int_equal(before, 1);
+}
+
+static void retries_wait_not_at_all_then_twice_as_long_each_time_up_to_a_bound(void **state)
+{
+    assert_int_equal(sched_retry_delay_ns(0), 0);
+    assert_int_equal(sched_retry_delay_ns(1), 0);
+    assert_int_equal(sched_retry_delay_ns(2), 10 * MS);
+    assert_int_equal(sched_retry_delay_ns(3), 20 * MS);
+    assert_int_equal(sched_retry_delay_ns(10), 2560 * MS);
+    assert_int_equal(sched_retry_delay_ns(UINT32_MAX), 2560 * MS);
+}
+
+/* The same for everybody who knows of the same deaths, and only the dead one's ids move. */
+static void home_is_a_living_rank_and_moves_only_with_its_death(void **state)
+{
+    enum { RANKS = 7, IDS = 2000 };
+    uint8_t none[RANKS] = {0}, one[RANKS] = {0};
+    uint32_t ids_of[RANKS] = {0};
+    one[3] = 1;
+    for (uint64_t id = 0; id < IDS; id++) {
+        uint32_t home = sched_home(id, RANKS, none), later = sched_home(id, RANKS, one);
+        assert_true(home < RANKS && later < RANKS && later != 3);
+        assert_true(home == 3 || home == later);
+        ids_of[home]++;
+    }
+    for (uint32_t rank = 0; rank < RANKS; rank++) {
+        assert_in_range(ids_of[rank], IDS / RANKS / 2, IDS / RANKS * 2);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(window_doubles_for_a_dry_peer_with_a_backlog_up_to_its_bound),
+        cmocka_unit_test(window_shrinks_to_twice_what_was_consumed_but_not_below_its_floor),
+        cmocka_unit_test(window_has_room_until_it_is_full),
+        cmocka_unit_test(batches_of_a_map_shrink_and_cover_it),
+        cmocka_unit_test(retries_wait_not_at_all_then_twice_as_long_each_time_up_to_a_bound),
+        cmocka_unit_test(home_is_a_living_rank_and_moves_only_with_its_death),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
