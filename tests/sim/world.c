@@ -25,6 +25,7 @@ struct member {
     struct world *world;
     uint32_t number;
     struct rank *rank;
+    struct pretend *processes;
     int code;
 };
 
@@ -64,6 +65,16 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->inlined += one->inlined;
 }
 
+static void add_processes(struct pretend_counts *sum, const struct pretend_counts *one)
+{
+    sum->begun += one->begun;
+    sum->ended += one->ended;
+    sum->killed += one->killed;
+    sum->lost += one->lost;
+    sum->running += one->running;
+    sum->most = one->most > sum->most ? one->most : sum->most;
+}
+
 static int start_rank(struct member *member)
 {
     const struct world_options *options = member->world->options;
@@ -75,10 +86,13 @@ static int start_rank(struct member *member)
                                 .host_name = "virtual",
                                 .stack_bytes = 64 * 1024,
                                 .window_max = options->window_max,
-                                .parked_max = options->parked_max};
+                                .parked_max = options->parked_max,
+                                .processes = pretend_face(member->processes)};
     manta_error error;
     int code = core_rank_create(&core, &member->rank, &error);
-    if (code != MANTA_OK) {
+    if (code == MANTA_OK) {
+        pretend_set_core(member->processes, member->rank);
+    } else {
         fprintf(stderr, "rank %u does not start: %s\n", member->number, error.text);
     }
     return code;
@@ -103,6 +117,9 @@ static void rank_main(void *arg)
     struct core_stats stats = core_get_stats(member->rank);
     add_counts(&member->world->result.left, &counts);
     add_stats(&member->world->result.total, &stats);
+    struct pretend_counts processes = pretend_count(member->processes);
+    add_processes(&member->world->result.processes, &processes);
+    pretend_set_core(member->processes, NULL);
     core_rank_destroy(member->rank);
     member->rank = NULL;
 }
@@ -144,7 +161,13 @@ static int run_here(const struct world_options *options, manta_driver driver,
     }
     sim_set_switch_hook(world.sim, core_context_slot());
     for (uint32_t i = 0; i < options->ranks; i++) {
-        world.members[i] = (struct member){.world = &world, .number = i};
+        world.members[i] =
+            (struct member){.world = &world,
+                            .number = i,
+                            .processes = pretend_create(world.sim, i, options->lost_percent)};
+        if (options->press_at_ns) {
+            pretend_press_at(world.members[i].processes, options->press_at_ns);
+        }
         if (sim_start(world.sim, i, rank_main, &world.members[i]) != 0) {
             return -1;
         }
@@ -161,6 +184,9 @@ static int run_here(const struct world_options *options, manta_driver driver,
     world.result.trace = sim_trace_hash(world.sim);
     world.result.events = sim_event_count(world.sim);
     world.result.time_ns = sim_now_ns(world.sim);
+    for (uint32_t i = 0; i < options->ranks; i++) {
+        pretend_destroy(world.members[i].processes);
+    }
     sim_destroy(world.sim);
     base_free(world.members);
     base_free(world.kills);
@@ -215,18 +241,19 @@ int world_check(const char *test, const struct world_options *options,
                 const struct world_result *result)
 {
     const struct core_counts *left = &result->left;
-    if (result->sim_code == 0 && result->exit_code == 0 && is_zero(left)) {
+    if (result->sim_code == 0 && result->exit_code == 0 && is_zero(left) &&
+        !result->processes.running) {
         return 0;
     }
     fprintf(stderr,
             "%s: seed %" PRIu64
             ", %u ranks, %u killed: simulator %s, driver %d; left: tasks %" PRIu64 " runs %" PRIu64
             " borrows %" PRIu64 " scopes %" PRIu64 " values %" PRIu64 " maps %" PRIu64
-            " homes %" PRIu64 "\n"
+            " homes %" PRIu64 " processes %u\n"
             "replay: MANTA_SEED=%" PRIu64 " MANTA_SEEDS=1 meson test -C build '%s' --verbose\n",
             test, options->seed, options->ranks, result->killed, manta_error_name(result->sim_code),
             result->exit_code, left->tasks, left->runs, left->borrows, left->scopes, left->values,
-            left->maps, left->homes, options->seed, test);
+            left->maps, left->homes, result->processes.running, options->seed, test);
     return 1;
 }
 
