@@ -522,6 +522,7 @@ static void try_again(struct rank *rank, struct task *task, bool has_failed)
 {
     uint32_t failures = has_failed ? task->attempt : 0;
     base_list_remove(&task->link);
+    task->run = NULL;
     task->attempt += task->attempt < UINT8_MAX;
     rank->stats.retried++;
     later_add(rank, task, failures);

@@ -256,6 +256,23 @@ static int failures(int argc, char **argv)
     return 0;
 }
 
+/* Each attempt has to end before the next one can begin where it ran. */
+static int pinned_failures(int argc, char **argv)
+{
+    manta_options pinned = {.rank = MANTA_ON(0), .retry_errors = 1}, apart = pinned;
+    manta_command_result result;
+    apart.isolated = 1;
+    CHECK(own_words_get(own_words_async(&pinned, 7)) == 7);
+    CHECK(manta_last_error()->attempt == 4);
+    CHECK(own_words_get(own_words_async(&apart, 7)) == 7);
+    CHECK(manta_last_error()->attempt == 4);
+    CHECK(manta_command_get(command(&pinned, "flaky", "4"), &result) == MANTA_OK);
+    CHECK(result.attempt == 4);
+    CHECK(manta_command_get(command(&pinned, "lost", "4"), &result) == MANTA_OK);
+    CHECK(result.attempt == 4);
+    return 0;
+}
+
 static int isolated_failures(int argc, char **argv)
 {
     int64_t y;
@@ -334,6 +351,12 @@ static void each_failure_has_its_code_and_its_attempts(void **state)
     run_one(3, 0, failures);
 }
 
+static void pinned_tasks_that_fail_run_again_where_they_must(void **state)
+{
+    run_one(1, 0, pinned_failures);
+    run_one(3, 0, pinned_failures);
+}
+
 static void isolated_failures_say_what_the_body_said(void **state)
 {
     run_one(1, 0, isolated_failures);
@@ -368,6 +391,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_failure_has_its_code_and_its_attempts),
+        cmocka_unit_test(pinned_tasks_that_fail_run_again_where_they_must),
         cmocka_unit_test(isolated_failures_say_what_the_body_said),
         cmocka_unit_test(isolated_tasks_take_and_give_all_kinds_of_values),
         cmocka_unit_test(a_command_waits_for_refs_and_fails_with_them),
