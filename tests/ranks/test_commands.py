@@ -1,20 +1,21 @@
 """Commands and isolated tasks in whole jobs: what they can be told, how they end, and that nothing of them is left
 when ranks, spawners or the job die.
 
-    test_commands.py COMMANDS RANKS...
+    test_commands.py COMMANDS MANTA RANKS...
 
 A process of a job is known by its environment: TMPDIR is the job's own folder.
 """
 import glob
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 
 import runs
 
-program, counts = sys.argv[1], [int(count) for count in sys.argv[2:]]
+program, manta, counts = sys.argv[1], sys.argv[2], [int(count) for count in sys.argv[3:]]
 COUNT = 10000 if runs.SLOW == 1 else 500
 
 
@@ -75,6 +76,26 @@ def behaviour_88_many_short_ones_make_two_files():
         runs.check(files == [f"log.{runs.HOST}.data", f"log.{runs.HOST}.index"], f"made {files}")
 
 
+def ask_manta(*words):
+    done = subprocess.run([manta, "output", *words], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def manta_output_reads_the_log_back():
+    with tempfile.TemporaryDirectory() as folder:
+        log = os.path.join(folder, "log")
+        runs.check("right" in finish(runs.Job(2, program, "features", MANTA_COMMAND_LOG=log)), "not right")
+        code, out, err = ask_manta(f"{log}.{runs.HOST}")
+        lines = [line.split() for line in out.splitlines()]
+        runs.check(code == 0 and lines and all(len(line) == 5 for line in lines), f"listed {code} {out} {err}")
+        runs.check({line[3] for line in lines} == {"0", "1"}, f"not of both ranks: {out}")
+        words = {ask_manta(f"{log}.{runs.HOST}", line[0], line[2])[1] for line in lines}
+        runs.check({"one\ntwo\n", "bad\n", "from a task\n"} <= words, f"printed {sorted(words)[:20]}")
+        for wrong in ([], ["a", "b", "c", "d"], [log, "1", "both"], [log], [f"{log}.{runs.HOST}", "77"]):
+            code, out, err = ask_manta(*wrong)
+            runs.check(code in (2, 125) and err.startswith("manta output: ") and not out, f"{wrong}: {code} {out} {err}")
+
+
 def a_log_that_cannot_be_made_fails_the_commands_and_says_why():
     job = runs.Job(0, program, "sweep", "1", MANTA_COMMAND_LOG="/nowhere/log").wait()
     runs.check(job.code == 1 and "/nowhere/log" in job.err, f"ended with {job.code}", job)
@@ -130,7 +151,8 @@ runs.Job.uses_mpi = True
 runs.main([behaviour_88_commands_have_all_that_a_shell_gives_them,
            behaviour_86_a_task_in_an_endless_loop_is_ended_and_tried_again,
            behaviour_87_a_task_that_dies_is_an_error_record_and_its_rank_lives,
-           behaviour_88_many_short_ones_make_two_files, a_log_that_cannot_be_made_fails_the_commands_and_says_why,
+           behaviour_88_many_short_ones_make_two_files, manta_output_reads_the_log_back,
+           a_log_that_cannot_be_made_fails_the_commands_and_says_why,
            a_commands_rank_is_killed_and_all_of_them_come_out_right,
            a_spawner_is_killed_and_all_of_its_commands_run_again, nothing_is_left_when_the_driver_ends_first,
            nothing_is_left_when_the_job_is_ended, nothing_is_left_when_all_ranks_are_killed_at_once])
