@@ -4,17 +4,13 @@
  * And the same for isolated functions, which are forked instead.
  */
 #include "bench.h"
+#include "posix.h"
 
 #include "spawn/spawn.h"
 
-#include <errno.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 enum { AT_ONCE = 2, COUNT = 1000, COUNT_QUICK = 300, HYPERQUEUE_RATE = 400 };
 
@@ -70,29 +66,6 @@ static double spawner_rate(struct spawn *spawn, uint32_t count, bool is_isolated
     return flow.succeeded == count ? count * 1e9 / (double)(bench_now_ns() - begin_ns) : 0;
 }
 
-static double bare_rate(uint32_t count)
-{
-    static char name[] = "true";
-    char *const argv[] = {name, NULL};
-    uint32_t begun = 0, running = 0;
-    uint64_t begin_ns = bench_now_ns();
-    while (begun < count || running) {
-        pid_t pid;
-        if (begun < count && running < AT_ONCE) {
-            if (posix_spawnp(&pid, name, NULL, NULL, argv, environ) != 0) {
-                return 0;
-            }
-            begun++;
-            running++;
-        } else if (wait(NULL) > 0) {
-            running--;
-        } else if (errno != EINTR) {
-            return 0;
-        }
-    }
-    return count * 1e9 / (double)(bench_now_ns() - begin_ns);
-}
-
 struct figures {
     struct bench_series commands, bare, ratio, isolated;
 };
@@ -101,7 +74,7 @@ struct figures {
 static bool measure(struct spawn *spawn, uint32_t points, uint32_t count, struct figures *figures)
 {
     for (uint32_t i = 0; i < points; i++) {
-        double bare = bare_rate(count), commands = spawner_rate(spawn, count, false);
+        double bare = posix_rate(count, AT_ONCE), commands = spawner_rate(spawn, count, false);
         double isolated = spawner_rate(spawn, count, true);
         if (bare <= 0 || commands <= 0 || isolated <= 0) {
             return false;

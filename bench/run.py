@@ -22,7 +22,25 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "death", "tree", "hosts"]
+NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "commands", "death", "tree", "hosts"]
+
+
+# HyperQueue runs in its own venv; its local cluster is a server and workers in threads of that process.
+HYPERQUEUE = """
+import time
+from hyperqueue import Job, LocalCluster
+from hyperqueue.cluster import WorkerConfig
+with LocalCluster() as cluster:
+    cluster.start_worker(WorkerConfig(cores={cpus}))
+    client = cluster.client()
+    for _ in range(3):
+        job = Job()
+        for _ in range({count}):
+            job.program(["true"], stdout=None, stderr=None)
+        start = time.monotonic()
+        client.wait_for_jobs([client.submit(job)])
+        print("rate", {count} / (time.monotonic() - start))
+"""
 
 
 class Bench:
@@ -123,6 +141,41 @@ class Bench:
         self.add("idle", f"{ranks} idle ranks together", "%", points, goal="< 1 % of a core",
                  met=statistics.median(points) < 1)
 
+    def commands(self):
+        """External programs: through the public interface, the spawner's room alone, HyperQueue."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.env["MANTA_COMMAND_LOG"] = os.path.join(folder, "log")
+            self.table("commands", 0, "bench_submit")
+            del self.env["MANTA_COMMAND_LOG"]
+            files = len(os.listdir(folder))
+        self.add("commands", "files made on a node", "", [files], goal="<= 10", met=files <= 10)
+        self.table("commands", 0, "bench_commands")
+        rates = [row["median"] for row in self.rows if row["metric"].startswith("manta_command of true")]
+        try:
+            points = self.hyperqueue()
+        except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+            self.notes.append({"program": "commands", "value": f"HyperQueue was not measured: {str(error)[-200:]}"})
+            return
+        if rates:
+            self.add("commands", "manta_command against HyperQueue", "/s", [rates[-1]], "HyperQueue", points,
+                     goal=">= 3x HyperQueue", met=rates[-1] >= 3 * statistics.median(points))
+
+    def hyperqueue(self):
+        """`true` per second of a HyperQueue from PyPI: a server and a worker with as many CPUs as here."""
+        count, cpus = 1000 if self.options.quick else 2000, len(os.sched_getaffinity(0))
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([sys.executable, "-m", "venv", folder + "/venv"], check=True, capture_output=True, timeout=120)
+            subprocess.run([folder + "/venv/bin/pip", "install", "--quiet", "hyperqueue"], check=True,
+                           capture_output=True, timeout=180)
+            script = os.path.join(folder, "bench.py")
+            with open(script, "w") as file:
+                file.write(HYPERQUEUE.format(count=count, cpus=cpus))
+            done = subprocess.run([folder + "/venv/bin/python", script], cwd=folder, capture_output=True, text=True,
+                                  timeout=120)
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            return [float(rate) for rate in re.findall(r"^rate (\S+)", done.stdout, re.MULTILINE)]
+
     def one_death(self):
         """Milliseconds from the SIGKILL of a rank to the next run of the task that it ran."""
         with tempfile.NamedTemporaryFile(suffix=".marks") as file:
@@ -208,12 +261,13 @@ class Bench:
             "shapes": lambda: self.table("shapes", 2, "bench_shapes"),
             "startup": self.startup,
             "idle": self.idle,
+            "commands": self.commands,
             "death": self.death,
             "tree": self.tree,
             "hosts": self.hosts,
         }
         for name in self.options.only:
-            if not shutil.which("mpirun") and name != "local":
+            if not shutil.which("mpirun") and name not in ("local", "commands"):
                 self.fail(name, "no mpirun")
                 continue
             try:

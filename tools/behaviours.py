@@ -38,6 +38,9 @@ BEHAVIOURS = {
     82: "The same numbers on any number of ranks and after retries",
     84: "A wrong launch is noticed and the right command named",
     85: "Cores and memory are those that the launcher granted",
+    86: "A task in an endless loop with a time limit is ended, retried if allowed; the rank lives on",
+    87: "An isolated task that crashes or exits is an error record that names the signal or code; the rank lives",
+    88: "External commands as tasks: all that a shell gives them; 10,000 short ones make few files",
     89: "The library prints nothing by itself and installs no signal handler unasked",
     90: "Every public call with bad input gives an error that names the argument",
 }

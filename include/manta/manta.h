@@ -134,9 +134,13 @@ typedef struct manta_options {
     uint32_t rank;         /* MANTA_ON(r); 0: anywhere */
     int32_t retries;       /* after deaths of a rank that ran it; 0: three; MANTA_NO_RETRY: none */
     int32_t retry_errors;  /* 1: a failure of its own is retried too, in the same count; the first
-                            * time at once, then after 10 ms, 20, 40 ... */
-    uint64_t timeout_ns;   /* it is asked to stop after that long (manta_cancelled) */
-    uint64_t reserved[4];
+                             * time at once, then after 10 ms, 20, 40 ... */
+    uint64_t timeout_ns;   /* it is asked to stop after that long (manta_cancelled); it is ended
+                            * then if it is isolated, or a command */
+    int32_t isolated;      /* 1: it runs in a process of its own; see docs/commands.md */
+    uint32_t cpus;         /* isolated, or a command: that it occupies; 0: one */
+    uint64_t memory_bytes; /* isolated, or a command: it is ended when it uses more; 0: no limit */
+    uint64_t reserved[2];
 } manta_options;
 
 /*
@@ -281,5 +285,7 @@ MANTA_API int manta_hook(manta_moment moment, int (*hook)(void *arg), void *arg)
 
 #include <manta/rng.h>
 #include <manta/task.h>
+
+#include <manta/command.h>
 
 #endif

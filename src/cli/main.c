@@ -1,6 +1,7 @@
 /*
  * manta: the program. Its commands are rows of one table; `manta help` prints it.
  */
+#include "cli/output.h"
 #include "cli/run.h"
 
 #include <manta/manta.h>
@@ -23,6 +24,7 @@ static int show_version(int argc, char **argv)
 
 static const struct command commands[] = {
     {"run", "starts a program on ranks and returns its driver's code", run_command},
+    {"output", "lists or prints what commands wrote (MANTA_COMMAND_LOG)", output_command},
     {"version", "prints the version", show_version},
     {"help", "prints this; help COMMAND: what a command takes", show_help},
 };
@@ -31,6 +33,10 @@ static int show_help(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "run") == 0) {
         run_help();
+        return 0;
+    }
+    if (argc > 1 && strcmp(argv[1], "output") == 0) {
+        output_help();
         return 0;
     }
     printf("usage: manta COMMAND ...\n\n");
@@ -49,7 +55,7 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "manta: got %s%s%s, expected run, version or help; see: manta help\n",
+    fprintf(stderr, "manta: got %s%s%s, expected run, output, version or help; see: manta help\n",
             *name ? "the command '" : "no command", name, *name ? "'" : "");
     return CLI_USAGE;
 }

@@ -169,7 +169,7 @@ static void free_outputs(struct body *body)
     }
 }
 
-static manta_error *failure(struct rank *rank, struct run *run, int code, const char *text)
+manta_error *exec_failure(struct rank *rank, struct run *run, int code, const char *text)
 {
     manta_error *error = run->error ? run->error : base_alloc(sizeof *error);
     run->error = NULL;
@@ -203,7 +203,7 @@ static int judge(struct rank *rank, const struct run *run, int code)
     return code;
 }
 
-static const char *reason(int code)
+const char *exec_reason(int code)
 {
     switch (code) {
     case MANTA_E_TIMEOUT:
@@ -238,7 +238,7 @@ static bool call_element(struct rank *rank, struct body *body, struct lease_resu
     if (code == MANTA_OK) {
         code = judge(rank, run, run->function->run(body->slots));
     }
-    manta_error *error = code == MANTA_OK ? NULL : failure(rank, run, code, reason(code));
+    manta_error *error = code == MANTA_OK ? NULL : exec_failure(rank, run, code, exec_reason(code));
     bool is_full = map_results_add(rank, run, results, code, body->slots, error);
     base_free(error);
     base_free(body->fixed);
@@ -292,6 +292,23 @@ static int execute(struct rank *rank, struct body *body, struct value **ret_valu
     return code == MANTA_OK ? collect(rank, body, ret_value) : code;
 }
 
+int exec_call_alone(struct rank *rank, struct run *run, struct value **ret_value)
+{
+    struct body body = {.run = run};
+    int code = place_inputs(&body);
+    if (code == MANTA_OK) {
+        code = place_outputs(&body);
+    }
+    if (code == MANTA_OK) {
+        code = run->function->run(body.slots);
+    }
+    if (code == MANTA_OK) {
+        code = collect(rank, &body, ret_value);
+    }
+    free_outputs(&body);
+    return code;
+}
+
 void exec_run(struct worker *worker, struct run *run)
 {
     struct rank *rank = worker->rank;
@@ -334,7 +351,7 @@ void exec_run(struct worker *worker, struct run *run)
         map_lease_done(rank, run, code);
     } else {
         exec_deliver(rank, run, code, value,
-                     code == MANTA_OK ? NULL : failure(rank, run, code, reason(code)));
+                     code == MANTA_OK ? NULL : exec_failure(rank, run, code, exec_reason(code)));
     }
 }
 
@@ -351,7 +368,7 @@ void *manta_outv_alloc(manta_outv *out, size_t count)
 
 int manta_fail(int code, const char *format, ...)
 {
-    struct context *context = context_get();
+    struct context *context = context_of_body();
     manta_error *error;
     if (!context || !context->run || code == MANTA_OK) {
         return code;

@@ -4,6 +4,7 @@
 #include "core/exec.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/outside.h"
 #include "core/scope.h"
 #include "core/task.h"
 
@@ -17,6 +18,7 @@ void cancel_run(struct rank *rank, struct run *run)
         if (run->scope) {
             cancel_children(rank, run->scope);
         }
+        outside_stop(rank, run);
     } else if (run->state == RUN_QUEUED && !run->map_count) {
         exec_unqueue(rank, run);
         exec_deliver(rank, run, MANTA_E_CANCELLED, NULL, NULL);

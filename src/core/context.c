@@ -15,6 +15,8 @@
 static MT_TLS void *context_slot;
 static _Atomic(struct rank *) process_rank; /* whose root scope threads without a context use */
 static _Atomic uint64_t process_start;      /* counts the ranks that this process has had */
+static struct context *isolated;            /* of the only thread of an isolated task's child */
+static bool is_isolated_refused;
 static pthread_key_t foreign_key;
 static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
 static pthread_key_t error_key; /* of a thread, while no rank runs */
@@ -40,6 +42,22 @@ void context_set(struct context *context)
 void **core_context_slot(void)
 {
     return &context_slot;
+}
+
+void context_set_isolated(struct context *context)
+{
+    isolated = context;
+    is_isolated_refused = false;
+}
+
+bool context_was_refused(void)
+{
+    return is_isolated_refused;
+}
+
+struct context *context_of_body(void)
+{
+    return context_slot ? context_slot : isolated;
 }
 
 static struct context *make_thread_context(struct rank *rank)
@@ -86,7 +104,8 @@ static manta_error *outside_error(void)
 static struct context *enter_foreign(void)
 {
     struct rank *rank = atomic_load_explicit(&process_rank, memory_order_acquire);
-    if (!rank) {
+    is_isolated_refused |= isolated != NULL;
+    if (!rank || isolated) {
         return NULL;
     }
     pthread_once(&foreign_once, make_foreign_key);
@@ -183,9 +202,10 @@ const manta_error *manta_last_error(void)
     static const manta_error none = {.code = MANTA_E_STATE,
                                      .text = "Manta does not run in this process: call manta_run "
                                              "or manta_init first, and not after its end"};
+    static const manta_error alone = {.code = MANTA_E_STATE, .text = CONTEXT_ISOLATED_TEXT};
     struct context *context = context_enter();
     const manta_error *outside = context ? NULL : pthread_getspecific(outside_key());
-    return context ? &context->last_error : outside ? outside : &none;
+    return context ? &context->last_error : isolated ? &alone : outside ? outside : &none;
 }
 
 void core_work(uint64_t duration_ns)

@@ -4,8 +4,20 @@
 
 #include "core/rank.h"
 
+#define CONTEXT_ISOLATED_TEXT                                                                      \
+    "an isolated task runs in a process of its own and can neither submit nor wait: give it what " \
+    "it needs as arguments, and let its parent submit the rest"
+
 struct context *context_get(void);
 void context_set(struct context *context);
+
+/* In an isolated task's child, where no rank is: its body's, for manta_fail; all other calls are
+ * refused and say why. NULL: no child any more (the simulator's go on). */
+void context_set_isolated(struct context *context);
+/* True when such a call was refused. */
+bool context_was_refused(void);
+/* The body's context, on a worker or in such a child. */
+struct context *context_of_body(void);
 
 /* The context to work with: the thread's own, or, for a thread the library has never seen, one made
  * for it in the running rank. NULL: none runs. */

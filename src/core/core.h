@@ -8,10 +8,28 @@
 #include "base/host.h"
 #include "base/log.h"
 #include "comm/comm.h"
+#include "spawn/spawn.h"
 
 #include <manta/manta.h>
 
 struct rank;
+
+/*
+ * What starts processes for this rank (launch/processes.c; a pretended one in the simulator). It
+ * has a thread, begun at the first wake. All is called with the baton held and must not call back
+ * from inside; `command` and `isolated` from core_outside_turn alone. What they accept ends in one
+ * call of done's `ended`, on that thread, without the baton.
+ */
+struct core_processes {
+    /* core_outside_turn is to be called soon. MANTA_OK, or a code when there is no thread. */
+    int (*wake)(void *self);
+    int (*command)(void *self, const struct spawn_command *command, const struct spawn_done *done,
+                   uint64_t *ret_handle, manta_error *ret_error);
+    int (*isolated)(void *self, const struct spawn_isolated *isolated,
+                    const struct spawn_done *done, uint64_t *ret_handle, manta_error *ret_error);
+    void (*kill)(void *self, uint64_t handle, uint64_t grace_ns);
+    void *self;
+};
 
 struct core_options {
     const struct base_host *host;
@@ -25,6 +43,8 @@ struct core_options {
     size_t stack_bytes;    /* of a parked task; 0: 256 KiB */
     uint32_t parked_max;   /* stacks parked at once; 0: 4096 */
     uint32_t window_max;   /* tasks in flight to one rank; 0: 1024 */
+    uint32_t commands_max; /* CPUs for commands and isolated tasks; 0: as workers */
+    const struct core_processes *processes; /* borrowed; NULL: no commands, no isolated tasks */
     struct base_log log;
 };
 
@@ -66,6 +86,16 @@ struct core_pulse core_get_pulse(struct rank *rank);
 
 /* Joins the workers and frees everything. core_finish or core_stop first. Accepts NULL. */
 void core_rank_destroy(struct rank *rank);
+
+/* ---- For the thread of struct core_processes; without the baton */
+
+/* Starts what waits and may start now. Returns how many run. */
+uint32_t core_outside_turn(struct rank *rank);
+/* No process can be started any more: everything that waits for one fails with this, now and later. */
+void core_outside_broken(struct rank *rank, const manta_error *error);
+/* Memory runs short on the node: ends the newest that may run again, so that it does later. True if
+ * there was one. */
+bool core_outside_relieve(struct rank *rank, uint64_t left_bytes);
 
 /* What a dead rank of the same node was in: " while it ran NAME, ...", or nothing. From any
  * thread. */

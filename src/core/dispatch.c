@@ -12,6 +12,7 @@
 #include "core/exec.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/outside.h"
 #include "core/pack.h"
 #include "core/recover.h"
 #include "core/registry.h"
@@ -203,8 +204,10 @@ void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *re
 static uint16_t message_flags(const struct task *task, const struct message_lease *lease)
 {
     uint16_t flags = core_is_root_id(task->parent) ? TASK_MESSAGE_ROOT : 0;
-    flags |=
-        task->extra && (task->extra->timeout_ns || task->extra->name[0]) ? TASK_MESSAGE_OPTIONS : 0;
+    flags |= task->extra &&
+                     (task->extra->timeout_ns || task->extra->name[0] || task->extra->outside.kind)
+                 ? TASK_MESSAGE_OPTIONS
+                 : 0;
     flags |= lease ? TASK_MESSAGE_LEASE : 0;
     flags |= task->flags & TASK_PINNED ? TASK_MESSAGE_PINNED : 0;
     flags |= may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
@@ -239,7 +242,8 @@ static void send_task(struct rank *rank, struct peer *peer, struct task *task, s
         wire_put_bytes(&out, &again, sizeof again);
     }
     if (message.flags & TASK_MESSAGE_OPTIONS) {
-        struct message_options options = {.timeout_ns = task->extra->timeout_ns};
+        struct message_options options = {.timeout_ns = task->extra->timeout_ns,
+                                          .outside = outside_terms(task)};
         memcpy(options.name, task->extra->name, sizeof options.name);
         wire_put_bytes(&out, &options, sizeof options);
     }

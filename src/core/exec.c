@@ -21,6 +21,7 @@
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/outside.h"
 #include "core/pack.h"
 #include "core/recover.h"
 #include "core/registry.h"
@@ -74,6 +75,9 @@ void exec_run_free(struct rank *rank, struct run *run)
     }
     value_unshare(rank, run->result);
     base_free(run->error);
+    if (MT_UNLIKELY(run->outside != NULL)) {
+        outside_detach(run);
+    }
     run->is_retained = run->is_orphan = 0; /* late messages must not take it for one */
     run->id = 0;
     run->lender = NULL;
@@ -124,6 +128,10 @@ struct run *exec_make_local(struct rank *rank, struct task *task)
     if (task->extra) {
         run->timeout_ns = task->extra->timeout_ns;
         memcpy(run->name, task->extra->name, sizeof run->name);
+        const struct outside_terms terms = outside_terms(task);
+        if (!outside_attach(rank, run, &terms)) {
+            return fail_local(rank, task, run);
+        }
     }
     task->run = run;
     if (function_info(task->function)->inputs_awaited) {
@@ -147,6 +155,10 @@ static uint32_t level_of(const struct run *run)
 
 void exec_queue(struct rank *rank, struct run *run)
 {
+    if (MT_UNLIKELY(run->outside != NULL)) {
+        outside_queue(rank, run);
+        return;
+    }
     run->state = RUN_QUEUED;
     base_list_push_back(&rank->ready[level_of(run)], &run->link);
     rank->ready_mask |= 1u << level_of(run);
@@ -205,7 +217,8 @@ static void refuse_task(struct rank *rank, uint32_t from, const struct wire_head
     }
 }
 
-static void read_options(struct run *run, uint16_t flags, struct wire_reader *body)
+static void read_options(struct rank *rank, struct run *run, uint16_t flags,
+                         struct wire_reader *body)
 {
     const void *bytes;
     if (!(flags & TASK_MESSAGE_ROOT)) {
@@ -221,6 +234,7 @@ static void read_options(struct run *run, uint16_t flags, struct wire_reader *bo
         run->timeout_ns = options.timeout_ns;
         memcpy(run->name, options.name, sizeof run->name);
         run->name[sizeof run->name - 1] = 0;
+        body->failed |= !outside_attach(rank, run, &options.outside);
     }
     if (flags & TASK_MESSAGE_LEASE && (bytes = wire_take(body, sizeof(struct message_lease)))) {
         struct message_lease lease;
@@ -268,7 +282,7 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
         return;
     }
     base_list_push_back(&peer->runs, &run->owned);
-    read_options(run, message.flags, body);
+    read_options(rank, run, message.flags, body);
     size_t size = wire_left(body);
     uint8_t *args = make_args(run, size);
     const void *packed = wire_take(body, size);
@@ -345,6 +359,7 @@ static void send_result(struct rank *rank, struct run *run, struct scope *scope,
     result.flags |= rank->ready_count == 0 ? RESULT_DRY : 0;
     result.flags |= run->is_credited ? RESULT_CREDITED : 0;
     result.flags |= run->is_retained ? RESULT_RETAINED : 0;
+    result.flags |= run->is_lost ? RESULT_LOST : 0;
     result.flags |= kept_count ? RESULT_KEPT : 0;
     about.ref_count = (uint16_t)MT_MIN(kept_count, UINT16_MAX);
     if (scope && scope->children) {
@@ -382,7 +397,7 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
         value_drop_refs(rank, value);
         value_unshare(rank, value);
         base_free(error);
-    } else if (code != MANTA_OK && task_retry_error(rank, task)) {
+    } else if (code != MANTA_OK && (run->is_lost ? task_retry_lost : task_retry_error)(rank, task)) {
         base_free(error);
     } else {
         uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;

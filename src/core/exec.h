@@ -18,6 +18,15 @@ void exec_queue(struct rank *rank, struct run *run);
 /* Takes a queued run out again. */
 void exec_unqueue(struct rank *rank, struct run *run);
 
+/* The record of a failure: what the body has said (manta_fail) if it is about this code, else the
+ * text. NULL: memory is out. */
+manta_error *exec_failure(struct rank *rank, struct run *run, int code, const char *text);
+/* In an isolated task's child: the call between arguments and outputs, without a rank around it. A
+ * value, or bytes in run->small; on failure run->error may say more. */
+int exec_call_alone(struct rank *rank, struct run *run, struct value **ret_value);
+/* What a code means whose text nobody gave. */
+const char *exec_reason(int code);
+
 /* Executes a run on the calling worker's current stack, from start to RESULT. */
 void exec_run(struct worker *worker, struct run *run);
 

@@ -16,6 +16,7 @@
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/outside.h"
 #include "core/recover.h"
 #include "core/scope.h"
 #include "core/value.h"
@@ -53,9 +54,10 @@ static void drop_orphans(struct rank *rank)
         if (run->state == RUN_FINISHED) {
             value_drop_refs(rank, run->result);
             exec_run_free(rank, run);
-        } else {
+        } else if (!run->is_dismissed || !run->cancelled) {
             run->is_dismissed = 1;
             atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
+            outside_stop(rank, run);
         }
     }
     home_clear(rank);

@@ -14,6 +14,7 @@
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/message.h"
+#include "core/outside.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
@@ -239,6 +240,11 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
     task->object.kind = OBJECT_MAP;
     manta_ref ref = task_ref(rank, task, 0);
     code = wrong ? wrong : code;
+    if (code == MANTA_OK && outside_is_task(task)) {
+        code = MANTA_E_INVALID;
+        snprintf(text, sizeof text,
+                 "option isolated is 1, but a map cannot be isolated: submit its runs one by one");
+    }
     task->map = make_map(rank, task, wrong ? 0 : count);
     if (!task->map) { /* then nothing finds it by a ref: it cannot carry the error */
         task_fail(rank, task, MANTA_E_NOMEM, "no memory for the values of a map");

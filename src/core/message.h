@@ -66,6 +66,7 @@ struct message_digest {
 
 struct message_options {
     uint64_t timeout_ns;
+    struct outside_terms outside;
     char name[MANTA_ERROR_NAME_MAX];
 };
 
@@ -90,6 +91,7 @@ enum result_flag {
     RESULT_UNSTARTED =
         128, /* with DISPLACED: no stack is free here to start it; nothing of it is left */
     RESULT_LEASE = 32, /* of part of a map: struct message_lease follows */
+    RESULT_LOST = 256, /* it failed for reasons of the system: see outside.h */
 };
 
 struct message_result {

@@ -15,6 +15,13 @@
 
 #include <manta/manta.h>
 
+/* An array of refs that the task waits for, though its body gets no values: the parameter `after`
+ * of commands. A parameter of refs has no use for a size, so 1 marks it. */
+static inline bool pack_is_after(const manta_param *param)
+{
+    return param->kind == MANTA_KIND_REFS && param->size == 1;
+}
+
 enum pack_form { PACK_WITH_REFS, PACK_RESOLVED };
 
 struct pack_walk {

@@ -6,6 +6,7 @@
 #include "core/finish.h"
 #include "core/idle.h"
 #include "core/message.h"
+#include "core/outside.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
@@ -49,6 +50,8 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->maps);
     base_list_init(&rank->queues);
     base_list_init(&rank->orphans);
+    base_list_init(&rank->outside.queued);
+    base_list_init(&rank->outside.running);
     base_list_init(&rank->ticker_sleeper.idle);
 }
 
@@ -75,6 +78,8 @@ static struct rank *allocate(const struct core_options *options)
     rank->number = comm_rank(options->comm);
     rank->size = comm_size(options->comm);
     rank->worker_count = options->workers;
+    rank->outside.processes = options->processes;
+    rank->outside.cpus = options->commands_max ? options->commands_max : options->workers;
     rank->spin_ns = choose_spin(options);
     init_lists(rank);
     base_slab_init(&rank->tasks, (uint32_t)MT_ALIGN_UP(sizeof(struct task), (size_t)MT_CACHE_LINE));
@@ -141,6 +146,7 @@ static void free_rank(struct rank *rank)
     while ((link = base_list_pop_front(&rank->peer_list))) {
         base_free(MT_CONTAINER(link, struct peer, link));
     }
+    outside_fini(rank);
     recover_fini(rank);
     scope_fini_roots(rank);
     base_slab_fini(&rank->tasks);

@@ -111,8 +111,18 @@ struct remote_holder {
     uint32_t added, dropped; /* highest instances; it holds while added > dropped */
 };
 
+/* How a task runs that runs outside of this process; it travels with its options. */
+struct outside_terms {
+    uint64_t memory_bytes;
+    uint16_t cpus;
+    uint8_t kind;         /* enum outside_kind; 0: it runs on a worker */
+    uint8_t retries_left; /* at its owner, when it was sent */
+    uint32_t unused;
+};
+
 /* Rare things about a task. */
 struct task_extra {
+    struct outside_terms outside;
     struct remote_holder *holders;
     uint64_t timeout_ns;
     char name[MANTA_ERROR_NAME_MAX];
@@ -252,7 +262,9 @@ struct run {
     struct value *result;     /* a finished one that is kept */
     manta_error *error;       /* filled by manta_fail */
     int32_t code;
-    uint32_t offered_to; /* home the offer went to */
+    uint32_t offered_to;     /* home the offer went to */
+    uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
+    struct outside *outside; /* in a process of its own; NULL: on a worker */
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
     uint8_t
@@ -323,6 +335,16 @@ struct worker {
     struct board_slot unread_slot; /* where nobody could read it */
 };
 
+/* What runs outside: see outside.h. */
+struct outside_room {
+    const struct core_processes *processes; /* NULL: none can be started here */
+    struct base_list queued;                /* runs, by priority */
+    struct base_list running;               /* of struct outside, the oldest first */
+    uint32_t cpus, cpus_used;
+    uint64_t serial;    /* of the latest start */
+    manta_error *error; /* why none can be started any more */
+};
+
 struct home;
 struct start_hook;
 
@@ -349,7 +371,8 @@ struct rank {
     struct base_list later[CORE_DELAYS];     /* tasks to be pending again: see later.h */
     uint32_t later_mask;                     /* lists that may hold some */
     struct base_list ready[CORE_PRIORITIES]; /* runs to be started */
-    uint32_t ready_mask, ready_count;
+    uint32_t ready_mask, ready_count;        /* the count includes those that wait to run outside */
+    struct outside_room outside;
 
     struct object *dying; /* to be freed */
     uint8_t is_reaping;

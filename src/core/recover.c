@@ -27,6 +27,7 @@
 #include "core/exec.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/outside.h"
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/task.h"
@@ -176,6 +177,7 @@ void recover_drop_orphan(struct rank *rank, struct run *run)
         exec_run_free(rank, run);
     } else if (run->parent_is_root || run->map_count) {
         atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
+        outside_stop(rank, run);
     } /* else it may still be wanted: see find_twin */
 }
 

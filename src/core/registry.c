@@ -12,6 +12,7 @@
 
 #include "base/compiler.h"
 #include "base/map.h"
+#include "core/pack.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -75,7 +76,8 @@ static void note_info(manta_function *function)
     const manta_param *single = NULL;
     for (uint32_t i = 0; i < function->param_count; i++) {
         uint32_t kind = function->params[i].kind;
-        info.inputs_awaited += kind == MANTA_KIND_IN || kind == MANTA_KIND_INOUT;
+        info.inputs_awaited += kind == MANTA_KIND_IN || kind == MANTA_KIND_INOUT ||
+                               pack_is_after(&function->params[i]);
         info.ref_inputs += kind >= MANTA_KIND_IN && kind <= MANTA_KIND_REFS;
         info.ref_outputs += kind == MANTA_KIND_OUTREFS;
         if (is_output(kind)) {

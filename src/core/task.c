@@ -15,6 +15,7 @@
 #include "core/later.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/outside.h"
 #include "core/pack.h"
 #include "core/recover.h"
 #include "core/registry.h"
@@ -115,10 +116,17 @@ static int apply_options(struct rank *rank, struct task *task, const manta_optio
         task->flags |= TASK_PINNED;
         task->exec_rank = options->rank - 1;
     }
-    if (options->timeout_ns || options->name) {
+    if (options->isolated || options->cpus || options->memory_bytes) {
+        code = outside_check_options(task, options, text, text_size);
+        if (code != MANTA_OK) {
+            return code;
+        }
+    }
+    if (options->timeout_ns || options->name || options->isolated) {
         if (!task_get_extra(task)) {
             return MANTA_E_NOMEM;
         }
+        outside_note_options(task, options);
         task->extra->timeout_ns = options->timeout_ns;
         snprintf(task->extra->name, sizeof task->extra->name, "%s",
                  options->name ? options->name : "");
@@ -223,7 +231,8 @@ static manta_ref ref_at(const struct pack_arg *arg, size_t i)
 
 static bool is_awaited(const struct pack_arg *arg)
 {
-    return arg->param->kind == MANTA_KIND_IN || arg->param->kind == MANTA_KIND_INOUT;
+    return arg->param->kind == MANTA_KIND_IN || arg->param->kind == MANTA_KIND_INOUT ||
+           pack_is_after(arg->param);
 }
 
 static int await_input(struct rank *rank, struct task *task, manta_ref ref)
@@ -336,15 +345,14 @@ bool task_failed_input(struct rank *rank, struct task *task, manta_error *ret_er
     struct pack_walk walk = walk_args(task);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
-        if (!is_awaited(&arg)) {
-            continue;
-        }
-        struct target target = target_find(rank, ref_at(&arg, 0));
-        if (target.object && target_is_done(&target) && target_code(&target) != MANTA_OK) {
-            manta_error error;
-            target_error(rank, &target, &error);
-            derive_error(rank, task, &error, "", ret_error);
-            return true;
+        for (size_t i = 0; is_awaited(&arg) && i < arg.bytes / sizeof(manta_ref); i++) {
+            struct target target = target_find(rank, ref_at(&arg, i));
+            if (target.object && target_is_done(&target) && target_code(&target) != MANTA_OK) {
+                manta_error error;
+                target_error(rank, &target, &error);
+                derive_error(rank, task, &error, "", ret_error);
+                return true;
+            }
         }
     }
     return false;
@@ -515,6 +523,7 @@ static void try_again(struct rank *rank, struct task *task, bool has_failed)
 {
     uint32_t failures = has_failed ? task->attempt : 0;
     base_list_remove(&task->link);
+    task->run = NULL;
     task->attempt += task->attempt < UINT8_MAX;
     rank->stats.retried++;
     later_add(rank, task, failures);
@@ -524,6 +533,16 @@ bool task_retry_error(struct rank *rank, struct task *task)
 {
     if (!(task->flags & TASK_RETRY_ERRORS) || task->retries_left == 0 ||
         task->flags & TASK_CANCELLED) {
+        return false;
+    }
+    task->retries_left--;
+    try_again(rank, task, true);
+    return true;
+}
+
+bool task_retry_lost(struct rank *rank, struct task *task)
+{
+    if (task->retries_left == 0 || task->flags & TASK_CANCELLED) {
         return false;
     }
     task->retries_left--;
@@ -679,14 +698,15 @@ void task_release_settled(struct rank *rank, uint32_t task_index)
     }
 }
 
-static void take_failure(struct rank *rank, struct task *task, int code, struct wire_reader *body)
+static void take_failure(struct rank *rank, struct task *task, const struct message_result *result,
+                         struct wire_reader *body)
 {
     manta_error *error = wire_error_read(body);
-    if (task_retry_error(rank, task)) {
+    if ((result->flags & RESULT_LOST ? task_retry_lost : task_retry_error)(rank, task)) {
         base_free(error);
         return;
     }
-    task_complete(rank, task, code, NULL, error);
+    task_complete(rank, task, result->code, NULL, error);
 }
 
 void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *header,
@@ -725,7 +745,7 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
         } else if (result.code == MANTA_OK) {
             take_value(rank, task, from, &result, body);
         } else {
-            take_failure(rank, task, result.code, body);
+            take_failure(rank, task, &result, body);
         }
     }
     dispatch_pump(rank);

@@ -55,6 +55,8 @@ void task_run_lost(struct rank *rank, struct task *task, uint32_t where);
 void task_place_again(struct rank *rank, struct task *task);
 /* The run of it ended with a failure of its own; true when it will be tried again. */
 bool task_retry_error(struct rank *rank, struct task *task);
+/* The same for a failure of the system's (RESULT_LOST). */
+bool task_retry_lost(struct rank *rank, struct task *task);
 /* Name, file, line, id, attempt of a task into a record. */
 void task_describe(const struct task *task, manta_error *error);
 void function_describe(const manta_function *function, const char *name, manta_error *error);

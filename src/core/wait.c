@@ -4,6 +4,7 @@
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/idle.h"
+#include "core/outside.h"
 #include "core/task.h"
 
 /* A body is only started on top of another's stack with this part of a whole one left below. */
@@ -51,13 +52,14 @@ static struct run *find_unstarted(struct rank *rank, const struct target *target
         manta_ref ref = object_borrow(target->object)->ref;
         run = exec_find_run(rank, ref.owner, ref.parent, ref.position);
     }
-    return run && run->state == RUN_QUEUED ? run : NULL;
+    return run && run->state == RUN_QUEUED && !run->outside ? run : NULL;
 }
 
 static bool is_pending(const struct target *target)
 {
     return target->object->kind == OBJECT_TASK &&
-           object_task(target->object)->state == TASK_PENDING;
+           object_task(target->object)->state == TASK_PENDING &&
+           !outside_is_task(object_task(target->object));
 }
 
 /* The same, taken out of the queues to be run right here; NULL when that cannot be. */
@@ -96,7 +98,7 @@ static int help_waiter(struct context *context, const struct waiter *waiter)
  */
 static int help_run(struct context *context, const struct run *run)
 {
-    while (run && run->state == RUN_RUNNING) {
+    while (run && run->state == RUN_RUNNING && !run->outside) {
         run = run->context->inner;
     }
     return run && run->state == RUN_PARKED ? help_waiter(context, run->context->waiter) : MANTA_OK;

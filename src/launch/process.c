@@ -9,6 +9,7 @@
 #include "launch/hook.h"
 #include "launch/join.h"
 #include "launch/patience.h"
+#include "launch/processes.h"
 #include "launch/report.h"
 #include "launch/signals.h"
 #include "launch/watch.h"
@@ -37,6 +38,7 @@ struct process {
     uint32_t deaths;
     struct far *far; /* NULL: all ranks are on this node */
     struct comm *comm;
+    struct processes *processes; /* commands and isolated tasks */
     struct rank *core;
     struct place place;
     union card_page *cards;      /* of all */
@@ -329,9 +331,26 @@ static int open_comm(struct process *process)
 
 /* ---- The core ------------------------------------------------------------------------------- */
 
+static int make_processes(struct process *process)
+{
+    struct processes_options options = {.host = &process->host,
+                                        .log = process->log,
+                                        .rank = process->rank,
+                                        .host_name = process->host_name,
+                                        .log_path = getenv("MANTA_COMMAND_LOG"),
+                                        .reserve_percent =
+                                            (uint32_t)process->settings.memory_reserve};
+    int code = processes_create(&options, &process->processes);
+    return code ? fail(process, code, "no memory for the table of processes") : MANTA_OK;
+}
+
 static int start_core(struct process *process)
 {
     const struct settings *settings = &process->settings;
+    int code = make_processes(process);
+    if (code != MANTA_OK) {
+        return code;
+    }
     struct core_options options = {.host = &process->host,
                                    .comm = process->comm,
                                    .workers = process->place.workers,
@@ -343,12 +362,15 @@ static int start_core(struct process *process)
                                    .stack_bytes = settings->stack_bytes,
                                    .parked_max = (uint32_t)settings->parked_max,
                                    .window_max = (uint32_t)settings->window_max,
+                                   .commands_max = (uint32_t)settings->commands,
+                                   .processes = processes_of(process->processes),
                                    .log = process->log};
     manta_error error = {0};
-    int code = core_rank_create(&options, &process->core, &error);
+    code = core_rank_create(&options, &process->core, &error);
     if (code != MANTA_OK) {
         return fail(process, code, "%s", error.text);
     }
+    processes_set_core(process->processes, process->core);
     watch_set_core(process->watch, process->core);
     return MANTA_OK;
 }
@@ -455,11 +477,14 @@ static void leave_core(struct process *process)
     if (process->is_attached) {
         core_detach(process->core);
     }
+    processes_destroy(process->processes);
+    process->processes = NULL;
     core_rank_destroy(process->core);
 }
 
 static void free_process(struct process *process)
 {
+    processes_destroy(process->processes);
     comm_destroy(process->comm);
     far_close(process->far);
     topo_destroy(process->topo);

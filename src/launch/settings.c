@@ -40,11 +40,17 @@ static const struct base_config_row rows[] = {
         "Ignores the launcher: a world of one, for a program that a rank of another job starts."),
     ROW("expect_rdma", SWITCH, expects_rdma, 0, 0, 1,
         "Warns of TCP between hosts also where no active RDMA device is seen."),
+    ROW("commands", UINT, commands, 0, 0, 4096,
+        "CPUs that commands and isolated tasks of each rank may occupy at once; 0 is as many as "
+        "workers."),
+    ROW("memory_reserve", UINT, memory_reserve, 5, 0, 50,
+        "Percent of the node's or the job's memory; when less is left, the newest command or "
+        "isolated task is ended and run again later; 0 never ends one."),
 };
 
 /* Texts, read where they are needed. */
-static const char *const others[] = {"MANTA_MPI_LIBRARY", "MANTA_UCX_LIBRARY", REPORT_VARIABLE,
-                                     NULL};
+static const char *const others[] = {"MANTA_MPI_LIBRARY", "MANTA_UCX_LIBRARY", "MANTA_COMMAND_LOG",
+                                     REPORT_VARIABLE, NULL};
 
 const struct base_config_row *settings_rows(size_t *ret_count)
 {

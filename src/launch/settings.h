@@ -17,6 +17,8 @@ struct settings {
     uint64_t is_pinned;
     uint64_t is_alone;
     uint64_t expects_rdma;
+    uint64_t commands;       /* 0: as many as workers */
+    uint64_t memory_reserve; /* percent; 0: none */
 };
 
 const struct base_config_row *settings_rows(size_t *ret_count);

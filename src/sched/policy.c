@@ -19,6 +19,11 @@ uint64_t sched_map_batch(uint64_t left, uint32_t slots, uint64_t limit)
     return MT_MIN(MT_MAX(batch, 1), MT_MAX(limit, 1));
 }
 
+bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *b)
+{
+    return a->is_retriable != b->is_retriable ? a->is_retriable : a->serial > b->serial;
+}
+
 uint64_t sched_retry_delay_ns(uint32_t failures)
 {
     return failures < 2 ? 0 : (uint64_t)DELAY_FIRST_NS << MT_MIN(failures - 2, DOUBLINGS_MAX);

@@ -57,6 +57,16 @@ void sched_window_tick(struct sched_window *window);
  */
 uint64_t sched_map_batch(uint64_t left, uint32_t slots, uint64_t limit);
 
+/* A process that could be ended when memory runs short. */
+struct sched_victim {
+    uint64_t serial;   /* of its start */
+    bool is_retriable; /* it will run again */
+};
+
+/* True when `a` is rather ended than `b`: what can run again goes first, of these the newest, which
+ * has the least to lose. */
+bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *b);
+
 /*
  * How long a task waits before it is tried again after so many failed attempts: not at all after
  * the first, then 10 ms, 20, 40 ... up to 2.56 s.

@@ -35,6 +35,7 @@ struct member {
     struct comm_sink sink; /* the core's */
     uint8_t *is_told;      /* by rank: the core has heard that it is dead */
     bool is_out;           /* it has learned that it counts as dead */
+    struct pretend *processes;
     int code;
 };
 
@@ -77,6 +78,16 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->inlined += one->inlined;
 }
 
+static void add_processes(struct pretend_counts *sum, const struct pretend_counts *one)
+{
+    sum->begun += one->begun;
+    sum->ended += one->ended;
+    sum->killed += one->killed;
+    sum->lost += one->lost;
+    sum->running += one->running;
+    sum->most = one->most > sum->most ? one->most : sum->most;
+}
+
 /* ---- Ranks ---------------------------------------------------------------------------------- */
 
 static void on_message(void *owner, uint32_t from, const struct wire_header *header,
@@ -112,15 +123,19 @@ static int start_rank(struct member *member)
                                 .host_name = "virtual",
                                 .stack_bytes = 64 * 1024,
                                 .window_max = options->window_max,
-                                .parked_max = options->parked_max};
+                                .parked_max = options->parked_max,
+                                .processes = pretend_face(member->processes)};
     manta_error error;
     int code = core_rank_create(&core, &member->rank, &error);
     if (code != MANTA_OK) {
         fprintf(stderr, "rank %u does not start: %s\n", member->number, error.text);
-    } else if (member->is_told) {
+        return code;
+    }
+    pretend_set_core(member->processes, member->rank);
+    if (member->is_told) {
         listen_in(member, core.comm);
     }
-    return code;
+    return MANTA_OK;
 }
 
 static void plan_faults(struct world *world, bool are_late);
@@ -137,12 +152,16 @@ static int drive(struct world *world)
     return code;
 }
 
-static void note_end(struct world *world, struct rank *rank)
+static void note_end(const struct member *member)
 {
+    struct world *world = member->world;
+    struct rank *rank = member->rank;
+    struct pretend_counts processes = pretend_count(member->processes);
     struct core_counts counts = core_count(rank);
     struct core_stats stats = core_get_stats(rank);
     add_counts(&world->result.left, &counts);
     add_stats(&world->result.total, &stats);
+    add_processes(&world->result.processes, &processes);
     world->result.unequal += stats.submitted != stats.completed;
     if (rank->number == 0) {
         world->result.redone = core_get_redone(rank);
@@ -162,8 +181,9 @@ static void rank_main(void *arg)
     }
     (void)core_finish(member->rank, member->code);
     if (!member->is_out) {
-        note_end(member->world, member->rank);
+        note_end(member);
     }
+    pretend_set_core(member->processes, NULL);
     struct rank *rank = member->rank;
     member->rank = NULL;
     core_rank_destroy(rank);
@@ -315,7 +335,11 @@ static int make_members(struct world *world)
     uint32_t ranks = world->options->ranks;
     world->members = base_alloc(ranks * sizeof *world->members);
     for (uint32_t i = 0; world->members && i < ranks; i++) {
-        world->members[i] = (struct member){.world = world, .number = i};
+        struct pretend *processes = pretend_create(world->sim, i, world->options->lost_percent);
+        world->members[i] = (struct member){.world = world, .number = i, .processes = processes};
+        if (world->options->press_at_ns) {
+            pretend_press_at(processes, world->options->press_at_ns);
+        }
         if ((has_faults(world->options) && !(world->members[i].is_told = base_alloc(ranks))) ||
             sim_start(world->sim, i, rank_main, &world->members[i]) != 0) {
             return -1;
@@ -354,6 +378,9 @@ static int run_here(const struct world_options *options, manta_driver driver,
     world.result.sim_code = sim_run(world.sim);
     LEAKS_ARE_MEANT(false, has_faults(options));
     note_run(&world);
+    for (uint32_t i = 0; i < options->ranks; i++) {
+        pretend_destroy(world.members[i].processes);
+    }
     sim_destroy(world.sim);
     for (uint32_t i = 0; i < options->ranks; i++) {
         base_free(world.members[i].is_told);
@@ -426,6 +453,9 @@ static const char *what_is_wrong(const struct world_result *result)
     }
     if (result->unequal) {
         return "not as many tasks were completed as submitted";
+    }
+    if (result->processes.running) {
+        return "commands still run";
     }
     if (result->from_dead) {
         return "a message of a dead rank was taken after its death was told";

@@ -15,6 +15,7 @@
 
 #include "core/core.h"
 #include "faults.h"
+#include "pretend.h"
 
 struct world_options {
     uint64_t seed;
@@ -26,6 +27,8 @@ struct world_options {
     uint64_t work_ns; /* all of the driver's tasks one after the other; 0: no bound on time */
     uint32_t window_max, parked_max;
     uint64_t delay_max_ns; /* of messages; 0: the simulator's default */
+    uint32_t lost_percent; /* of commands and isolated tasks, with the spawner */
+    uint64_t press_at_ns;  /* memory runs short on all nodes then; 0: never */
 };
 
 struct world_result {
@@ -41,13 +44,14 @@ struct world_result {
     struct core_redone redone; /* as rank 0 reports it */
     struct core_stats total;   /* summed over living ranks */
     struct core_counts left;   /* summed over living ranks, at the end */
+    struct pretend_counts processes; /* summed over ranks that live at the end; most: of one */
 };
 
 /* argc, argv for the driver; -1 and a message when the world cannot be made. */
 int world_run(const struct world_options *options, manta_driver driver,
               struct world_result *ret_result);
 
-/* 0 when the driver succeeded, nothing hung and nothing is left; else prints what and the command that replays it. */
+/* 0 when the driver succeeded, nothing hung, and nothing is left, no process either; else prints what and the command that replays it. */
 int world_check(const char *test, const struct world_options *options,
                 const struct world_result *result);
 

@@ -41,7 +41,7 @@ mistake() { # name, extended regular expression; program on stdin
 }
 
 compile "$here/trivial.c" || { echo "FAILED: trivial.c"; head -20 "$work/said"; failed=1; }
-for header in manta error task rng; do
+for header in manta error task rng command; do
     sound "header_$header" <<END
 #include <manta/$header.h>
 END
@@ -51,6 +51,22 @@ sound twelve <<'END'
 MANTA_TASK(t, val(int, a), val(int, b), val(int, c), val(int, d), val(int, e), val(int, f),
            val(int, g), val(int, h), val(int, i), val(int, j), val(int, k), out(int, l))
 { *l = a + b + c + d + e + f + g + h + i + j + k; return 0; }
+END
+sound commands <<'END'
+int f(manta_ref before);
+int f(manta_ref before)
+{
+    const char *argv[] = {"gzip", "-9", "-c", "a.log", NULL};
+    manta_command_result result;
+    manta_ref ref = manta_command(
+        MANTA_OPTIONS(.timeout_ns = 5, .cpus = 2, .memory_bytes = 1 << 20), argv,
+        MANTA_COMMAND_SETUP(.directory = "run7", .out.to = MANTA_STREAM_FILE, .out.path = "a.gz",
+                            .after = &before, .after_len = 1, .accept_codes = 1));
+    manta_ref plain = manta_command(NULL, argv, NULL);
+    manta_ref bare = manta_command(MANTA_OPTIONS(.isolated = 0), argv, MANTA_COMMAND_SETUP());
+    return manta_command_get(ref, &result) || manta_command_get(plain, &result) ||
+           manta_drop(bare) || result.exit_code;
+}
 END
 mistake thirteen "no parameter: more than 12 parameters" <<'END'
 MANTA_TASK(t, val(int, a), val(int, b), val(int, c), val(int, d), val(int, e), val(int, f),

@@ -135,6 +135,69 @@ static void behaviour_90_wait_with_bad_input(void **state)
     assert_int_equal(manta_wait(NULL, 0, 0, MANTA_FOREVER, NULL), MANTA_OK);
 }
 
+MANTA_TASK(takes_refs, refs(xs))
+{
+    return MANTA_OK;
+}
+
+static void behaviour_90_commands_with_bad_input(void **state)
+{
+    static char much[MANTA_INLINE_MAX];
+    const char *argv[] = {"true", NULL}, *none[] = {NULL}, *empty[] = {"", NULL};
+    manta_command_result result;
+    manta_ref refs[] = {stale_ref};
+    const struct {
+        const char *const *argv;
+        manta_command_setup setup;
+        int code;
+        const char *naming;
+    } bad[] = {
+        {NULL, {0}, MANTA_E_INVALID, "argv is NULL"},
+        {none, {0}, MANTA_E_INVALID, "argv is NULL or empty"},
+        {empty, {0}, MANTA_E_INVALID, "argv[0] is empty"},
+        {argv, {.out = {(manta_stream_to)99, NULL}}, MANTA_E_INVALID, "out.to"},
+        {argv, {.out = {MANTA_STREAM_STDOUT, NULL}}, MANTA_E_INVALID, "out.to"},
+        {argv, {.err = {(manta_stream_to)-1, NULL}}, MANTA_E_INVALID, "err.to"},
+        {argv, {.out = {MANTA_STREAM_FILE, NULL}}, MANTA_E_INVALID, "out.path"},
+        {argv, {.err = {MANTA_STREAM_RANK, "x"}}, MANTA_E_INVALID, "err.path"},
+        {argv, {.environment_whole = 2}, MANTA_E_INVALID, "environment_whole"},
+        {argv, {.accept_codes = -1}, MANTA_E_INVALID, "accept_codes"},
+        {argv, {.input_bytes = 5}, MANTA_E_INVALID, "input is NULL"},
+        {argv, {.input = "x", .input_bytes = 1, .input_path = "x"}, MANTA_E_INVALID, "input_path"},
+        {argv, {.tail_bytes = 16385}, MANTA_E_INVALID, "tail_bytes"},
+        {argv, {.after_len = 1}, MANTA_E_INVALID, "after is NULL"},
+        {argv, {.reserved = {0, 0, 0, 1}}, MANTA_E_INVALID, "reserved"},
+        {argv, {.input = much, .input_bytes = sizeof much}, MANTA_E_TOOBIG, "true take more than"},
+        {argv, {.input = much, .input_bytes = SIZE_MAX}, MANTA_E_TOOBIG, "true take more than"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        manta_ref ref = manta_command(NULL, bad[i].argv, &bad[i].setup);
+        assert_int_equal(ref.parent, 0);
+        refused(bad[i].code, bad[i].code, bad[i].naming);
+    }
+    const manta_command_setup after = {.after = refs, .after_len = 1};
+    refused(manta_command_get(manta_command(NULL, argv, &after), &result), MANTA_E_NOTFOUND, "after");
+    refused(manta_command_get(square_async(NULL, 2), &result), MANTA_E_TYPE, "not a command's");
+    refused(manta_command_get(zero_ref, &result), MANTA_E_INVALID, "ref");
+    refused(manta_command_get(manta_command(NULL, argv, NULL), NULL), MANTA_E_INVALID, "ret_result");
+    manta_options isolated = {.isolated = 1};
+    refused(manta_command_get(manta_command(&isolated, argv, NULL), &result), MANTA_E_INVALID,
+            "option isolated");
+}
+
+static void behaviour_90_isolation_with_bad_input(void **state)
+{
+    int64_t y;
+    manta_options isolated = {.isolated = 1}, two = {.isolated = 2}, cpus = {.cpus = 1};
+    manta_options memory = {.memory_bytes = 1}, many = {.isolated = 1, .cpus = 4097};
+    refused(square_get(square_async(&two, 1), &y), MANTA_E_INVALID, "option isolated is 2");
+    refused(square_get(square_async(&cpus, 1), &y), MANTA_E_INVALID, "option cpus");
+    refused(square_get(square_async(&memory, 1), &y), MANTA_E_INVALID, "option memory_bytes");
+    refused(square_get(square_async(&many, 1), &y), MANTA_E_INVALID, "option cpus is 4097");
+    refused(takes_refs_get(takes_refs_async(&isolated, NULL, 0)), MANTA_E_INVALID, "parameter xs");
+    refused(square_map_get(square_map(&isolated, 1, 1), &y, 1), MANTA_E_INVALID, "a map cannot");
+}
+
 static void behaviour_90_queues_with_bad_input(void **state)
 {
     manta_queue *queue = NULL, *unused = NULL;
@@ -541,6 +604,8 @@ int main(void)
         cmocka_unit_test(behaviour_90_before_start_and_after_stop),
         IN_A_RUN(behaviour_90_get_and_view_with_bad_input),
         IN_A_RUN(behaviour_90_wait_with_bad_input),
+        IN_A_RUN(behaviour_90_commands_with_bad_input),
+        IN_A_RUN(behaviour_90_isolation_with_bad_input),
         IN_A_RUN(behaviour_90_queues_with_bad_input),
         IN_A_RUN(behaviour_90_arguments_that_are_null_or_huge),
         IN_A_RUN(behaviour_90_submit_and_map_with_bad_input),

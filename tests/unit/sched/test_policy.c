@@ -88,9 +88,18 @@ static void home_is_a_living_rank_and_moves_only_with_its_death(void **state)
     }
 }
 
+static void the_newest_that_may_run_again_is_ended_first(void **state)
+{
+    const struct sched_victim old = {1, true}, young = {2, true}, last = {3, false}, first = {0, false};
+    assert_true(sched_goes_before(&young, &old) && !sched_goes_before(&old, &young));
+    assert_true(sched_goes_before(&old, &last) && !sched_goes_before(&last, &old));
+    assert_true(sched_goes_before(&last, &first) && !sched_goes_before(&first, &last));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_newest_that_may_run_again_is_ended_first),
         cmocka_unit_test(window_doubles_for_a_dry_peer_with_a_backlog_up_to_its_bound),
         cmocka_unit_test(window_shrinks_to_twice_what_was_consumed_but_not_below_its_floor),
         cmocka_unit_test(window_has_room_until_it_is_full),
