@@ -81,7 +81,7 @@ def the_drivers_death_ends_the_job():
     pid = kill(job, 0)
     job.wait(8)  # with recovery the launcher's own code says nothing
     runs.check("right" not in job.out, "went on without the driver", job)
-    runs.check(re.search(rf"rank 0 on {re.escape(runs.HOST)} \(process {pid}\) was killed by signal 9 \(Killed\); the job ends", job.err),
+    runs.check(re.search(rf"rank 0 on {re.escape(runs.HOST)} \(process {pid}\) was killed by signal 9 \(Killed\)( while it ran [\w, ]+)?; the job ends", job.err),
                f"nobody names rank 0, process {pid}", job)
     job.check_clean()
     job.close()
