@@ -163,7 +163,7 @@ def each_rank_tells_how_it_reaches_the_others():
 
 def sigusr2_tells_ways_while_the_job_runs():
     run = start(rounds=20)
-    os.kill(ranks_on("n0", endure)[0], signal.SIGUSR2)
+    os.kill(pid_of(0, endure), signal.SIGUSR2)
     run.wait(90)
     check(run.out == "running\nright\n", "the report disturbs the job", run)
     check(re.search(r"rank 0 on n0 reaches \d ranks? on n1, from rank [23], by tcp over", run.err), "no ways", run)
