@@ -208,7 +208,7 @@ static int measure_comm(uint32_t count, uint64_t window, double *ret_ns)
 {
     int fd;
     struct end end = {.echoes = false};
-    MANTA_TRY(comm_shm_segment_create(2, &fd));
+    MANTA_TRY(comm_shm_segment_create(2, 0, &fd));
     int code = end_create(&end, fd, 0);
     if (code != MANTA_OK) {
         close(fd);

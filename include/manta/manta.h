@@ -55,7 +55,8 @@ extern "C" {
 #define MANTA_FOREVER UINT64_MAX
 /* Most parameters of one task. */
 #define MANTA_PARAM_MAX 12
-/* Bytes that one output, or all inline arguments of one task together, may take. */
+/* Bytes that all arguments of one task together, or one fixed result, may take; larger results are
+ * read in place by the ranks of the node. */
 #define MANTA_INLINE_MAX 65536
 /* options.retries: never run twice, so not again after the death of a rank that it was sent to. */
 #define MANTA_NO_RETRY (-1)
@@ -174,6 +175,14 @@ MANTA_API uint64_t manta_map_index(void);
 
 /* ---- Results -------------------------------------------------------------------------------- */
 
+/*
+ * Makes a value out of `bytes` bytes at `data` (may be NULL if 0), which are copied once: into the
+ * memory that the ranks of the node share if they are more than MANTA_INLINE_MAX. Other ranks of the
+ * node read them there; tasks get them as `in` arguments. The ref carries the error when there is no room
+ * (MANTA_E_LIMIT); it is all zero when there is not even memory for that, or data is NULL, as
+ * manta_last_error says. Blocks for as long as the copy takes.
+ */
+MANTA_API manta_ref manta_put(const void *data, size_t bytes);
 /* Waits, then copies a value of exactly `size` bytes. Blocks until it is ready. */
 MANTA_API int manta_get(manta_ref ref, void *value, size_t size);
 /* Waits, then gives the value in place: borrowed until manta_unview, or the ref is dropped. */
@@ -216,8 +225,11 @@ MANTA_API int manta_scope_end(void);
 
 /* ---- Inside a task -------------------------------------------------------------------------- */
 
-/* Room for `count` elements of a variable result, zeroed; call once. NULL when it would exceed
- * MANTA_INLINE_MAX or memory is out. */
+/* Room for `count` elements of a variable result, to be filled by the body; call once. Of more than
+ * MANTA_INLINE_MAX bytes it is memory that the node's ranks share, where others will read it, and
+ * what it holds before is not defined; else it is zeroed. NULL when there is none, as
+ * manta_last_error says; refs may take at most MANTA_INLINE_MAX bytes. Blocks while pages are
+ * cleared. */
 MANTA_API void *manta_outv_alloc(manta_outv *out, size_t count);
 /* Fills this task's error record and returns `code`, for `return manta_fail(...)`. code: negative
  * MANTA_E_ or your own, positive. */

@@ -13,7 +13,8 @@ int comm_create_alone(const struct base_host *host, struct comm **ret_comm);
  * descriptor to the others (boot does that); each maps it and makes its end.
  */
 size_t comm_shm_segment_bytes(uint32_t ranks);
-int comm_shm_segment_create(uint32_t ranks, int *ret_fd); /* sealed memfd, close-on-exec */
+/* A memfd, close-on-exec, of fixed size; behind comm's own bytes there are `extra` zero ones. */
+int comm_shm_segment_create(uint32_t ranks, uint64_t extra, int *ret_fd);
 /* Maps the segment and makes rank's end; fd may be closed afterwards. Messages to itself go through
  * self. */
 int comm_create_shm(const struct base_host *host, int fd, uint32_t rank, uint32_t ranks,

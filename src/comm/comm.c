@@ -382,6 +382,11 @@ void comm_wake(struct comm *comm)
     comm->ops->wake(comm);
 }
 
+uint32_t comm_node_index(struct comm *comm, uint32_t rank)
+{
+    return comm->ops->node_index ? comm->ops->node_index(comm, rank) : 0;
+}
+
 void *comm_board(struct comm *comm, uint32_t rank)
 {
     return comm->ops->board ? comm->ops->board(comm, rank) : NULL;

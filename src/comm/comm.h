@@ -106,6 +106,12 @@ void comm_report_death(struct comm *comm, uint32_t peer);
 /* From now on what is committed goes nowhere, but for messages to itself: others are not to hear of
  * this rank's end. */
 void comm_mute(struct comm *comm);
+
+/* Which of the ranks of the caller's node it is, in their order; COMM_ELSEWHERE on another node. The
+ * same for all ranks of a node. O(1), any thread. */
+#define COMM_ELSEWHERE UINT32_MAX
+uint32_t comm_node_index(struct comm *comm, uint32_t rank);
+
 /*
  * Memory that `rank` alone writes and all ranks of its node can read, also after its death; zero at
  * first, COMM_BOARD_BYTES, cache-line aligned. NULL: it is on another node. Valid as long as the

@@ -64,6 +64,8 @@ struct comm_ops {
     void (*report_death)(struct comm *comm, uint32_t peer);
     /* Forget what concerns a peer that is now down. May be NULL. */
     void (*peer_down)(struct comm *comm, struct comm_peer *peer);
+    /* See comm_node_index. NULL: the end is alone. */
+    uint32_t (*node_index)(struct comm *comm, uint32_t rank);
     /* See comm_board. NULL: nobody but this end could read one. */
     void *(*board)(struct comm *comm, uint32_t rank);
     /* Releases what the backend owns; comm.c frees peers and end. NULL: the end is borrowed. */

@@ -229,6 +229,12 @@ static void route_destroy(struct comm *comm)
     }
 }
 
+static uint32_t route_node_index(struct comm *comm, uint32_t rank)
+{
+    uint32_t index = route_of(comm)->indices[rank];
+    return index == NOT_HERE ? COMM_ELSEWHERE : index;
+}
+
 static void *route_board(struct comm *comm, uint32_t rank)
 {
     struct comm_route *route = route_of(comm);
@@ -249,6 +255,7 @@ static const struct comm_ops route_ops = {
     .wake = route_wake,
     .report_death = route_report_death,
     .peer_down = route_peer_down,
+    .node_index = route_node_index,
     .board = route_board,
     .destroy = route_destroy,
 };

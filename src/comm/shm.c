@@ -515,6 +515,11 @@ static void shm_destroy(struct comm *comm)
     }
 }
 
+static uint32_t shm_node_index(struct comm *comm, uint32_t rank)
+{
+    return rank;
+}
+
 static void *shm_board(struct comm *comm, uint32_t rank)
 {
     return (char *)shm_of(comm)->segment + comm_shm_board_offset(comm->size, rank);
@@ -531,6 +536,7 @@ static const struct comm_ops shm_ops = {
     .rouse = shm_rouse,
     .sleep = shm_sleep,
     .wake = shm_wake,
+    .node_index = shm_node_index,
     .board = shm_board,
     .report_death = shm_report_death,
     .destroy = shm_destroy,
@@ -568,7 +574,7 @@ int comm_create_shm(const struct base_host *host, int fd, uint32_t rank, uint32_
     if (fstat(fd, &status)) {
         return MANTA_E_SYSTEM;
     }
-    if (ranks == 0 || (size_t)status.st_size != bytes) {
+    if (ranks == 0 || (size_t)status.st_size < bytes) {
         return MANTA_E_INVALID;
     }
     void *segment = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -60,10 +60,10 @@ size_t comm_shm_segment_bytes(uint32_t ranks)
     return MT_ALIGN_UP(comm_shm_ring_offset(ranks, ranks, 0), PAGE_BYTES);
 }
 
-static int fill_segment(int fd, uint32_t ranks)
+static int fill_segment(int fd, uint32_t ranks, uint64_t extra)
 {
     struct shm_segment head = {.magic = SHM_MAGIC, .ranks = ranks};
-    if (ftruncate(fd, (off_t)comm_shm_segment_bytes(ranks)) ||
+    if (ftruncate(fd, (off_t)(comm_shm_segment_bytes(ranks) + extra)) ||
         pwrite(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
         return MANTA_E_SYSTEM;
@@ -71,7 +71,7 @@ static int fill_segment(int fd, uint32_t ranks)
     return 0;
 }
 
-int comm_shm_segment_create(uint32_t ranks, int *ret_fd)
+int comm_shm_segment_create(uint32_t ranks, uint64_t extra, int *ret_fd)
 {
     if (ranks == 0) {
         return MANTA_E_INVALID;
@@ -80,7 +80,7 @@ int comm_shm_segment_create(uint32_t ranks, int *ret_fd)
     if (fd < 0) {
         return MANTA_E_SYSTEM;
     }
-    int rc = fill_segment(fd, ranks);
+    int rc = fill_segment(fd, ranks, extra);
     if (rc) {
         close(fd);
         return rc;
@@ -175,6 +175,5 @@ void comm_shm_end_poll(struct shm_control *control, int socket)
 {
     char rings[8];
     atomic_store_explicit(&control->bell, SHM_BELL_SILENT, memory_order_seq_cst);
-    while (recv(socket, rings, sizeof rings, 0) >= 0) {
-    }
+    while (recv(socket, rings, sizeof rings, 0) >= 0) {}
 }

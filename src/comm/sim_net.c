@@ -230,6 +230,15 @@ static bool shares_node(const struct sim *sim, uint32_t a, uint32_t b)
     return node_ranks == 0 || a / node_ranks == b / node_ranks;
 }
 
+static uint32_t net_node_index(struct comm *comm, uint32_t rank)
+{
+    const struct sim *sim = ((struct sim_rank *)comm)->sim;
+    uint32_t node_ranks = sim->options.node_ranks;
+    return !shares_node(sim, comm->rank, rank) ? COMM_ELSEWHERE
+           : node_ranks                        ? rank % node_ranks
+                                               : rank;
+}
+
 static void *net_board(struct comm *comm, uint32_t rank)
 {
     struct sim *sim = ((struct sim_rank *)comm)->sim;
@@ -255,6 +264,7 @@ static const struct comm_ops net_ops = {
     .rouse = net_rouse,
     .sleep = comm_park_sleep,
     .wake = comm_park_wake,
+    .node_index = net_node_index,
     .board = net_board,
 };
 

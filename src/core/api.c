@@ -3,6 +3,7 @@
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
+#include "core/fetch.h"
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
@@ -143,6 +144,38 @@ int context_not_held(struct context *context, manta_ref ref)
         "the ref is not held here: it was dropped, its scope has ended, or it was never one");
 }
 
+static void copy_is_here(struct rank *rank, void *waiter, struct copy *copy)
+{
+    waiter_notify(rank, waiter, 0);
+}
+
+/* The value of a target that is done is on another node. Baton held. */
+static int fetch_value(struct context *context, const struct target *target)
+{
+    struct rank *rank = context->rank;
+    struct output *output = &target->object->value->output[target->output];
+    struct waiter waiter = {.context = context, .missing = 1};
+    struct fetch_wait wait = {.over = copy_is_here, .arg = &waiter};
+    int code;
+    base_list_init(&wait.link);
+    struct copy *copy = fetch_begin(rank, &output->place, &wait, &code);
+    if (copy) {
+        code = copy->is_over ? MANTA_OK : wait_for(context, &waiter, BASE_FOREVER);
+        base_list_remove(&wait.link);
+        code = code ? code : copy->code;
+    }
+    if (code == MANTA_OK && !output->copy) {
+        output->copy = copy;
+        output->data = copy->data;
+        return MANTA_OK;
+    }
+    fetch_drop(rank, copy);
+    return code == MANTA_OK
+               ? MANTA_OK
+               : context_fail(context, code, "the value has %llu bytes on rank %u, on another node",
+                              (unsigned long long)output->place.bytes, output->place.rank);
+}
+
 /* Waits for a ref to be done and well. Baton held. */
 static int settle(struct context *context, manta_ref ref, struct target *ret_target)
 {
@@ -156,24 +189,28 @@ static int settle(struct context *context, manta_ref ref, struct target *ret_tar
         context_fail(context, code, "waiting for a ref");
     } else if ((code = target_code(&target)) != MANTA_OK) {
         target_error(context->rank, &target, &context->last_error);
+    } else if (MT_UNLIKELY(target_is_elsewhere(&target))) {
+        code = fetch_value(context, &target);
     }
     *ret_target = target;
     return code;
 }
 
+/* Much is copied without the baton; the object is held. */
 static int copy_value(struct context *context, const struct target *target, void *value,
                       size_t size)
 {
-    const void *data;
-    uint32_t bytes;
-    bool is_refs;
-    target_value(target, &data, &bytes, &is_refs);
-    if (bytes != size) {
-        return context_fail(context, MANTA_E_TYPE, "the value has %u bytes, %zu were asked for",
-                            bytes, size);
+    struct content content = target_content(target);
+    if (content.bytes != size) {
+        return context_fail(context, MANTA_E_TYPE, "the value has %llu bytes, %zu were asked for",
+                            (unsigned long long)content.bytes, size);
     }
-    if (size) {
-        memcpy(value, data, size);
+    if (size > MANTA_INLINE_MAX) {
+        give(context);
+        memcpy(value, content.data, size);
+        take(context);
+    } else if (size) {
+        memcpy(value, content.data, size);
     }
     return MANTA_OK;
 }
@@ -235,13 +272,10 @@ static void hold_viewed(struct rank *rank, manta_ref ref, void *arg)
 static void hold_all_viewed(struct context *context, const struct target *target)
 {
     struct viewing viewing = {context, context_scope(context), target->object};
-    const void *data;
-    uint32_t bytes;
-    bool is_refs;
-    target_value(target, &data, &bytes, &is_refs);
-    for (uint32_t at = 0; is_refs && at < bytes; at += sizeof(manta_ref)) {
+    struct content content = target_content(target);
+    for (uint64_t at = 0; content.is_refs && at < content.bytes; at += sizeof(manta_ref)) {
         manta_ref ref;
-        memcpy(&ref, (const char *)data + at, sizeof ref);
+        memcpy(&ref, (const char *)content.data + at, sizeof ref);
         hold_viewed(context->rank, ref, &viewing);
     }
 }
@@ -261,11 +295,10 @@ int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes)
     target.object = NULL;
     int code = settle(context, ref, &target);
     if (code == MANTA_OK) {
-        uint32_t bytes;
-        bool is_refs;
+        struct content content = target_content(&target);
         hold_all_viewed(context, &target);
-        target_value(&target, ret_data, &bytes, &is_refs);
-        *ret_bytes = bytes;
+        *ret_data = content.data;
+        *ret_bytes = content.bytes;
         struct scope *scope = context_scope(context);
         if (scope) {
             scope->views++;

@@ -9,11 +9,13 @@
 #include "core/cancel.h"
 #include "core/context.h"
 #include "core/exec.h"
+#include "core/fetch.h"
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/pack.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/stored.h"
 #include "core/task.h"
 #include "core/value.h"
 
@@ -24,17 +26,20 @@ enum { FIXED_ON_STACK = 512 };
 
 struct manta_outv {
     uint32_t element_bytes;
-    uint32_t is_refs;
+    uint16_t output;         /* which of the task's */
+    bool is_refs, is_stored; /* stored: data is room's */
     void *data;
     size_t count;
+    struct store_room room;
 };
 
 struct body {
     struct run *run;
     manta_slot slots[MANTA_PARAM_MAX];
-    struct manta_outv outv[MANTA_PARAM_MAX]; /* of the parameters that are variable outputs */
+    struct manta_outv outv[MANTA_PARAM_MAX]; /* of variable outputs, and of inouts in the store */
     uint8_t *fixed;                          /* NULL: on_stack */
-    bool has_outputs;                        /* they are placed */
+    uint16_t variables;                      /* bit by parameter: outv is set */
+    bool is_collected;                       /* what they hold is the value's */
     uint8_t MT_ALIGNED(16) on_stack[FIXED_ON_STACK];
 };
 
@@ -50,19 +55,104 @@ static uint8_t *run_args(struct run *run)
 
 /* ---- Before --------------------------------------------------------------------------------- */
 
-static int place_inputs(struct body *body)
+static void set_variable(struct body *body, uint32_t param, uint16_t output)
+{
+    const manta_param *of = &body->run->function->params[param];
+    bool is_refs = of->kind == MANTA_KIND_OUTREFS;
+    body->outv[param] =
+        (struct manta_outv){.element_bytes = is_refs ? (uint32_t)sizeof(manta_ref) : of->size,
+                            .output = output,
+                            .is_refs = is_refs};
+    body->variables |= (uint16_t)(1u << param);
+}
+
+/* Room for `count` elements in the store. Baton held, but for the time it takes to clear pages. */
+static int make_room(struct rank *rank, const struct run *run, struct manta_outv *outv,
+                     size_t count)
+{
+    struct store_tag tag = {run->parent, run->position + outv->output,
+                            function_hash(run->function)};
+    int code = store_create(rank->options.store, count * outv->element_bytes, &tag, &outv->room);
+    if (code != MANTA_OK) {
+        return code;
+    }
+    baton_give(&rank->baton);
+    code = store_populate(rank->options.store, &outv->room);
+    baton_take(&rank->baton, rank->host);
+    if (code != MANTA_OK) {
+        store_abandon(rank->options.store, &outv->room);
+        return code;
+    }
+    outv->is_stored = true;
+    outv->data = outv->room.data;
+    outv->count = count;
+    return MANTA_OK;
+}
+
+static uint16_t output_of(const manta_function *function, uint32_t param)
+{
+    uint16_t output = 0;
+    for (uint32_t i = 0; i < param; i++) {
+        output += function->params[i].kind >= MANTA_KIND_OUT ||
+                  function->params[i].kind == MANTA_KIND_INOUT;
+    }
+    return output;
+}
+
+/* An inout's body writes to it: it gets a block of its own, which is its output too. */
+static int copy_stored(struct rank *rank, struct body *body, const struct pack_arg *arg,
+                       const void *data)
+{
+    struct manta_outv *copy = &body->outv[arg->index];
+    set_variable(body, arg->index, output_of(body->run->function, arg->index));
+    int code = make_room(rank, body->run, copy, arg->bytes / arg->param->size);
+    if (code == MANTA_OK) {
+        baton_give(&rank->baton);
+        memcpy(copy->data, data, arg->bytes);
+        baton_take(&rank->baton, rank->host);
+        body->slots[arg->index] = (manta_slot){copy->data, copy->count};
+    }
+    return code;
+}
+
+static int place_stored(struct rank *rank, struct body *body, const struct pack_arg *arg)
+{
+    struct location place;
+    memcpy(&place, arg->data, sizeof place);
+    const void *data = fetch_data(rank, &place);
+    if (!data) {
+        return MANTA_E_LOST;
+    }
+    if (arg->param->kind == MANTA_KIND_INOUT) {
+        return copy_stored(rank, body, arg, data);
+    }
+    body->slots[arg->index] = (manta_slot){(void *)(uintptr_t)data, arg->bytes / arg->param->size};
+    return MANTA_OK;
+}
+
+static MT_NOINLINE int place_all_inputs(struct rank *rank, struct body *body)
 {
     struct run *run = body->run;
+    int code = MANTA_OK;
     struct pack_walk walk =
         pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
     struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
+    while (code == MANTA_OK && pack_next(&walk, &arg)) {
+        if (arg.is_stored) {
+            code = place_stored(rank, body, &arg);
+            continue;
+        }
         size_t unit =
             arg.is_refs && arg.param->kind >= MANTA_KIND_REF ? sizeof(manta_ref) : arg.param->size;
         body->slots[arg.index].data = arg.is_null ? NULL : arg.data;
         body->slots[arg.index].count = arg.bytes / unit;
     }
-    return walk.is_broken ? MANTA_E_TYPE : MANTA_OK;
+    return walk.is_broken ? MANTA_E_TYPE : code;
+}
+
+static inline int place_inputs(struct rank *rank, struct body *body)
+{
+    return body->run->args_bytes ? place_all_inputs(rank, body) : MANTA_OK;
 }
 
 static int place_outputs(struct body *body)
@@ -87,19 +177,18 @@ static int place_outputs(struct body *body)
     uint8_t *at = function_info(function)->single_bytes ? body->run->small
                   : body->fixed                         ? body->fixed
                                                         : body->on_stack;
+    uint16_t output = 0;
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
         if (param->kind == MANTA_KIND_OUT) {
             body->slots[i] = (manta_slot){at, 1};
             at += MT_ALIGN_UP((size_t)param->size, (size_t)16);
         } else if (is_variable(param)) {
-            body->outv[i] = (struct manta_outv){.element_bytes = param->kind == MANTA_KIND_OUTREFS
-                                                                     ? (uint32_t)sizeof(manta_ref)
-                                                                     : param->size};
+            set_variable(body, i, output);
             body->slots[i] = (manta_slot){&body->outv[i], 0};
         }
+        output += param->kind >= MANTA_KIND_OUT || param->kind == MANTA_KIND_INOUT;
     }
-    body->has_outputs = true;
     return MANTA_OK;
 }
 
@@ -129,43 +218,57 @@ static int hold_arguments(struct rank *rank, struct run *run)
 
 /* ---- After ---------------------------------------------------------------------------------- */
 
-static int collect(struct rank *rank, struct body *body, struct value **ret_value)
+static MT_NOINLINE int collect_parts(struct rank *rank, struct body *body, struct value **ret_value)
 {
-    const manta_function *function = body->run->function;
+    const struct run *run = body->run;
+    const manta_function *function = run->function;
     struct value_part parts[MANTA_PARAM_MAX];
     uint32_t count = 0;
-    if (function_info(function)->single_bytes || !function_info(function)->value_outputs) {
-        return MANTA_OK;
-    }
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
         const manta_slot *slot = &body->slots[i];
         const struct manta_outv *outv = &body->outv[i];
         if (param->kind == MANTA_KIND_OUT) {
-            parts[count++] = (struct value_part){slot->data, param->size, false};
+            parts[count++] = (struct value_part){.data = slot->data, .bytes = param->size};
         } else if (param->kind == MANTA_KIND_INOUT) {
-            parts[count++] =
-                (struct value_part){slot->data, (uint32_t)(slot->count * param->size), false};
+            parts[count++] = (struct value_part){.data = slot->data,
+                                                 .bytes = slot->count * param->size,
+                                                 .is_stored = body->variables >> i & 1};
         } else if (is_variable(param)) {
-            parts[count++] =
-                (struct value_part){outv->data, (uint32_t)(outv->count * outv->element_bytes),
-                                    param->kind == MANTA_KIND_OUTREFS};
+            parts[count++] = (struct value_part){.data = outv->data,
+                                                 .bytes = outv->count * outv->element_bytes,
+                                                 .is_refs = outv->is_refs,
+                                                 .is_stored = outv->is_stored};
         }
     }
-    *ret_value = value_create(rank, parts, count);
+    *ret_value = value_create(rank, parts, count, (manta_ref){run->parent, run->position, 0});
+    body->is_collected = *ret_value != NULL;
     return *ret_value ? MANTA_OK : MANTA_E_NOMEM;
 }
 
-static void free_outputs(struct body *body)
+static inline int collect(struct rank *rank, struct body *body, struct value **ret_value)
 {
-    const manta_function *function = body->run->function;
+    const struct function_info *info = function_info(body->run->function);
+    return info->single_bytes || !info->value_outputs ? MANTA_OK
+                                                      : collect_parts(rank, body, ret_value);
+}
+
+static void free_outv(struct rank *rank, struct manta_outv *outv, bool is_collected)
+{
+    if (!outv->is_stored) {
+        base_free(outv->data);
+    } else if (!is_collected) {
+        store_abandon(rank->options.store, &outv->room);
+    }
+}
+
+static void free_outputs(struct rank *rank, struct body *body)
+{
     if (MT_UNLIKELY(body->fixed != NULL)) {
         base_free(body->fixed);
     }
-    for (uint32_t i = 0; body->has_outputs && i < function->param_count; i++) {
-        if (is_variable(&function->params[i])) {
-            base_free(body->outv[i].data);
-        }
+    for (uint32_t bits = body->variables; bits; bits &= bits - 1) {
+        free_outv(rank, &body->outv[__builtin_ctz(bits)], body->is_collected);
     }
 }
 
@@ -212,6 +315,10 @@ const char *exec_reason(int code)
         return "it was cancelled";
     case MANTA_E_NOMEM:
         return "no memory for its arguments or results";
+    case MANTA_E_LIMIT:
+        return "the node's store is full (MANTA_STORE)";
+    case MANTA_E_LOST:
+        return "an argument's value is gone with the rank that had it";
     case MANTA_E_TYPE:
         return "its arguments arrived damaged";
     default:
@@ -276,7 +383,7 @@ static int execute(struct rank *rank, struct body *body, struct value **ret_valu
     if (run->timeout_ns) {
         run->deadline_ns = base_deadline_after(base_now_ns(rank->host), run->timeout_ns);
     }
-    int code = place_inputs(body);
+    int code = place_inputs(rank, body);
     if (code == MANTA_OK && function_info(run->function)->ref_inputs) {
         code = hold_arguments(rank, run);
     }
@@ -295,7 +402,7 @@ static int execute(struct rank *rank, struct body *body, struct value **ret_valu
 int exec_call_alone(struct rank *rank, struct run *run, struct value **ret_value)
 {
     struct body body = {.run = run};
-    int code = place_inputs(&body);
+    int code = place_inputs(rank, &body);
     if (code == MANTA_OK) {
         code = place_outputs(&body);
     }
@@ -305,7 +412,7 @@ int exec_call_alone(struct rank *rank, struct run *run, struct value **ret_value
     if (code == MANTA_OK) {
         code = collect(rank, &body, ret_value);
     }
-    free_outputs(&body);
+    free_outputs(rank, &body);
     return code;
 }
 
@@ -330,7 +437,8 @@ void exec_run(struct worker *worker, struct run *run)
     context.last_error.code = MANTA_OK;
     body.run = run;
     body.fixed = NULL;
-    body.has_outputs = false;
+    body.variables = 0;
+    body.is_collected = false;
     run->worker = worker;
     run->context = &context;
     run->state = RUN_RUNNING;
@@ -346,7 +454,7 @@ void exec_run(struct worker *worker, struct run *run)
     if (outer) {
         outer->inner = NULL;
     }
-    free_outputs(&body);
+    free_outputs(rank, &body);
     if (run->map_count) {
         map_lease_done(rank, run, code);
     } else {
@@ -355,14 +463,47 @@ void exec_run(struct worker *worker, struct run *run)
     }
 }
 
+static int alloc_inline(struct manta_outv *out, size_t count, size_t bytes)
+{
+    if (bytes > MANTA_INLINE_MAX) {
+        return MANTA_E_TOOBIG;
+    }
+    size_t room = MT_ALIGN_UP(MT_MAX(bytes, (size_t)out->element_bytes), (size_t)16);
+    out->data = base_alloc_aligned(16, room);
+    out->count = out->data ? count : 0;
+    return out->data ? MANTA_OK : MANTA_E_NOMEM;
+}
+
+static int alloc_stored(struct context *context, struct manta_outv *out, size_t count)
+{
+    struct rank *rank = context->rank;
+    baton_take(&rank->baton, rank->host);
+    int code = make_room(rank, context->run, out, count);
+    if (code != MANTA_OK) {
+        (void)stored_refuse(context, code, count * out->element_bytes);
+    }
+    baton_give(&rank->baton);
+    return code;
+}
+
+/* An isolated body has no context, and no store. */
 void *manta_outv_alloc(manta_outv *out, size_t count)
 {
-    if (!out || out->data || count > MANTA_INLINE_MAX / out->element_bytes) {
+    struct context *context = context_get();
+    size_t bytes;
+    if (!out || out->data) {
         return NULL;
     }
-    out->data =
-        base_alloc_aligned(16, MT_ALIGN_UP(MT_MAX(count, 1u) * out->element_bytes, (size_t)16));
-    out->count = out->data ? count : 0;
+    bool is_absurd = __builtin_mul_overflow(count, out->element_bytes, &bytes);
+    if (!is_absurd && context && !out->is_refs && stored_is_wanted(context->rank, bytes)) {
+        (void)alloc_stored(context, out, count);
+        return out->data;
+    }
+    int code = is_absurd ? MANTA_E_TOOBIG : alloc_inline(out, count, bytes);
+    if (code != MANTA_OK && context) {
+        context_fail(context, code, "%zu elements of %u bytes were asked for; at most %d bytes fit",
+                     count, out->element_bytes, MANTA_INLINE_MAX);
+    }
     return out->data;
 }
 

@@ -371,8 +371,8 @@ static struct value *make_value(const struct outside *outside, const struct spaw
     wire_put_bytes(&at, result->out_tail, head.out_tail_bytes);
     at++;
     wire_put_bytes(&at, result->err_tail, head.err_tail_bytes);
-    const struct value_part part = {block, (uint32_t)size, false};
-    struct value *value = value_create(outside->rank, &part, 1);
+    const struct value_part part = {.data = block, .bytes = size};
+    struct value *value = value_create(outside->rank, &part, 1, (manta_ref){0});
     base_free(block);
     return value;
 }

@@ -13,6 +13,7 @@
 #include <manta/manta.h>
 
 struct rank;
+struct store;
 
 /*
  * What starts processes for this rank (launch/processes.c; a pretended one in the simulator). It
@@ -40,6 +41,7 @@ struct core_options {
     uint8_t is_crowded;    /* more threads than cores on the node: waiters sleep soon */
     const char *host_name; /* borrowed */
     struct topo *topo;     /* for pinning; NULL: none */
+    struct store *store;   /* borrowed; NULL: values are at most MANTA_INLINE_MAX bytes */
     size_t stack_bytes;    /* of a parked task; 0: 256 KiB */
     uint32_t parked_max;   /* stacks parked at once; 0: 4096 */
     uint32_t window_max;   /* tasks in flight to one rank; 0: 1024 */
@@ -104,6 +106,7 @@ void core_describe_last(struct rank *rank, uint32_t dead, char *text, size_t siz
 /* What is left; all zero when every count has come to its end. */
 struct core_counts {
     uint64_t tasks, runs, borrows, scopes, values, maps, homes;
+    uint64_t blocks, copies; /* of its share of the store; of these, of values of other nodes */
 };
 struct core_counts core_count(struct rank *rank);
 

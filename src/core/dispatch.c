@@ -136,13 +136,10 @@ size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out)
             continue;
         }
         manta_ref ref;
-        const void *data;
-        uint32_t bytes;
-        bool is_refs;
         memcpy(&ref, arg.data, sizeof ref);
         struct target target = target_find(rank, ref);
-        target_value(&target, &data, &bytes, &is_refs);
-        pack_put_value(&writer, arg.param, data, bytes, is_refs);
+        struct content content = target_content(&target);
+        pack_put_value(&writer, arg.param, &content);
     }
     return writer.at;
 }
@@ -160,20 +157,17 @@ static bool check_resolved(struct rank *rank, struct task *task, size_t bytes)
         return false;
     }
     while (pack_next(&walk, &arg)) {
-        const void *data;
-        uint32_t size;
-        bool is_refs;
         manta_ref ref;
         if (arg.param->kind != MANTA_KIND_IN && arg.param->kind != MANTA_KIND_INOUT) {
             continue;
         }
         memcpy(&ref, arg.data, sizeof ref);
         struct target target = target_find(rank, ref);
-        target_value(&target, &data, &size, &is_refs);
+        uint64_t size = target_content(&target).bytes;
         if (size % arg.param->size) {
             task_fail(rank, task, MANTA_E_TYPE,
-                      "argument %s has %u bytes, which is no whole number of %s (%u bytes each)",
-                      arg.param->name, size, arg.param->type, arg.param->size);
+                      "argument %s has %llu bytes, which is no whole number of %s (%u bytes each)",
+                      arg.param->name, (unsigned long long)size, arg.param->type, arg.param->size);
             return false;
         }
     }
@@ -438,6 +432,25 @@ void dispatch_on_credit(struct rank *rank, uint32_t from, const struct wire_head
     dispatch_pump(rank);
 }
 
+/* No input lies on another node. */
+static bool has_all_here(struct rank *rank, struct task *task)
+{
+    struct pack_walk walk =
+        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        if (arg.param->kind == MANTA_KIND_IN || arg.param->kind == MANTA_KIND_INOUT) {
+            manta_ref ref;
+            memcpy(&ref, arg.data, sizeof ref);
+            struct target target = target_find(rank, ref);
+            if (target_is_done(&target) && target_is_elsewhere(&target)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 struct run *dispatch_take(struct rank *rank, struct task *task)
 {
     if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) ||
@@ -446,6 +459,9 @@ struct run *dispatch_take(struct rank *rank, struct task *task)
     }
     size_t bytes =
         function_info(task->function)->inputs_awaited ? dispatch_resolve(rank, task, NULL) : 0;
+    if (bytes && !has_all_here(rank, task)) {
+        return NULL;
+    }
     dispatch_remove(rank, task);
     if (bytes && !check_resolved(rank, task, bytes)) {
         return NULL;

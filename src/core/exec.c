@@ -18,6 +18,7 @@
 #include "core/cancel.h"
 #include "core/context.h"
 #include "core/dispatch.h"
+#include "core/fetch.h"
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
@@ -70,6 +71,9 @@ void exec_run_free(struct rank *rank, struct run *run)
     }
     base_list_remove(&run->link);
     base_list_remove(&run->owned);
+    if (MT_UNLIKELY(run->fetched != NULL)) {
+        fetch_end_run(rank, run);
+    }
     if (!run->args_borrowed) {
         base_free(run->args);
     }
@@ -153,17 +157,40 @@ static uint32_t level_of(const struct run *run)
     return (uint32_t)(7 - run->priority);
 }
 
-void exec_queue(struct rank *rank, struct run *run)
+static inline void make_ready(struct rank *rank, struct run *run)
 {
-    if (MT_UNLIKELY(run->outside != NULL)) {
-        outside_queue(rank, run);
-        return;
-    }
     run->state = RUN_QUEUED;
     base_list_push_back(&rank->ready[level_of(run)], &run->link);
     rank->ready_mask |= 1u << level_of(run);
     rank->ready_count++;
     idle_wake_worker(rank);
+}
+
+MT_NOINLINE void exec_queue_fetched(struct rank *rank, struct run *run)
+{
+    if (run->outside) {
+        outside_queue(rank, run);
+    } else {
+        make_ready(rank, run);
+    }
+}
+
+static MT_NOINLINE void queue_after_inputs(struct rank *rank, struct run *run)
+{
+    if (function_info(run->function)->inputs_awaited && fetch_for_run(rank, run)) {
+        run->state = RUN_FETCHING;
+    } else {
+        exec_queue_fetched(rank, run);
+    }
+}
+
+void exec_queue(struct rank *rank, struct run *run)
+{
+    if (MT_UNLIKELY(run->outside != NULL || function_info(run->function)->inputs_awaited)) {
+        queue_after_inputs(rank, run);
+    } else {
+        make_ready(rank, run);
+    }
 }
 
 void exec_unqueue(struct rank *rank, struct run *run)
@@ -397,7 +424,8 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
         value_drop_refs(rank, value);
         value_unshare(rank, value);
         base_free(error);
-    } else if (code != MANTA_OK && (run->is_lost ? task_retry_lost : task_retry_error)(rank, task)) {
+    } else if (code != MANTA_OK &&
+               (run->is_lost ? task_retry_lost : task_retry_error)(rank, task)) {
         base_free(error);
     } else {
         uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;
@@ -473,8 +501,9 @@ static void deliver_remote(struct rank *rank, struct run *run, int code, struct 
     run->code = code;
     run->result = value;
     run->error = error;
-    run->is_retained = !run->is_orphan && code == MANTA_OK &&
-                       (!run->parent_is_root || (value && value->ref_outputs));
+    run->is_retained =
+        !run->is_orphan && code == MANTA_OK &&
+        (!run->parent_is_root || (value && (value->ref_outputs || value->stored_outputs)));
     if (kept) {
         count = collect_kept(rank, run->scope, kept);
     }

@@ -15,6 +15,8 @@ void exec_outlive_task(struct run *run);
 
 /* Puts a run into the ready queue and sees that a worker looks. */
 void exec_queue(struct rank *rank, struct run *run);
+/* The same when what it reads is on this node. */
+void exec_queue_fetched(struct rank *rank, struct run *run);
 /* Takes a queued run out again. */
 void exec_unqueue(struct rank *rank, struct run *run);
 

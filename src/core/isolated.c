@@ -10,7 +10,9 @@
  */
 #include "core/context.h"
 #include "core/exec.h"
+#include "core/fetch.h"
 #include "core/outside.h"
+#include "core/pack.h"
 #include "core/registry.h"
 #include "core/value.h"
 
@@ -41,23 +43,49 @@ const manta_param *isolated_refused(const manta_function *function)
 
 /* ---- The rank's side ------------------------------------------------------------------------- */
 
+/* The arguments as the child can read them: what lies in the store is copied, because it has none.
+ * Returns their bytes; out may be NULL to measure. */
+static size_t write_args(struct rank *rank, struct run *run, uint8_t *out)
+{
+    struct pack_writer writer = {.out = out};
+    struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
+                                           run->args_bytes, PACK_RESOLVED);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        struct content content = {.data = arg.data, .bytes = arg.bytes, .is_refs = arg.is_refs};
+        if (arg.is_stored) {
+            struct location of;
+            memcpy(&of, arg.data, sizeof of);
+            content.data = fetch_data(rank, &of);
+        }
+        if (arg.param->kind == MANTA_KIND_IN || arg.param->kind == MANTA_KIND_INOUT) {
+            pack_put_value(&writer, arg.param, &content);
+        } else {
+            pack_put_arg(&writer, &arg);
+        }
+    }
+    return writer.at;
+}
+
 int isolated_start(struct outside *outside, const struct spawn_done *done, manta_error *ret_error)
 {
     struct run *run = outside->run;
     const struct core_processes *processes = outside->rank->outside.processes;
     const struct request_head head = {
         .id = run->id, .function = function_hash(run->function), .attempt = run->attempt};
-    uint8_t *bytes = base_alloc(sizeof head + run->args_bytes), *at = bytes;
+    size_t args_bytes = write_args(outside->rank, run, NULL);
+    uint8_t *bytes = base_alloc_aligned(16, MT_ALIGN_UP(sizeof head + args_bytes, (size_t)16));
+    uint8_t *at = bytes;
     if (!bytes) {
         return MANTA_E_NOMEM;
     }
     wire_put_bytes(&at, &head, sizeof head);
-    wire_put_bytes(&at, run->args ? run->args : run->args_small, run->args_bytes);
+    (void)write_args(outside->rank, run, at);
     const struct spawn_isolated isolated = {
         .id = run->id,
         .attempt = run->attempt,
         .bytes = bytes,
-        .size = sizeof head + run->args_bytes,
+        .size = sizeof head + args_bytes,
         .out = {SPAWN_TO_RANK, NULL},
         .err = {SPAWN_TO_RANK, NULL},
         .limits = {.wall_ns = run->timeout_ns, .memory_bytes = outside->terms.memory_bytes}};

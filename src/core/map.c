@@ -61,13 +61,11 @@ int map_element_code(const struct map *map, uint64_t index)
     return error ? error->code : MANTA_OK;
 }
 
-void map_element_value(const struct map *map, int64_t index, const void **ret_data,
-                       uint32_t *ret_bytes)
+struct content map_element_content(const struct map *map, int64_t index)
 {
     uint64_t first = index < 0 ? 0 : (uint64_t)index;
     uint64_t bytes = index < 0 ? map->count * map->element_bytes : map->element_bytes;
-    *ret_data = map->values + first * map->element_bytes;
-    *ret_bytes = (uint32_t)MT_MIN(bytes, UINT32_MAX);
+    return (struct content){.data = map->values + first * map->element_bytes, .bytes = bytes};
 }
 
 bool map_element_watch(struct rank *rank, struct task *task, uint64_t index, struct watch *watch)

@@ -46,8 +46,7 @@ bool map_element_is_done(const struct map *map, uint64_t index);
 int map_element_code(const struct map *map, uint64_t index);
 const manta_error *map_element_error(const struct map *map, uint64_t index);
 /* index -1: all values in a row. */
-void map_element_value(const struct map *map, int64_t index, const void **ret_data,
-                       uint32_t *ret_bytes);
+struct content map_element_content(const struct map *map, int64_t index);
 bool map_element_watch(struct rank *rank, struct task *task, uint64_t index, struct watch *watch);
 void map_element_unwatch(struct task *task, uint64_t index, struct watch *watch);
 

@@ -10,6 +10,7 @@ static message_handler *const handlers[MESSAGE_KINDS] = {
     [MESSAGE_REGISTER] = home_on_register,   [MESSAGE_REGISTERED] = recover_on_registered,
     [MESSAGE_OFFER] = home_on_offer,         [MESSAGE_ADOPT] = recover_on_adopt,
     [MESSAGE_LOOKUP] = home_on_lookup,       [MESSAGE_FOUND] = recover_on_found,
+    [MESSAGE_FETCH] = fetch_on_fetch,        [MESSAGE_CHUNK] = fetch_on_chunk,
     [MESSAGE_SETTLED] = recover_on_settled,  [MESSAGE_CLEARED] = recover_on_cleared,
     [MESSAGE_QUIET] = finish_on_quiet,       [MESSAGE_QUIET_ANSWER] = finish_on_quiet_answer,
     [MESSAGE_STOP_ALL] = finish_on_stop_all,

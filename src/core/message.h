@@ -6,6 +6,7 @@
  *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home)
  *   holder -> owner    ASK (send me the value), HOLD (rank X holds it), LET_GO, STOP (cancel)
  *   owner -> holder    VALUE, HELD (acknowledges a HOLD)
+ *   reader -> store    FETCH; back: CHUNK (of a value in another node's store)
  *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
  *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
  *
@@ -37,6 +38,8 @@ enum message_kind {
     MESSAGE_ADOPT,
     MESSAGE_LOOKUP,
     MESSAGE_FOUND,
+    MESSAGE_FETCH,
+    MESSAGE_CHUNK,
     MESSAGE_SETTLED,
     MESSAGE_CLEARED,
     MESSAGE_QUIET,
@@ -111,6 +114,17 @@ struct message_value {
     uint32_t unused;
 };
 
+/* Part of the block at `offset` of the receiver's share. */
+struct message_fetch {
+    uint64_t offset, from, bytes;
+};
+
+struct message_chunk {
+    uint64_t from;
+    int32_t code;
+    uint32_t unused;
+};
+
 struct message_hold {
     uint32_t holder, instance;
     uint32_t want_ack, unused;
@@ -177,7 +191,8 @@ typedef void message_handler(struct rank *rank, uint32_t from, const struct wire
 message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, cancel_on_cancel,
     exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
-    recover_on_adopt, home_on_lookup, recover_on_found, recover_on_settled, recover_on_cleared,
-    finish_on_quiet, finish_on_quiet_answer, finish_on_stop_all;
+    fetch_on_fetch, fetch_on_chunk, recover_on_adopt, home_on_lookup, recover_on_found,
+    recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
+    finish_on_stop_all;
 
 #endif

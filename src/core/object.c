@@ -65,23 +65,18 @@ int target_code(const struct target *target)
     return target->object->code;
 }
 
-void target_value(const struct target *target, const void **ret_data, uint32_t *ret_bytes,
-                  bool *ret_refs)
+struct content target_content(const struct target *target)
 {
     struct object *object = target->object;
-    *ret_refs = false;
     if (object->kind == OBJECT_MAP) {
-        map_element_value(object_task(object)->map, target->element, ret_data, ret_bytes);
-    } else if (object->value) {
-        const struct output *output = &object->value->output[target->output];
-        *ret_data = value_data(object->value, target->output);
-        *ret_bytes = output->bytes;
-        *ret_refs = output->is_refs;
-    } else {
-        *ret_data = object->kind == OBJECT_TASK ? object_task(object)->small + CORE_SMALL_BYTES
-                                                : object_borrow(object)->small;
-        *ret_bytes = object->small_bytes;
+        return map_element_content(object_task(object)->map, target->element);
     }
+    if (object->value) {
+        return value_content(object->value, target->output);
+    }
+    const void *small = object->kind == OBJECT_TASK ? object_task(object)->small + CORE_SMALL_BYTES
+                                                    : object_borrow(object)->small;
+    return (struct content){.data = small, .bytes = object->small_bytes};
 }
 
 void target_error(struct rank *rank, const struct target *target, manta_error *ret_error)
@@ -505,18 +500,16 @@ void object_on_let_go(struct rank *rank, uint32_t from, const struct wire_header
     }
 }
 
-static void answer_with(struct rank *rank, uint32_t peer, manta_ref ref, int code, const void *data,
-                        uint32_t bytes, uint32_t is_refs)
+static void answer_with(struct rank *rank, uint32_t peer, manta_ref ref,
+                        const struct content *content)
 {
     struct wire_header about = about_ref(ref);
-    uint8_t *out =
-        message_begin(rank, peer, MESSAGE_VALUE, &about, sizeof(struct message_value) + 8 + bytes);
+    struct message_value message = {.code = MANTA_OK};
+    uint8_t *out = message_begin(rank, peer, MESSAGE_VALUE, &about,
+                                 sizeof message + content_wire_bytes(content));
     if (out) {
-        struct message_value message = {.code = code};
         wire_put_bytes(&out, &message, sizeof message);
-        wire_put_u32(&out, bytes);
-        wire_put_u32(&out, is_refs);
-        wire_put_bytes(&out, data, bytes);
+        content_wire_write(content, &out);
         message_end(rank);
     }
 }
@@ -537,11 +530,8 @@ static void answer_error(struct rank *rank, uint32_t peer, manta_ref ref, const 
 void object_answer(struct rank *rank, const struct target *target, manta_ref ref, uint32_t peer)
 {
     if (target_code(target) == MANTA_OK) {
-        const void *data;
-        uint32_t bytes;
-        bool is_refs;
-        target_value(target, &data, &bytes, &is_refs);
-        answer_with(rank, peer, ref, MANTA_OK, data, bytes, is_refs);
+        struct content content = target_content(target);
+        answer_with(rank, peer, ref, &content);
     } else {
         manta_error error;
         target_error(rank, target, &error);

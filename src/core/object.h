@@ -44,8 +44,14 @@ struct target target_find(struct rank *rank, manta_ref ref);
 bool target_is_done(const struct target *target);
 int target_code(const struct target *target);
 /* Value of a done target without failure. */
-void target_value(const struct target *target, const void **ret_data, uint32_t *ret_bytes,
-                  bool *ret_refs);
+struct content target_content(const struct target *target);
+/* The value of a done target lies in the store of another node. */
+static inline bool target_is_elsewhere(const struct target *target)
+{
+    const struct object *object = target->object;
+    return object->kind != OBJECT_MAP && object->value &&
+           !object->value->output[target->output].data;
+}
 /* The error record of a failed target, made from the code when there is none. */
 void target_error(struct rank *rank, const struct target *target, manta_error *ret_error);
 /* Tells `watch` when it is done (now, if it is). False: memory is out. */

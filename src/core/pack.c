@@ -5,6 +5,8 @@
 
 #define NULL_TEXT UINT64_MAX
 
+enum resolved_kind { RESOLVED_BYTES, RESOLVED_REFS, RESOLVED_PLACE };
+
 static bool is_input(uint32_t kind)
 {
     return kind < MANTA_KIND_OUT;
@@ -49,6 +51,19 @@ static uint8_t *take(struct pack_walk *walk, size_t align, size_t bytes)
     return walk->base + at;
 }
 
+static bool next_place(struct pack_walk *walk, struct pack_arg *arg)
+{
+    struct location place;
+    arg->data = take(walk, 8, sizeof place);
+    if (!arg->data) {
+        return false;
+    }
+    memcpy(&place, arg->data, sizeof place);
+    arg->is_stored = true;
+    arg->bytes = place.bytes;
+    return true;
+}
+
 static bool next_variable(struct pack_walk *walk, struct pack_arg *arg)
 {
     const manta_param *param = arg->param;
@@ -59,7 +74,10 @@ static bool next_variable(struct pack_walk *walk, struct pack_arg *arg)
     }
     memcpy(&bytes, head, sizeof bytes);
     if (param->kind == MANTA_KIND_IN || param->kind == MANTA_KIND_INOUT) {
-        arg->is_refs = bytes >> 32 != 0;
+        if (bytes >> 32 == RESOLVED_PLACE) {
+            return next_place(walk, arg);
+        }
+        arg->is_refs = bytes >> 32 == RESOLVED_REFS;
         bytes = (uint32_t)bytes;
     } else {
         arg->is_refs = param->kind == MANTA_KIND_REFS;
@@ -197,10 +215,17 @@ void pack_put_arg(struct pack_writer *writer, const struct pack_arg *arg)
     put(writer, data_align(arg->param), arg->data, arg->bytes);
 }
 
-void pack_put_value(struct pack_writer *writer, const manta_param *param, const void *data,
-                    uint32_t bytes, bool is_refs)
+void pack_put_value(struct pack_writer *writer, const manta_param *param,
+                    const struct content *content)
 {
-    uint64_t head = bytes | (uint64_t)is_refs << 32;
+    enum resolved_kind kind = content->place     ? RESOLVED_PLACE
+                              : content->is_refs ? RESOLVED_REFS
+                                                 : RESOLVED_BYTES;
+    uint64_t head = (content->place ? 0 : content->bytes) | (uint64_t)kind << 32;
     put(writer, 8, &head, sizeof head);
-    put(writer, data_align(param), data, bytes);
+    if (content->place) {
+        put(writer, 8, content->place, sizeof *content->place);
+    } else {
+        put(writer, data_align(param), content->data, content->bytes);
+    }
 }

@@ -6,14 +6,13 @@
  *
  * Layout, in parameter order, outputs skipped: val and ref are their bytes at their
  * alignment; text, span, refs are a u64 count of bytes, then the bytes; a resolved in or
- * inout is u32 bytes, u32 is_refs, then the bytes. The block itself is 16-aligned.
+ * inout is u32 bytes, u32 kind, then the bytes, or its place if it is in a store. The block
+ * itself is 16-aligned.
  */
 #ifndef CORE_PACK_H
 #define CORE_PACK_H
 
-#include "base/compiler.h"
-
-#include <manta/manta.h>
+#include "core/rank.h"
 
 /* An array of refs that the task waits for, though its body gets no values: the parameter `after`
  * of commands. A parameter of refs has no use for a size, so 1 marks it. */
@@ -38,8 +37,9 @@ struct pack_arg {
     uint32_t index;
     uint8_t *data;
     size_t bytes;
-    bool is_null; /* text that was NULL */
-    bool is_refs; /* data is an array of refs */
+    bool is_null;   /* text that was NULL */
+    bool is_refs;   /* data is an array of refs */
+    bool is_stored; /* data is a struct location, bytes what lies there */
 };
 
 struct pack_walk pack_walk_init(const manta_function *function, uint8_t *base, size_t size,
@@ -58,7 +58,7 @@ struct pack_writer {
     size_t at;
 };
 void pack_put_arg(struct pack_writer *writer, const struct pack_arg *arg);
-void pack_put_value(struct pack_writer *writer, const manta_param *param, const void *data,
-                    uint32_t bytes, bool is_refs);
+void pack_put_value(struct pack_writer *writer, const manta_param *param,
+                    const struct content *content);
 
 #endif

@@ -11,6 +11,7 @@
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/wait.h"
+#include "store/store.h"
 #include "topo/topo.h"
 
 #include <stdarg.h>
@@ -154,6 +155,7 @@ static void free_rank(struct rank *rank)
     base_map_fini(&rank->scopes);
     base_map_fini(&rank->borrows);
     base_map_fini(&rank->homes);
+    base_map_fini(&rank->copies);
     if (rank->stacks &&
         fiber_pool_in_use(rank->stacks) == 0) { /* else bodies waited when the rank was stopped */
         fiber_pool_destroy(rank->stacks);
@@ -211,7 +213,10 @@ void core_rank_destroy(struct rank *rank)
 
 struct core_counts core_count(struct rank *rank)
 {
-    return (struct core_counts){.tasks = rank->tasks.live,
+    struct store *store = rank->options.store;
+    return (struct core_counts){.blocks = store ? store_get_stats(store).blocks : 0,
+                                .copies = rank->copies.count,
+                                .tasks = rank->tasks.live,
                                 .runs = rank->runs.live,
                                 .borrows = rank->borrows.count,
                                 .scopes = rank->scopes_live,

@@ -39,6 +39,8 @@
 #define CORE_PRIORITIES 16
 #define CORE_DELAYS 10
 
+struct copy;
+struct fetched;
 struct rank;
 struct worker;
 struct run;
@@ -49,15 +51,36 @@ struct map;
 
 /* ---- Values --------------------------------------------------------------------------------- */
 
+/* Where the bytes of a large output are: in a block of a rank's share of its node's store. */
+struct location {
+    uint64_t parent;   /* with the position: what the block says it is */
+    uint32_t position; /* of the output */
+    uint32_t rank;     /* whose share */
+    uint64_t offset, bytes;
+};
+
+/* One output, or the value of a ref. */
+struct content {
+    const void *data; /* NULL: on another node */
+    uint64_t bytes;
+    bool is_refs;
+    const struct location *place; /* NULL: the bytes travel with whatever they belong to */
+};
+
 /* The outputs of one task, or one output of it at a borrower. Shared by reference; immutable. */
 struct value {
     uint32_t sharers;
     uint16_t outputs;
-    uint16_t ref_outputs; /* how many of them are arrays of refs */
+    uint16_t ref_outputs;    /* how many of them are arrays of refs */
+    uint16_t stored_outputs; /* how many are in a store */
+    uint16_t owns_blocks;    /* these lie in this rank's share, and are freed with it */
     struct output {
-        uint32_t offset, bytes; /* into data */
-        uint32_t is_refs;
-    } output[]; /* then the data, 16-aligned */
+        const void *data; /* into what follows, or into a store; NULL: on another node */
+        uint64_t bytes;
+        bool is_refs, is_stored;
+        struct location place; /* of a stored one */
+        struct copy *copy;     /* of one on another node, once it is here; data is the copy's */
+    } output[];                /* then the data of those that are not, 16-aligned */
 };
 
 /* ---- Objects -------------------------------------------------------------------------------- */
@@ -227,7 +250,7 @@ struct scope {
 
 /* ---- Runs ----------------------------------------------------------------------------------- */
 
-enum run_state { RUN_QUEUED, RUN_REGISTERING, RUN_RUNNING, RUN_PARKED, RUN_FINISHED };
+enum run_state { RUN_QUEUED, RUN_REGISTERING, RUN_FETCHING, RUN_RUNNING, RUN_PARKED, RUN_FINISHED };
 
 struct run {
     struct base_list link;  /* ready queue, worker's resumable, orphans */
@@ -265,6 +288,8 @@ struct run {
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
+    uint32_t fetches_missing; /* copies it waits for: see fetch.h */
+    struct fetched *fetched;
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
     uint8_t
@@ -359,6 +384,7 @@ struct rank {
     struct base_map scopes;  /* id -> scope, those with children */
     struct base_map borrows; /* (parent, position) -> borrow */
     struct base_map homes;   /* id -> home record */
+    struct base_map copies;  /* of values of other nodes, by ref */
     struct scope root;       /* of the driver; threads beyond the first have their own: */
     struct base_list roots;  /* all root scopes */
     uint32_t root_serial;    /* of the latest */

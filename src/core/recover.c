@@ -25,6 +25,7 @@
 
 #include "core/dispatch.h"
 #include "core/exec.h"
+#include "core/fetch.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/outside.h"
@@ -173,7 +174,7 @@ void recover_drop_orphan(struct rank *rank, struct run *run)
     } else if (run->state == RUN_QUEUED) {
         exec_unqueue(rank, run);
         exec_run_free(rank, run);
-    } else if (run->state == RUN_REGISTERING) {
+    } else if (run->state == RUN_REGISTERING || run->state == RUN_FETCHING) {
         exec_run_free(rank, run);
     } else if (run->parent_is_root || run->map_count) {
         atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
@@ -278,6 +279,7 @@ void recover_peer_down(void *owner, uint32_t dead)
         retake_tasks(rank, peer);
         orphan_runs(rank, peer);
     }
+    fetch_peer_down(rank, dead);
     home_forget_owner(rank, dead);
     (void)redirect_all(rank, dead);
     move_to_new_homes(rank, dead);

@@ -1,49 +1,101 @@
 #include "core/value.h"
 
+#include "core/fetch.h"
+
+enum wire_output { WIRE_OUTPUT_REFS = 1, WIRE_OUTPUT_STORED = 2 };
+
+static bool is_inline(const struct value_part *part)
+{
+    return !part->is_stored && !part->place;
+}
+
 static size_t head_bytes(uint32_t outputs)
 {
-    return sizeof(struct value) + outputs * sizeof(struct output);
+    return MT_ALIGN_UP(sizeof(struct value) + outputs * sizeof(struct output), (size_t)16);
 }
 
-/* Data starts at the next multiple of 16 behind the table, so offsets begin there. */
-static uint32_t first_offset(uint32_t outputs)
+static void set_stored(struct rank *rank, struct output *output, const struct value_part *part,
+                       manta_ref id)
 {
-    size_t head = head_bytes(outputs);
-    return (uint32_t)(MT_ALIGN_UP(head, (size_t)16) - head);
-}
-
-struct value *value_create(struct rank *rank, const struct value_part *parts, uint32_t count)
-{
-    size_t total = first_offset(count);
-    for (uint32_t i = 0; i < count; i++) {
-        total = MT_ALIGN_UP(total, (size_t)16) + parts[i].bytes + 16;
+    output->is_stored = true;
+    if (part->place) {
+        output->place = *part->place;
+        output->bytes = part->place->bytes;
+    } else {
+        uint64_t offset = store_seal(rank->options.store, (void *)(uintptr_t)part->data);
+        output->place =
+            (struct location){id.parent, id.position, rank->number, offset, part->bytes};
     }
-    struct value *value =
-        base_alloc_aligned(16, MT_ALIGN_UP(head_bytes(count) + total, (size_t)16));
+    output->data = stored_data(rank, &output->place);
+}
+
+struct value *value_create(struct rank *rank, const struct value_part *parts, uint32_t count,
+                           manta_ref id)
+{
+    size_t total = head_bytes(count);
+    for (uint32_t i = 0; i < count; i++) {
+        total += is_inline(&parts[i]) ? MT_ALIGN_UP((size_t)parts[i].bytes, (size_t)16) : 0;
+    }
+    struct value *value = base_alloc_aligned(16, total);
     if (!value) {
         return NULL;
     }
     value->sharers = 1;
     value->outputs = (uint16_t)count;
-    uint32_t at = first_offset(count);
-    size_t head = head_bytes(count);
+    uint8_t *at = (uint8_t *)value + head_bytes(count);
     for (uint32_t i = 0; i < count; i++) {
-        value->output[i] = (struct output){at, parts[i].bytes, parts[i].is_refs};
+        struct output *output = &value->output[i];
+        *output = (struct output){.data = at, .bytes = parts[i].bytes, .is_refs = parts[i].is_refs};
         value->ref_outputs += parts[i].is_refs;
-        if (parts[i].bytes) {
-            memcpy(value_data(value, i), parts[i].data, parts[i].bytes);
+        if (!is_inline(&parts[i])) {
+            set_stored(rank, output, &parts[i],
+                       (manta_ref){id.parent, id.position + i, rank->number});
+            value->stored_outputs++;
+            value->owns_blocks |= parts[i].is_stored;
+        } else if (parts[i].bytes) {
+            memcpy(at, parts[i].data, parts[i].bytes);
+            at += MT_ALIGN_UP((size_t)parts[i].bytes, (size_t)16);
         }
-        at = (uint32_t)(MT_ALIGN_UP(head + at + parts[i].bytes, (size_t)16) - head);
     }
     rank->values_live++;
     return value;
+}
+
+static void free_blocks(struct rank *rank, const struct value *value)
+{
+    for (uint32_t i = 0; i < value->outputs; i++) {
+        fetch_drop(rank, value->output[i].copy);
+        if (value->owns_blocks && value->output[i].is_stored) {
+            store_free(rank->options.store, value->output[i].place.offset);
+        }
+    }
 }
 
 void value_unshare(struct rank *rank, struct value *value)
 {
     if (value && --value->sharers == 0) {
         rank->values_live--;
+        if (value->stored_outputs) {
+            free_blocks(rank, value);
+        }
         base_free(value);
+    }
+}
+
+size_t content_wire_bytes(const struct content *content)
+{
+    return 8 + (content->place ? sizeof *content->place : content->bytes);
+}
+
+void content_wire_write(const struct content *content, uint8_t **out)
+{
+    wire_put_u32(out, content->place ? 0 : (uint32_t)content->bytes);
+    wire_put_u32(out, (content->is_refs ? WIRE_OUTPUT_REFS : 0) |
+                          (content->place ? WIRE_OUTPUT_STORED : 0));
+    if (content->place) {
+        wire_put_bytes(out, content->place, sizeof *content->place);
+    } else {
+        wire_put_bytes(out, content->data, content->bytes);
     }
 }
 
@@ -51,7 +103,8 @@ size_t value_wire_bytes(const struct value *value)
 {
     size_t total = 0;
     for (uint32_t i = 0; i < value->outputs; i++) {
-        total += 8 + value->output[i].bytes;
+        struct content content = value_content(value, i);
+        total += content_wire_bytes(&content);
     }
     return total;
 }
@@ -59,27 +112,42 @@ size_t value_wire_bytes(const struct value *value)
 void value_wire_write(const struct value *value, uint8_t *out)
 {
     for (uint32_t i = 0; i < value->outputs; i++) {
-        wire_put_u32(&out, value->output[i].bytes);
-        wire_put_u32(&out, value->output[i].is_refs);
-        wire_put_bytes(&out, value_data(value, i), value->output[i].bytes);
+        struct content content = value_content(value, i);
+        content_wire_write(&content, &out);
     }
+}
+
+static bool read_output(struct rank *rank, struct wire_reader *reader, struct value_part *part,
+                        struct location *place)
+{
+    uint32_t bytes = wire_get_u32(reader), flags = wire_get_u32(reader);
+    bool is_stored = flags & WIRE_OUTPUT_STORED;
+    const void *data = wire_take(reader, is_stored ? sizeof *place : bytes);
+    if (reader->failed || flags > (WIRE_OUTPUT_REFS | WIRE_OUTPUT_STORED)) {
+        return false;
+    }
+    *part = (struct value_part){data, bytes, flags & WIRE_OUTPUT_REFS, false, NULL};
+    if (is_stored) {
+        memcpy(place, data, sizeof *place);
+        part->place = place;
+        return place->rank < rank->size && rank->options.store && !part->is_refs;
+    }
+    return !part->is_refs || bytes % sizeof(manta_ref) == 0;
 }
 
 struct value *value_wire_read(struct rank *rank, struct wire_reader *reader, uint32_t outputs)
 {
     struct value_part parts[MANTA_PARAM_MAX] = {0};
+    struct location places[MANTA_PARAM_MAX];
     if (outputs > MANTA_PARAM_MAX) {
         return NULL;
     }
     for (uint32_t i = 0; i < outputs; i++) {
-        parts[i].bytes = wire_get_u32(reader);
-        parts[i].is_refs = wire_get_u32(reader) != 0;
-        parts[i].data = wire_take(reader, parts[i].bytes);
-        if (reader->failed || (parts[i].is_refs && parts[i].bytes % sizeof(manta_ref))) {
+        if (!read_output(rank, reader, &parts[i], &places[i])) {
             return NULL;
         }
     }
-    return value_create(rank, parts, outputs);
+    return value_create(rank, parts, outputs, (manta_ref){0});
 }
 
 void value_each_ref(struct rank *rank, const struct value *value,
@@ -89,9 +157,9 @@ void value_each_ref(struct rank *rank, const struct value *value,
         if (!value->output[i].is_refs) {
             continue;
         }
-        for (uint32_t at = 0; at < value->output[i].bytes; at += sizeof(manta_ref)) {
+        for (uint64_t at = 0; at < value->output[i].bytes; at += sizeof(manta_ref)) {
             manta_ref ref;
-            memcpy(&ref, (char *)value_data(value, i) + at, sizeof ref);
+            memcpy(&ref, (const char *)value->output[i].data + at, sizeof ref);
             each(rank, ref, arg);
         }
     }

@@ -2,27 +2,34 @@
 #ifndef CORE_VALUE_H
 #define CORE_VALUE_H
 
-#include "core/rank.h"
+#include "core/stored.h"
 
 struct value_part {
     const void *data;
-    uint32_t bytes;
+    uint64_t bytes;
     bool is_refs;
+    bool is_stored;               /* data is an open block of the store: it is sealed */
+    const struct location *place; /* of one that is somewhere already; data is not looked at */
 };
 
-/* Copies the parts. One sharer. NULL when memory is out. The refs inside get no holds: see
- * value_hold_refs. */
-struct value *value_create(struct rank *rank, const struct value_part *parts, uint32_t count);
-static inline void *value_data(const struct value *value, uint32_t output)
+/* Copies the parts, but those in the store. One sharer. NULL when memory is out. The refs inside get
+ * no holds: see value_hold_refs. `id` names the first output, for its block. */
+struct value *value_create(struct rank *rank, const struct value_part *parts, uint32_t count,
+                           manta_ref id);
+static inline struct content value_content(const struct value *value, uint32_t output)
 {
-    return (char *)(uintptr_t)&value->output[value->outputs] + value->output[output].offset;
+    const struct output *of = &value->output[output];
+    return (struct content){of->data, of->bytes, of->is_refs, of->is_stored ? &of->place : NULL};
 }
 /* Ends one share; the last frees it. Accepts NULL. Holds of refs inside are not touched. */
 void value_unshare(struct rank *rank, struct value *value);
 
-/* Bytes of all outputs as they travel, and their writing and reading. */
+/* Bytes of all outputs as they travel, and their writing and reading: each is {u32 bytes, u32 flags},
+ * then the bytes or its place. */
 size_t value_wire_bytes(const struct value *value);
 void value_wire_write(const struct value *value, uint8_t *out);
+size_t content_wire_bytes(const struct content *content);
+void content_wire_write(const struct content *content, uint8_t **out);
 /* NULL: broken bytes, or memory is out. `from`'s outputs only: count must match. */
 struct value *value_wire_read(struct rank *rank, struct wire_reader *reader, uint32_t outputs);
 

@@ -8,6 +8,7 @@
 #include "launch/far.h"
 #include "launch/hook.h"
 #include "launch/join.h"
+#include "launch/memory.h"
 #include "launch/patience.h"
 #include "launch/processes.h"
 #include "launch/report.h"
@@ -38,6 +39,7 @@ struct process {
     uint32_t deaths;
     struct far *far; /* NULL: all ranks are on this node */
     struct comm *comm;
+    struct store *store;
     struct processes *processes; /* commands and isolated tasks */
     struct rank *core;
     struct place place;
@@ -213,16 +215,24 @@ static int find_ways(struct process *process)
 
 /* ---- Lines and rings ------------------------------------------------------------------------ */
 
+static int make_memory(struct process *process)
+{
+    char reason[PROCESS_TEXT_MAX];
+    int code = memory_create(&process->settings, process->topo, process->node_size,
+                             &process->segment, reason, sizeof reason);
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
 /* The lowest rank of a node; links come by place on the node. */
 static int give(struct process *process, struct link *links)
 {
     char reason[PROCESS_TEXT_MAX];
-    if (comm_shm_segment_create(process->node_size, &process->segment) != MANTA_OK) {
-        return fail(process, MANTA_E_SYSTEM, "cannot make the shared segment (memfd_create)");
+    int code = make_memory(process);
+    if (code != MANTA_OK) {
+        return code;
     }
-    int code =
-        handover_give(&process->host, process->listener, process->node_cards, process->node_size,
-                      process->segment, process->deadline_ns, links, reason, sizeof reason);
+    code = handover_give(&process->host, process->listener, process->node_cards, process->node_size,
+                         process->segment, process->deadline_ns, links, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
@@ -325,8 +335,20 @@ static int open_comm(struct process *process)
     } else if (code == MANTA_OK) {
         process->comm = near;
     }
-    close_fd(&process->segment);
     return code ? fail(process, code, "cannot map the shared segment: check ulimit -v") : MANTA_OK;
+}
+
+static int open_store(struct process *process)
+{
+    char reason[PROCESS_TEXT_MAX];
+    int code = process->size == 1 ? make_memory(process) : MANTA_OK;
+    if (code != MANTA_OK) {
+        return code;
+    }
+    code = memory_open_store(process->segment, process->node_index, process->node_size,
+                             &process->store, reason, sizeof reason);
+    close_fd(&process->segment);
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
 /* ---- The core ------------------------------------------------------------------------------- */
@@ -359,6 +381,7 @@ static int start_core(struct process *process)
                                    .is_crowded = process->place.is_crowded,
                                    .host_name = process->host_name,
                                    .topo = settings->is_pinned ? process->topo : NULL,
+                                   .store = process->store,
                                    .stack_bytes = settings->stack_bytes,
                                    .parked_max = (uint32_t)settings->parked_max,
                                    .window_max = (uint32_t)settings->window_max,
@@ -408,6 +431,7 @@ static void allow_deaths(struct process *process)
 static int start_local(struct process *process)
 {
     int code = open_comm(process);
+    code = code ? code : open_store(process);
     code = code ? code : start_core(process);
     code = code ? code : enter(process);
     if (code == MANTA_OK) {
@@ -486,6 +510,7 @@ static void free_process(struct process *process)
 {
     processes_destroy(process->processes);
     comm_destroy(process->comm);
+    store_close(process->store);
     far_close(process->far);
     topo_destroy(process->topo);
     watch_destroy(process->watch);

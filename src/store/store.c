@@ -18,9 +18,12 @@ enum { SHARE_PER_BOUND = 4 };
 #define SHARE_MIN (UINT64_C(1) << 22)
 #define SHARE_MAX (UINT64_C(1) << 40)
 
-/* The first page of the file. */
+#define MAGIC UINT64_C(0x6d616e746173746f)
+
+/* The first page. */
 struct node_head {
-    _Atomic uint64_t held; /* bytes of pages, all shares together */
+    uint64_t magic, ranks, share_bytes, bound_bytes; /* never change */
+    _Atomic uint64_t held;                           /* bytes of pages, all shares together */
 };
 
 struct share {
@@ -34,19 +37,30 @@ struct share {
 struct store {
     struct store_options options;
     struct node_head *head;
+    uint64_t share_bytes, bound_bytes;
     struct share *shares; /* by index on the node */
     uint64_t created, freed, trimmed;
 };
 
-uint64_t store_file_bytes(uint32_t ranks, uint64_t share_bytes)
-{
-    return HEAP_PAGE + ranks * share_bytes;
-}
-
-uint64_t store_share_bytes(uint64_t bound_bytes)
+static uint64_t share_bytes(uint64_t bound_bytes)
 {
     uint64_t share = MT_MIN(bound_bytes, SHARE_MAX) * SHARE_PER_BOUND;
     return MT_ALIGN_UP(MT_MIN(MT_MAX(share, SHARE_MIN), SHARE_MAX), HEAP_PAGE);
+}
+
+uint64_t store_bytes(uint32_t ranks, uint64_t bound_bytes)
+{
+    return HEAP_PAGE + ranks * share_bytes(bound_bytes);
+}
+
+int store_format(int fd, uint64_t offset, uint32_t ranks, uint64_t bound_bytes)
+{
+    struct node_head head = {.magic = MAGIC,
+                             .ranks = ranks,
+                             .share_bytes = share_bytes(bound_bytes),
+                             .bound_bytes = bound_bytes};
+    return pwrite(fd, &head, sizeof head, (off_t)offset) == (ssize_t)sizeof head ? MANTA_OK
+                                                                                 : MANTA_E_SYSTEM;
 }
 
 /* ---- Pages ---------------------------------------------------------------------------------- */
@@ -55,7 +69,7 @@ static int reserve(void *arg, uint64_t bytes)
 {
     struct store *store = ((struct share *)arg)->store;
     uint64_t before = atomic_fetch_add_explicit(&store->head->held, bytes, memory_order_relaxed);
-    if (before + bytes <= store->options.bound_bytes) {
+    if (before + bytes <= store->bound_bytes) {
         return MANTA_OK;
     }
     atomic_fetch_sub_explicit(&store->head->held, bytes, memory_order_relaxed);
@@ -91,9 +105,8 @@ static void release(void *arg, uint64_t offset, uint64_t bytes)
 
 static void *map(struct share *share, int protection)
 {
-    const struct store_options *options = &share->store->options;
-    void *memory = mmap(NULL, options->share_bytes, protection, MAP_SHARED | MAP_NORESERVE,
-                        options->fd, (off_t)share->file_offset);
+    void *memory = mmap(NULL, share->store->share_bytes, protection, MAP_SHARED | MAP_NORESERVE,
+                        share->store->options.fd, (off_t)share->file_offset);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
@@ -126,7 +139,7 @@ static int make_heap(struct share *share)
         base_free(heap);
         return MANTA_E_NOMEM;
     }
-    int code = heap_init(heap, share->writable, share->store->options.share_bytes, &pages);
+    int code = heap_init(heap, share->writable, share->store->share_bytes, &pages);
     if (code != MANTA_OK) {
         base_free(heap);
         return code;
@@ -135,32 +148,46 @@ static int make_heap(struct share *share)
     return MANTA_OK;
 }
 
+static int open_head(struct store *store)
+{
+    const struct store_options *options = &store->options;
+    void *head = mmap(NULL, HEAP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, options->fd,
+                      (off_t)options->offset);
+    if (head == MAP_FAILED) {
+        return MANTA_E_SYSTEM;
+    }
+    store->head = head;
+    store->share_bytes = store->head->share_bytes;
+    store->bound_bytes = store->head->bound_bytes;
+    bool is_ours = store->head->magic == MAGIC && store->head->ranks == options->ranks &&
+                   options->index < options->ranks;
+    return is_ours ? MANTA_OK : MANTA_E_INVALID;
+}
+
+static int make_shares(struct store *store)
+{
+    const struct store_options *options = &store->options;
+    store->shares = base_alloc(options->ranks * sizeof *store->shares);
+    for (uint32_t i = 0; store->shares && i < options->ranks; i++) {
+        store->shares[i].store = store;
+        store->shares[i].file_offset = options->offset + HEAP_PAGE + i * store->share_bytes;
+    }
+    return store->shares ? MANTA_OK : MANTA_E_NOMEM;
+}
+
 int store_open(const struct store_options *options, struct store **ret_store)
 {
-    if (options->index >= options->ranks || options->share_bytes % HEAP_PAGE ||
-        options->share_bytes == 0) {
-        return MANTA_E_INVALID;
-    }
     struct store *store = base_alloc(sizeof *store);
-    struct share *shares = base_alloc(options->ranks * sizeof *shares);
-    if (!store || !shares) {
-        base_free(store);
-        base_free(shares);
+    if (!store) {
         return MANTA_E_NOMEM;
     }
     store->options = *options;
-    store->shares = shares;
-    for (uint32_t i = 0; i < options->ranks; i++) {
-        shares[i].store = store;
-        shares[i].file_offset = options->offset + HEAP_PAGE + i * options->share_bytes;
-    }
     store->options.fd = fcntl(options->fd, F_DUPFD_CLOEXEC, 3);
-    store->head = mmap(NULL, HEAP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, store->options.fd,
-                       (off_t)options->offset);
-    if (store->options.fd < 0 || store->head == MAP_FAILED) {
-        store->head = NULL;
+    int code = store->options.fd < 0 ? MANTA_E_SYSTEM : open_head(store);
+    code = code ? code : make_shares(store);
+    if (code != MANTA_OK) {
         store_close(store);
-        return MANTA_E_SYSTEM;
+        return code;
     }
     *ret_store = store;
     return MANTA_OK;
@@ -171,8 +198,8 @@ void store_close(struct store *store)
     if (!store) {
         return;
     }
-    uint64_t bytes = store->options.share_bytes;
-    for (uint32_t i = 0; i < store->options.ranks; i++) {
+    uint64_t bytes = store->share_bytes;
+    for (uint32_t i = 0; store->shares && i < store->options.ranks; i++) {
         struct share *share = &store->shares[i];
         if (share->writable) {
             munmap(share->writable, bytes);
@@ -224,7 +251,7 @@ int store_create(struct store *store, uint64_t bytes, const struct store_tag *ta
 {
     struct heap_block *block;
     struct heap_raw raw;
-    if (bytes > store->options.bound_bytes) {
+    if (bytes > store->bound_bytes) {
         return MANTA_E_TOOBIG;
     }
     int code = take(own(store), bytes, &block, &raw);
@@ -275,11 +302,26 @@ void store_free_inherited(struct store *store, uint32_t dead, uint64_t place)
 
 const void *store_at(struct store *store, uint32_t index, uint64_t place)
 {
-    if (index >= store->options.ranks || place >= store->options.share_bytes ||
+    if (index >= store->options.ranks || place >= store->share_bytes ||
         !is_readable(&store->shares[index])) {
         return NULL;
     }
     return store->shares[index].readable + place;
+}
+
+const void *store_find(struct store *store, uint64_t place, const struct store_tag *tag,
+                       uint64_t bytes)
+{
+    struct share *share = own(store);
+    if (!share->heap || place % HEAP_LINE || place < HEAP_PAGE + HEAP_LINE ||
+        place >= share->heap->top) {
+        return NULL;
+    }
+    const struct heap_block *block = block_at(share, place);
+    struct store_tag is = tag_of(block);
+    bool is_it = heap_state(block) == HEAP_SEALED && is.parent == tag->parent &&
+                 is.position == tag->position && block->payload >= bytes;
+    return is_it ? share->writable + place : NULL;
 }
 
 uint64_t store_trim(struct store *store, uint64_t bytes)
@@ -320,9 +362,8 @@ int store_inherit(struct store *store, uint32_t dead,
         return MANTA_E_NOTFOUND;
     }
     struct heap *heap = base_alloc(sizeof *heap);
-    int code =
-        heap ? heap_adopt(heap, share->writable, store->options.share_bytes, &pages, ask, &question)
-             : MANTA_E_NOMEM;
+    int code = heap ? heap_adopt(heap, share->writable, store->share_bytes, &pages, ask, &question)
+                    : MANTA_E_NOMEM;
     if (code != MANTA_OK) {
         base_free(heap);
         return code;
@@ -336,7 +377,7 @@ int store_inherit(struct store *store, uint32_t dead,
 struct store_stats store_get_stats(const struct store *store)
 {
     const struct heap *heap = store->shares[store->options.index].heap;
-    return (struct store_stats){.bound_bytes = store->options.bound_bytes,
+    return (struct store_stats){.bound_bytes = store->bound_bytes,
                                 .held_bytes =
                                     atomic_load_explicit(&store->head->held, memory_order_relaxed),
                                 .used_bytes = heap ? heap->taken : 0,
@@ -351,7 +392,7 @@ static void each_of(struct store *store, uint32_t index,
 {
     const uint8_t *base = store->shares[index].readable;
     const struct heap_block *block = NULL;
-    while ((block = heap_next(base, store->options.share_bytes, block))) {
+    while ((block = heap_next(base, store->share_bytes, block))) {
         enum heap_state state = heap_state(block);
         struct store_entry entry = {.index = index,
                                     .place = (uint64_t)((const uint8_t *)(block + 1) - base),

@@ -40,21 +40,21 @@ struct store_tag {
 };
 
 struct store_options {
-    int fd; /* from store_make; duplicated */
-    uint64_t offset;
+    int fd;                /* duplicated */
+    uint64_t offset;       /* in its file: where the store begins, to its end */
     uint32_t index, ranks; /* this rank's on the node */
-    uint64_t share_bytes, bound_bytes;
 };
 
-/* Bytes of the file for so many ranks. */
-uint64_t store_file_bytes(uint32_t ranks, uint64_t share_bytes);
+/* Bytes of a store in which so many ranks may hold so much together. Each share has several times as
+ * much of the address range, so that it never is the addresses that are used up. */
+uint64_t store_bytes(uint32_t ranks, uint64_t bound_bytes);
 
-/* Address range that each rank should get under a bound: so much that fragmentation of
- * addresses never is the reason for a refusal. */
-uint64_t store_share_bytes(uint64_t bound_bytes);
+/* Once, before anybody opens it: the file has store_bytes behind `offset`, all zero. MANTA_OK,
+ * MANTA_E_SYSTEM. */
+int store_format(int fd, uint64_t offset, uint32_t ranks, uint64_t bound_bytes) MT_CHECKED;
 
-/* The descriptor's file has store_file_bytes behind `offset`, all zero. Maps one page. MANTA_OK,
- * MANTA_E_INVALID, MANTA_E_NOMEM, MANTA_E_SYSTEM. */
+/* Maps one page. MANTA_OK, MANTA_E_INVALID: no store of so many ranks, MANTA_E_NOMEM,
+ * MANTA_E_SYSTEM. */
 int store_open(const struct store_options *options, struct store **ret_store) MT_CHECKED;
 /* What it lent is gone; blocks stay for the others. Accepts NULL. */
 void store_close(struct store *store);
@@ -85,6 +85,11 @@ void store_free(struct store *store, uint64_t place);
 /* A sealed block of any rank, read-only; its bytes are 64-aligned. NULL: the share cannot be mapped
  * or there is none of that index. Stays mapped. */
 const void *store_at(struct store *store, uint32_t index, uint64_t place);
+
+/* The sealed block at a place of this rank's share, if it has this parent and position and at least
+ * `bytes`; else NULL. */
+const void *store_find(struct store *store, uint64_t place, const struct store_tag *tag,
+                       uint64_t bytes);
 
 /* Returns pages of free blocks to the node, up to `bytes`; returns how many. */
 uint64_t store_trim(struct store *store, uint64_t bytes);

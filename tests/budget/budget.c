@@ -100,7 +100,7 @@ static int count_shm(void)
 {
     struct comm *ends[2] = {NULL, NULL};
     int fd, failed = 1;
-    if (comm_shm_segment_create(2, &fd) != 0) {
+    if (comm_shm_segment_create(2, 0, &fd) != 0) {
         return 1;
     }
     if (comm_create_shm(&base_host_real, fd, 0, 2, &ends[0]) == 0 &&

@@ -40,7 +40,7 @@ static void create_segments(uint32_t ranks, int *ret_fds)
     uint32_t nodes = node_count(ranks);
     for (uint32_t node = 0; node < nodes; node++) {
         uint32_t size = (ranks - node - 1) / nodes + 1;
-        assert_int_equal(comm_shm_segment_create(size, &ret_fds[node]), 0);
+        assert_int_equal(comm_shm_segment_create(size, 0, &ret_fds[node]), 0);
     }
 }
 
@@ -100,7 +100,7 @@ static void test_a_wrong_map_of_the_node_is_refused(void **state)
     for (size_t i = 0; i < MT_COUNT(wrong); i++) {
         int fd;
         struct comm *shm, *ucx, *comm = NULL;
-        assert_int_equal(comm_shm_segment_create(2, &fd), 0);
+        assert_int_equal(comm_shm_segment_create(2, 0, &fd), 0);
         assert_int_equal(comm_create_shm(&base_host_real, fd, 0, 2, &shm), 0);
         close(fd);
         assert_int_equal(exchange_create(0, 4, &ucx), 0);

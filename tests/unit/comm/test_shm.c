@@ -51,7 +51,7 @@ static int setup(void **state)
 {
     struct node *node = calloc(1, sizeof *node);
     *state = node;
-    assert_int_equal(comm_shm_segment_create(RANKS, &node->fd), 0);
+    assert_int_equal(comm_shm_segment_create(RANKS, 0, &node->fd), 0);
     node->segment =
         mmap(NULL, comm_shm_segment_bytes(RANKS), PROT_READ | PROT_WRITE, MAP_SHARED, node->fd, 0);
     assert_ptr_not_equal(node->segment, MAP_FAILED);
@@ -109,7 +109,7 @@ static void test_wrong_segments_and_ranks_are_refused(void **state)
     struct node *node = *state;
     struct comm *comm = NULL;
     int fd = -1;
-    assert_int_equal(comm_shm_segment_create(0, &fd), MANTA_E_INVALID);
+    assert_int_equal(comm_shm_segment_create(0, 0, &fd), MANTA_E_INVALID);
     assert_int_equal(comm_create_shm(&base_host_real, -1, 0, RANKS, &comm), MANTA_E_SYSTEM);
     assert_int_equal(comm_create_shm(&base_host_real, node->fd, 0, RANKS + 1, &comm),
                      MANTA_E_INVALID);
@@ -146,7 +146,7 @@ static void test_pairs_that_never_talked_cost_no_memory(void **state)
     int fd;
     struct stat status;
     struct comm *comm;
-    assert_int_equal(comm_shm_segment_create(512, &fd), 0);
+    assert_int_equal(comm_shm_segment_create(512, 0, &fd), 0);
     assert_int_equal(comm_create_shm(&base_host_real, fd, 7, 512, &comm), 0);
     assert_false(comm_arm(comm) && comm_progress(comm, 1));
     for (uint32_t peer = 100; peer < 110; peer++) {

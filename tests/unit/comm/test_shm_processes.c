@@ -62,7 +62,7 @@ static void run(uint32_t ranks, void (*body)(struct end *), struct shared *share
 {
     int fd;
     pid_t pids[64];
-    assert_int_equal(comm_shm_segment_create(ranks, &fd), 0);
+    assert_int_equal(comm_shm_segment_create(ranks, 0, &fd), 0);
     for (uint32_t rank = 0; rank < ranks; rank++) {
         pids[rank] = fork();
         if (pids[rank] == 0) {

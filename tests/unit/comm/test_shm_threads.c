@@ -35,7 +35,7 @@ static void *member_main(void *arg)
 static void run(uint32_t ranks, void (*body)(struct end *), struct shared *shared)
 {
     int fd;
-    assert_int_equal(comm_shm_segment_create(ranks, &fd), 0);
+    assert_int_equal(comm_shm_segment_create(ranks, 0, &fd), 0);
     size_t bytes = comm_shm_segment_bytes(ranks);
     void *segment = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     assert_ptr_not_equal(segment, MAP_FAILED);

@@ -364,7 +364,8 @@ MANTA_TASK(misuse_inside, out(int32_t, wrong), outv(int64_t, xs))
     long_text[sizeof long_text - 1] = '\0';
     *wrong += manta_outv_alloc(NULL, 1) != NULL;
     *wrong += manta_outv_alloc(xs, SIZE_MAX) != NULL;
-    *wrong += manta_outv_alloc(xs, MANTA_INLINE_MAX / 8 + 1) != NULL;
+    *wrong += manta_outv_alloc(xs, (size_t)1 << 50) != NULL;
+    *wrong += strstr(manta_last_error()->text, "MANTA_STORE") == NULL;
     *wrong += manta_outv_alloc(xs, 2) == NULL;
     *wrong += manta_outv_alloc(xs, 2) != NULL;
     *wrong += manta_scope_end() != MANTA_E_STATE;

@@ -32,16 +32,25 @@ static void defaults_are_taken_from_an_empty_environment(void **state)
 
 static void variables_reach_their_fields(void **state)
 {
-    const char *some[] = {"MANTA_WORKERS=3",        "MANTA_STACK_BYTES=1m",
-                          "MANTA_PARKED_MAX=7",     "MANTA_WINDOW_MAX=9",
-                          "MANTA_SPIN=5us",         "MANTA_LOG_LEVEL=4",
-                          "MANTA_PIN=off",          "MANTA_LAUNCH_TIMEOUT=2s",
-                          "MANTA_ALONE=yes",        "MANTA_STOP_TIMEOUT=3ms",
-                          "MANTA_SILENCE=4s",       "MANTA_COMMANDS=6",
-                          "MANTA_MEMORY_RESERVE=8", "MANTA_COMMAND_LOG=out",
-                          "MANTA_MPI_LIBRARY=/x",   NULL};
-    struct settings settings,
-        expected = {3, 1 << 20, 7, 9, 5000, 4, 2000000000, 3000000, 4000000000, 0, 1, 0, 6, 8};
+    const char *some[] = {"MANTA_WORKERS=3",
+                          "MANTA_STACK_BYTES=1m",
+                          "MANTA_PARKED_MAX=7",
+                          "MANTA_WINDOW_MAX=9",
+                          "MANTA_SPIN=5us",
+                          "MANTA_STORE=2m",
+                          "MANTA_LOG_LEVEL=4",
+                          "MANTA_PIN=off",
+                          "MANTA_LAUNCH_TIMEOUT=2s",
+                          "MANTA_ALONE=yes",
+                          "MANTA_STOP_TIMEOUT=3ms",
+                          "MANTA_SILENCE=4s",
+                          "MANTA_COMMANDS=6",
+                          "MANTA_MEMORY_RESERVE=8",
+                          "MANTA_COMMAND_LOG=out",
+                          "MANTA_MPI_LIBRARY=/x",
+                          NULL};
+    struct settings settings, expected = {3,       1 << 20,    7, 9, 5000, 2 << 20, 4, 2000000000,
+                                          3000000, 4000000000, 0, 1, 0,    6,       8};
     char text[200];
     assert_int_equal(settings_read(some, &settings, text, sizeof text), MANTA_OK);
     assert_memory_equal(&settings, &expected, sizeof settings);

@@ -29,7 +29,8 @@ static uint64_t bound = 64 * MIB;
 static int make_file(void **state)
 {
     fd = memfd_create("test", MFD_CLOEXEC);
-    return ftruncate(fd, OFFSET + (off_t)store_file_bytes(RANKS, store_share_bytes(bound)));
+    return ftruncate(fd, OFFSET + (off_t)store_bytes(RANKS, bound)) ||
+           store_format(fd, OFFSET, RANKS, bound) != MANTA_OK;
 }
 
 static int close_file(void **state)
@@ -39,12 +40,7 @@ static int close_file(void **state)
 
 static struct store *open_as(uint32_t index)
 {
-    struct store_options options = {.fd = fd,
-                                    .offset = OFFSET,
-                                    .index = index,
-                                    .ranks = RANKS,
-                                    .share_bytes = store_share_bytes(bound),
-                                    .bound_bytes = bound};
+    struct store_options options = {fd, OFFSET, index, RANKS};
     struct store *store = NULL;
     assert_int_equal(store_open(&options, &store), MANTA_OK);
     return store;
@@ -228,15 +224,15 @@ static void a_dump_shows_the_blocks_of_all(void **state)
 static void bad_options_are_refused(void **state)
 {
     struct store *store;
-    struct store_options options = {
-        .fd = fd, .index = 3, .ranks = 3, .share_bytes = 4096, .bound_bytes = 4096};
+    struct store_options options = {fd, OFFSET, RANKS, RANKS};
     assert_int_equal(store_open(&options, &store), MANTA_E_INVALID);
-    options.index = 0;
-    options.share_bytes = 100;
+    options = (struct store_options){fd, OFFSET, 0, RANKS + 1};
     assert_int_equal(store_open(&options, &store), MANTA_E_INVALID);
-    options.share_bytes = 4096;
-    options.fd = -1;
+    options = (struct store_options){fd, 0, 0, RANKS};
+    assert_int_equal(store_open(&options, &store), MANTA_E_INVALID);
+    options = (struct store_options){-1, OFFSET, 0, RANKS};
     assert_int_equal(store_open(&options, &store), MANTA_E_SYSTEM);
+    assert_int_equal(store_format(-1, 0, 1, bound), MANTA_E_SYSTEM);
 }
 
 int main(void)

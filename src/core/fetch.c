@@ -1,0 +1,255 @@
+#include "core/fetch.h"
+
+#include "core/exec.h"
+#include "core/message.h"
+#include "core/object.h"
+#include "core/pack.h"
+#include "core/registry.h"
+
+enum { CHUNK_BYTES = 256 * 1024, CHUNKS_ASKED = 8 };
+
+static struct base_key key_of(const struct location *of)
+{
+    return core_key(of->parent, of->position);
+}
+
+static struct copy *find(struct rank *rank, const struct location *of)
+{
+    return base_map_find(&rank->copies, key_of(of));
+}
+
+const void *fetch_data(struct rank *rank, const struct location *of)
+{
+    const void *data = stored_data(rank, of);
+    const struct copy *copy = data ? NULL : find(rank, of);
+    return copy ? copy->data : data;
+}
+
+/* ---- Asking --------------------------------------------------------------------------------- */
+
+static void ask_more(struct rank *rank, struct copy *copy)
+{
+    struct wire_header about = {.parent = copy->of.parent, .position = copy->of.position};
+    while (copy->asked < copy->of.bytes &&
+           copy->asked - copy->got < (uint64_t)CHUNK_BYTES * CHUNKS_ASKED) {
+        uint64_t bytes = MT_MIN(copy->of.bytes - copy->asked, (uint64_t)CHUNK_BYTES);
+        struct message_fetch message = {copy->of.offset, copy->asked, bytes};
+        copy->asked += bytes;
+        message_send(rank, copy->of.rank, MESSAGE_FETCH, about, &message, sizeof message);
+    }
+}
+
+static void end(struct rank *rank, struct copy *copy, int code)
+{
+    struct base_list *link;
+    copy->is_over = true;
+    copy->code = code;
+    copy->sharers++;
+    while ((link = base_list_pop_front(&copy->waits))) {
+        struct fetch_wait *wait = MT_CONTAINER(link, struct fetch_wait, link);
+        wait->over(rank, wait->arg, copy);
+    }
+    fetch_drop(rank, copy);
+}
+
+static struct copy *make_copy(struct rank *rank, const struct location *of, int *ret_code)
+{
+    struct store_tag tag = {.parent = of->parent, .position = of->position};
+    struct copy *copy = base_alloc(sizeof *copy);
+    *ret_code = MANTA_E_NOMEM;
+    if (!copy) {
+        return NULL;
+    }
+    copy->of = *of;
+    base_list_init(&copy->waits);
+    *ret_code = store_create(rank->options.store, of->bytes, &tag, &copy->room);
+    if (*ret_code == MANTA_OK && store_populate(rank->options.store, &copy->room) != MANTA_OK) {
+        store_abandon(rank->options.store, &copy->room);
+        *ret_code = MANTA_E_NOMEM;
+    }
+    if (*ret_code != MANTA_OK || base_map_insert(&rank->copies, key_of(of), copy) != 0) {
+        if (*ret_code == MANTA_OK) {
+            store_abandon(rank->options.store, &copy->room);
+            *ret_code = MANTA_E_NOMEM;
+        }
+        base_free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait,
+                         int *ret_code)
+{
+    struct copy *copy = find(rank, of);
+    bool is_new = !copy;
+    if (is_new && comm_is_down(rank->comm, of->rank)) {
+        *ret_code = MANTA_E_LOST;
+        return NULL;
+    }
+    copy = copy ? copy : make_copy(rank, of, ret_code);
+    if (!copy) {
+        return NULL;
+    }
+    copy->sharers++;
+    if (!copy->is_over) {
+        base_list_push_back(&copy->waits, &wait->link);
+    }
+    if (is_new) {
+        ask_more(rank, copy);
+    }
+    return copy;
+}
+
+void fetch_drop(struct rank *rank, struct copy *copy)
+{
+    if (!copy || --copy->sharers) {
+        return;
+    }
+    if (find(rank, &copy->of) == copy) {
+        base_map_remove(&rank->copies, key_of(&copy->of));
+    }
+    if (copy->data) {
+        store_free(rank->options.store, copy->offset);
+    } else {
+        store_abandon(rank->options.store, &copy->room);
+    }
+    base_free(copy);
+}
+
+/* ---- Chunks --------------------------------------------------------------------------------- */
+
+void fetch_on_fetch(struct rank *rank, uint32_t from, const struct wire_header *header,
+                    struct wire_reader *body)
+{
+    struct message_fetch message;
+    const void *bytes = wire_take(body, sizeof message);
+    if (!bytes) {
+        return;
+    }
+    memcpy(&message, bytes, sizeof message);
+    struct store_tag tag = {.parent = header->parent, .position = header->position};
+    const uint8_t *data =
+        rank->options.store && message.bytes <= CHUNK_BYTES
+            ? store_find(rank->options.store, message.offset, &tag, message.from + message.bytes)
+            : NULL;
+    struct message_chunk chunk = {.from = message.from, .code = data ? MANTA_OK : MANTA_E_LOST};
+    size_t size = data ? message.bytes : 0;
+    uint8_t *out = message_begin(rank, from, MESSAGE_CHUNK, header, sizeof chunk + size);
+    if (out) {
+        wire_put_bytes(&out, &chunk, sizeof chunk);
+        wire_put_bytes(&out, data ? data + message.from : NULL, size);
+        message_end(rank);
+    }
+}
+
+void fetch_on_chunk(struct rank *rank, uint32_t from, const struct wire_header *header,
+                    struct wire_reader *body)
+{
+    struct copy *copy = base_map_find(&rank->copies, core_key(header->parent, header->position));
+    struct message_chunk chunk;
+    const void *head = wire_take(body, sizeof chunk);
+    size_t bytes = wire_left(body);
+    const void *data = wire_take(body, bytes);
+    if (!head || !copy || copy->is_over || copy->of.rank != from) {
+        return;
+    }
+    memcpy(&chunk, head, sizeof chunk);
+    if (chunk.code != MANTA_OK || chunk.from > copy->of.bytes ||
+        bytes > copy->of.bytes - chunk.from) {
+        end(rank, copy, MANTA_E_LOST);
+        return;
+    }
+    memcpy((uint8_t *)copy->room.data + chunk.from, data, bytes);
+    copy->got += bytes;
+    ask_more(rank, copy);
+    if (copy->got == copy->of.bytes) {
+        uint32_t index = comm_node_index(rank->comm, rank->number);
+        copy->offset = store_seal(rank->options.store, copy->room.data);
+        copy->data = store_at(rank->options.store, index, copy->offset);
+        end(rank, copy, copy->data ? MANTA_OK : MANTA_E_NOMEM);
+    }
+}
+
+void fetch_peer_down(struct rank *rank, uint32_t dead)
+{
+    uint32_t at = 0;
+    struct base_key key;
+    void *value;
+    while (base_map_next(&rank->copies, &at, &key, &value)) {
+        struct copy *copy = value;
+        if (copy->of.rank == dead && !copy->is_over) {
+            copy->sharers++;
+            end(rank, copy, MANTA_E_LOST);
+            at = copy->sharers == 1 ? 0 : at; /* it goes: the map changes */
+            fetch_drop(rank, copy);
+        }
+    }
+}
+
+/* ---- Before a task starts ------------------------------------------------------------------- */
+
+/* One argument of a run that comes from another node. */
+struct fetched {
+    struct fetched *next;
+    struct run *run;
+    struct copy *copy;
+    struct fetch_wait wait;
+};
+
+static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
+{
+    struct run *run = ((struct fetched *)arg)->run;
+    if (--run->fetches_missing == 0) {
+        exec_queue_fetched(rank, run);
+    }
+}
+
+static void fetch_argument(struct rank *rank, struct run *run, const struct location *of)
+{
+    struct fetched *fetched = base_alloc(sizeof *fetched);
+    int code;
+    if (!fetched) {
+        return; /* the start will not find it, and fail */
+    }
+    base_list_init(&fetched->wait.link);
+    fetched->wait.over = copy_is_here;
+    fetched->wait.arg = fetched;
+    fetched->run = run;
+    fetched->copy = fetch_begin(rank, of, &fetched->wait, &code);
+    if (!fetched->copy) {
+        base_free(fetched);
+        return;
+    }
+    fetched->next = run->fetched;
+    run->fetched = fetched;
+    run->fetches_missing += !fetched->copy->is_over;
+}
+
+bool fetch_for_run(struct rank *rank, struct run *run)
+{
+    struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
+                                           run->args_bytes, PACK_RESOLVED);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        struct location of;
+        if (arg.is_stored) {
+            memcpy(&of, arg.data, sizeof of);
+            if (of.rank < rank->size && rank->options.store && !stored_data(rank, &of)) {
+                fetch_argument(rank, run, &of);
+            }
+        }
+    }
+    return run->fetches_missing > 0;
+}
+
+void fetch_end_run(struct rank *rank, struct run *run)
+{
+    while (run->fetched) {
+        struct fetched *fetched = run->fetched;
+        run->fetched = fetched->next;
+        base_list_remove(&fetched->wait.link);
+        fetch_drop(rank, fetched->copy);
+        base_free(fetched);
+    }
+}
