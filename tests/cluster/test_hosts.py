@@ -13,8 +13,8 @@ import time
 from cluster import Cluster, check, need_cluster
 import runs
 
-check_program, endure, manta = (os.path.abspath(path) for path in sys.argv[1:4])
-seed = int(sys.argv[4]) if len(sys.argv) > 4 else int(time.time())
+check_program, endure, manta, objects = (os.path.abspath(path) for path in sys.argv[1:5])
+seed = int(sys.argv[5]) if len(sys.argv) > 5 else int(time.time())
 dice = random.Random(seed)
 HOSTS = 4
 KILLED = 128 + signal.SIGKILL
@@ -39,6 +39,13 @@ def under_mpirun_in_an_allocation():
 
 def under_mpirun_over_hosts():
     ok(cluster.mpirun([check_program], nodes=3, tasks=6, within="hosts"))
+
+
+def large_values_go_from_host_to_host():
+    """Two ranks on each of two hosts, then one on each of four."""
+    for nodes, tasks in ((2, 4), (4, 4)):
+        run = cluster.srun([objects], nodes=nodes, tasks=tasks)
+        check(run.code == 0 and run.out == "right\n" and run.err == "", f"ended with {run.code}", run)
 
 
 def pid_of(rank, program):
@@ -182,7 +189,7 @@ with Cluster(HOSTS) as cluster:
         runs.main([a_build_for_one_node_says_what_is_missing])
     runs.main([a_host_without_the_plugin_is_named, each_rank_tells_how_it_reaches_the_others,
                sigusr2_tells_ways_while_the_job_runs, tcp_where_rdma_was_expected_is_warned_about_once,
-               under_srun, under_mpirun_in_an_allocation, under_mpirun_over_hosts,
+               under_srun, under_mpirun_in_an_allocation, under_mpirun_over_hosts, large_values_go_from_host_to_host,
                behaviour_79_under_manta_run_by_srun, behaviour_79_under_manta_run_by_mpirun,
                behaviour_79_a_rank_on_another_host_is_killed, ranks_are_killed_one_after_the_other,
                a_whole_host_is_killed, a_stopped_rank_on_another_host_is_fenced_and_leaves,

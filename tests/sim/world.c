@@ -4,12 +4,14 @@
 #include "base/compiler.h"
 #include "comm/ops.h"
 #include "core/rank.h"
+#include "store/store.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +38,7 @@ struct member {
     uint8_t *is_told;      /* by rank: the core has heard that it is dead */
     bool is_out;           /* it has learned that it counts as dead */
     struct pretend *processes;
+    struct store *store;
     int code;
 };
 
@@ -52,6 +55,7 @@ struct world {
     struct fault_plan plan;
     struct planned planned[FAULTS_MAX];
     bool is_submitting, is_looking;
+    uint32_t node_ranks; /* of a node */
     uint64_t recovering_since_ns;
     struct world_result result;
 };
@@ -65,6 +69,8 @@ static void add_counts(struct core_counts *sum, const struct core_counts *one)
     sum->values += one->values;
     sum->maps += one->maps;
     sum->homes += one->homes;
+    sum->blocks += one->blocks;
+    sum->copies += one->copies;
 }
 
 static void add_stats(struct core_stats *sum, const struct core_stats *one)
@@ -124,6 +130,7 @@ static int start_rank(struct member *member)
                                 .stack_bytes = 64 * 1024,
                                 .window_max = options->window_max,
                                 .parked_max = options->parked_max,
+                                .store = member->store,
                                 .processes = pretend_face(member->processes)};
     manta_error error;
     int code = core_rank_create(&core, &member->rank, &error);
@@ -187,6 +194,7 @@ static void rank_main(void *arg)
     struct rank *rank = member->rank;
     member->rank = NULL;
     core_rank_destroy(rank);
+    store_close(member->store);
 }
 
 /* It counts as dead, and has seen it. */
@@ -310,6 +318,7 @@ static struct sim *make_sim(struct world *world)
                               .delay_min_ns = options->delay_max_ns ? 500 : 0,
                               .fenced = on_fenced,
                               .fenced_arg = world};
+    sim.node_ranks = options->node_ranks;
     if (has_faults(options)) {
         struct fault_options faults = {.seed = options->seed,
                                        .within_ns = options->kill_within_ns,
@@ -327,7 +336,30 @@ static struct sim *make_sim(struct world *world)
             options->work_ns * (2 + 2 * world->plan.count) + SLACK_NS + world->plan.allowance_ns;
         sim.time_limit_ns = world->result.bound_ns;
     }
+    world->node_ranks = sim.node_ranks ? sim.node_ranks : options->ranks;
     return sim_create(&sim);
+}
+
+/* The store of a node, or the descriptor that the node's ranks before made. */
+static int open_store(const struct world *world, uint32_t number, struct store **ret_store)
+{
+    static int fd = -1;
+    uint32_t ranks = world->options->ranks, node_ranks = world->node_ranks;
+    uint32_t index = number % node_ranks;
+    uint64_t bytes = store_bytes(node_ranks, world->options->store_bytes);
+    if (index == 0) {
+        fd = memfd_create("world", MFD_CLOEXEC);
+        if (fd < 0 || ftruncate(fd, (off_t)bytes) ||
+            store_format(fd, 0, node_ranks, world->options->store_bytes) != MANTA_OK) {
+            return -1;
+        }
+    }
+    struct store_options options = {fd, 0, index, node_ranks};
+    int code = store_open(&options, ret_store);
+    if (index == node_ranks - 1 || number == ranks - 1) {
+        close(fd);
+    }
+    return code;
 }
 
 static int make_members(struct world *world)
@@ -337,6 +369,10 @@ static int make_members(struct world *world)
     for (uint32_t i = 0; world->members && i < ranks; i++) {
         struct pretend *processes = pretend_create(world->sim, i, world->options->lost_percent);
         world->members[i] = (struct member){.world = world, .number = i, .processes = processes};
+        if (world->options->store_bytes &&
+            open_store(world, i, &world->members[i].store) != MANTA_OK) {
+            return -1;
+        }
         if (world->options->press_at_ns) {
             pretend_press_at(processes, world->options->press_at_ns);
         }
@@ -432,7 +468,7 @@ int world_run(const struct world_options *options, manta_driver driver,
 static bool is_zero(const struct core_counts *counts)
 {
     return !(counts->tasks | counts->runs | counts->borrows | counts->scopes | counts->values |
-             counts->maps | counts->homes);
+             counts->maps | counts->homes | counts->blocks | counts->copies);
 }
 
 /* Deaths in the last moments may come after the report; what failed on its own is no death's. */
@@ -478,12 +514,12 @@ int world_check(const char *test, const struct world_options *options,
     fprintf(stderr,
             "%s: seed %" PRIu64 ", %u ranks, %u dead: %s; simulator %s, driver %d; left: tasks "
             "%" PRIu64 " runs %" PRIu64 " borrows %" PRIu64 " scopes %" PRIu64 " values %" PRIu64
-            " maps %" PRIu64 " homes %" PRIu64 "\n"
+            " maps %" PRIu64 " homes %" PRIu64 " blocks %" PRIu64 " copies %" PRIu64 "\n"
             "replay: MANTA_SEED=%" PRIu64 " MANTA_SEEDS=1 meson test -C build '%s' --verbose\n",
             test, options->seed, options->ranks, result->killed, wrong,
             manta_error_name(result->sim_code), result->exit_code, left->tasks, left->runs,
-            left->borrows, left->scopes, left->values, left->maps, left->homes, options->seed,
-            test);
+            left->borrows, left->scopes, left->values, left->maps, left->homes, left->blocks,
+            left->copies, options->seed, test);
     return 1;
 }
 

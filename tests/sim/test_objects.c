@@ -1,0 +1,237 @@
+/*
+ * Values in the stores of virtual nodes: made, put, read in place, changed, copied to other
+ * nodes, on one node and on several. world_check that no block and no copy is left.
+ */
+#include "check.h"
+#include "world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { NUMBERS = 100000, STORE = 8 << 20 };
+
+static double sum_of(uint64_t n)
+{
+    return (double)n * (double)(n - 1) / 2;
+}
+
+static uint32_t world_size(void)
+{
+    manta_world world;
+    return manta_world_get(&world) == MANTA_OK ? world.size : 1;
+}
+
+MANTA_TASK(make, val(uint64_t, n), outv(double, xs))
+{
+    double *x = (double *)manta_outv_alloc(xs, n);
+    if (!x) {
+        return manta_fail(manta_last_error()->code, "%s", manta_last_error()->text);
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        x[i] = (double)i;
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(sum, in(double, xs), out(double, s))
+{
+    for (size_t i = 0; i < xs_len; i++) {
+        *s += xs[i];
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(sum_two, in(double, xs), in(double, ys), out(double, s))
+{
+    for (size_t i = 0; i < xs_len; i++) {
+        *s += xs[i] + ys[i];
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(twice, inout(double, xs))
+{
+    for (size_t i = 0; i < xs_len; i++) {
+        xs[i] *= 2;
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(sum_of_ref, ref(xs), out(double, s))
+{
+    const void *data;
+    size_t bytes;
+    MANTA_TRY(manta_view(xs, &data, &bytes));
+    for (size_t i = 0; i < bytes / sizeof(double); i++) {
+        *s += ((const double *)data)[i];
+    }
+    return manta_unview(xs);
+}
+
+MANTA_TASK(make_far, val(uint64_t, n), val(uint32_t, rank), out(double, s))
+{
+    manta_ref xs = make_async(MANTA_OPTIONS(.rank = MANTA_ON(rank)), n);
+    return sum_of_ref(xs, s);
+}
+
+static int every_rank_reads_what_every_rank_makes(int argc, char **argv)
+{
+    double s;
+    for (uint32_t maker = 0; maker < world_size(); maker++) {
+        manta_ref xs = make_async(MANTA_OPTIONS(.rank = MANTA_ON(maker)), NUMBERS);
+        for (uint32_t reader = 0; reader < world_size(); reader++) {
+            const manta_options on = {.rank = MANTA_ON(reader)};
+            CHECK(sum_get(sum_async(&on, xs), &s) == MANTA_OK && s == sum_of(NUMBERS));
+            CHECK(sum_of_ref_get(sum_of_ref_async(&on, xs), &s) == MANTA_OK &&
+                  s == sum_of(NUMBERS));
+        }
+        s = 0;
+        CHECK(sum_of_ref(xs, &s) == MANTA_OK && s == sum_of(NUMBERS));
+        manta_drop(xs);
+    }
+    return 0;
+}
+
+static int many_readers_at_once(int argc, char **argv)
+{
+    enum { READERS = 24 };
+    manta_ref xs = make_async(MANTA_OPTIONS(.rank = MANTA_ON(world_size() - 1)), NUMBERS);
+    manta_ref ys = make_async(MANTA_OPTIONS(.rank = MANTA_ON(0)), NUMBERS), refs[READERS];
+    double s;
+    for (int i = 0; i < READERS; i++) {
+        refs[i] = sum_two_async(NULL, xs, ys);
+    }
+    manta_drop(xs); /* the readers hold it */
+    for (int i = 0; i < READERS; i++) {
+        CHECK(sum_two_get(refs[i], &s) == MANTA_OK && s == 2 * sum_of(NUMBERS));
+    }
+    return 0;
+}
+
+static int tasks_make_and_read_for_themselves(int argc, char **argv)
+{
+    manta_ref refs[8];
+    double s;
+    for (uint32_t i = 0; i < 8; i++) {
+        refs[i] = make_far_async(NULL, NUMBERS / 5, i % world_size());
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        CHECK(make_far_get(refs[i], &s) == MANTA_OK && s == sum_of(NUMBERS / 5));
+    }
+    return 0;
+}
+
+static int an_inout_is_changed_for_its_own_output_only(int argc, char **argv)
+{
+    const double *data;
+    size_t length;
+    double s;
+    for (uint32_t rank = 0; rank < world_size(); rank++) {
+        const manta_options on = {.rank = MANTA_ON(rank)};
+        manta_ref xs = make_async(NULL, NUMBERS);
+        manta_ref other = sum_async(NULL, xs);
+        manta_ref changed = twice_async(&on, xs);
+        CHECK(sum_get(other, &s) == MANTA_OK && s == sum_of(NUMBERS));
+        CHECK(twice_get(changed, &data, &length) == MANTA_OK && length == NUMBERS);
+        CHECK(data[NUMBERS - 1] == 2.0 * (NUMBERS - 1));
+        manta_drop(changed);
+    }
+    return 0;
+}
+
+static int what_was_put_is_read_in_place(int argc, char **argv)
+{
+    static double xs[NUMBERS];
+    const void *first, *second;
+    size_t bytes;
+    double s, y = 3;
+    for (int i = 0; i < NUMBERS; i++) {
+        xs[i] = i;
+    }
+    manta_ref large = manta_put(xs, sizeof xs), small = manta_put(&y, sizeof y);
+    manta_ref empty = manta_put(NULL, 0);
+    CHECK(manta_view(large, &first, &bytes) == MANTA_OK && bytes == sizeof xs);
+    CHECK(manta_view(large, &second, &bytes) == MANTA_OK && first == second);
+    CHECK((uintptr_t)first % 64 == 0 && memcmp(first, xs, sizeof xs) == 0);
+    CHECK(manta_unview(large) == MANTA_OK && manta_unview(large) == MANTA_OK);
+    CHECK(manta_get(small, &s, sizeof s) == MANTA_OK && s == 3);
+    CHECK(manta_view(empty, &first, &bytes) == MANTA_OK && bytes == 0);
+    CHECK(manta_unview(empty) == MANTA_OK);
+    for (uint32_t rank = 0; rank < world_size(); rank++) {
+        const manta_options on = {.rank = MANTA_ON(rank)};
+        CHECK(sum_get(sum_async(&on, large), &s) == MANTA_OK && s == sum_of(NUMBERS));
+    }
+    CHECK(manta_get(large, &s, sizeof s) == MANTA_E_TYPE);
+    CHECK(manta_put(NULL, 8).parent == 0 && manta_last_error()->code == MANTA_E_INVALID);
+    return 0;
+}
+
+static int a_full_store_is_a_named_error_and_goes_on_after_a_drop(int argc, char **argv)
+{
+    static uint8_t bytes[3 << 20];
+    manta_ref refs[8], over;
+    uint8_t back[4];
+    int fit = 0;
+    do {
+        refs[fit] = manta_put(bytes, sizeof bytes);
+    } while (manta_wait(&refs[fit], 1, 1, 0, NULL) == MANTA_OK &&
+             manta_ref_error(refs[fit], &(manta_error){0}) == MANTA_E_STATE && ++fit < 8);
+    CHECK(fit == 2);
+    over = refs[fit];
+    CHECK(manta_get(over, back, sizeof back) == MANTA_E_LIMIT);
+    CHECK(strstr(manta_last_error()->text, "MANTA_STORE") != NULL);
+    manta_ref failed = make_async(MANTA_OPTIONS(.rank = MANTA_ON(0)), sizeof bytes / 8);
+    const double *data;
+    size_t length;
+    CHECK(make_get(failed, &data, &length) == MANTA_E_LIMIT);
+    CHECK(strstr(manta_last_error()->text, "MANTA_STORE") != NULL);
+    CHECK(manta_get(manta_put(bytes, (size_t)1 << 40), back, 4) == MANTA_E_TOOBIG);
+    manta_drop(refs[0]);
+    manta_ref again = manta_put(bytes, sizeof bytes);
+    static uint8_t copy[3 << 20];
+    CHECK(manta_get(again, copy, sizeof copy) == MANTA_OK);
+    return 0;
+}
+
+static void on_nodes(manta_driver driver)
+{
+    uint64_t first, count;
+    world_seeds(8, &first, &count);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        struct world_options options = {.seed = seed,
+                                        .ranks = 1 + (uint32_t)(seed % 5),
+                                        .workers = 1 + (uint32_t)(seed % 2),
+                                        .node_ranks = 1 + (uint32_t)(seed % 3),
+                                        .store_bytes = STORE};
+        struct world_result result;
+        assert_int_equal(world_run(&options, driver, &result), 0);
+        assert_int_equal(world_check("objects", &options, &result), 0);
+    }
+}
+
+#define EACH_DRIVER(X)                                                                             \
+    X(every_rank_reads_what_every_rank_makes)                                                      \
+    X(many_readers_at_once)                                                                        \
+    X(tasks_make_and_read_for_themselves)                                                          \
+    X(an_inout_is_changed_for_its_own_output_only)                                                 \
+    X(what_was_put_is_read_in_place)                                                               \
+    X(a_full_store_is_a_named_error_and_goes_on_after_a_drop)
+
+#define TEST(driver)                                                                               \
+    static void test_##driver(void **state)                                                        \
+    {                                                                                              \
+        on_nodes(driver);                                                                          \
+    }
+EACH_DRIVER(TEST)
+
+int main(void)
+{
+#define ENTRY(driver) cmocka_unit_test(test_##driver),
+    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
