@@ -73,8 +73,9 @@ static void hear(struct processes *processes, int timeout_ms)
     uint64_t rings;
     fds[1].fd = processes->spawn ? spawn_fd(processes->spawn) : -1;
     if (poll(fds, 2, timeout_ms) > 0 && fds[0].revents) {
-        atomic_store_explicit(&processes->is_ringing, false, memory_order_seq_cst);
+        /* In this order: who rings in between is seen in the turn that follows. */
         (void)!read(processes->bell, &rings, sizeof rings);
+        atomic_store_explicit(&processes->is_ringing, false, memory_order_seq_cst);
     }
     if (fds[1].revents) {
         (void)spawn_poll(processes->spawn, 0);

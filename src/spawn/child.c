@@ -240,6 +240,14 @@ void children_tell(struct spawner *spawner, uint64_t now_ns)
 
 /* ---- Limits */
 
+/* A child that has not got as far as setsid is no group yet. */
+static void signal_group(const struct child *child, int number)
+{
+    if (kill(-child->pid, number) != 0) {
+        kill(child->pid, number);
+    }
+}
+
 void child_stop(struct spawner *spawner, struct child *child, enum spawn_end cause,
                 uint64_t grace_ns)
 {
@@ -250,12 +258,12 @@ void child_stop(struct spawner *spawner, struct child *child, enum spawn_end cau
         child->stage = CHILD_TERMINATED;
         child->next_ns = base_deadline_after(spawner_now_ns(), grace_ns);
         spawner->next_limit_ns = MT_MIN(spawner->next_limit_ns, child->next_ns);
-        kill(-child->pid, SIGTERM);
-        kill(-child->pid, SIGCONT); /* a stopped one would not see it */
+        signal_group(child, SIGTERM);
+        signal_group(child, SIGCONT); /* a stopped one would not see it */
     } else if (!grace_ns) {
         child->stage = CHILD_KILLED;
         child->next_ns = BASE_FOREVER;
-        kill(-child->pid, SIGKILL);
+        signal_group(child, SIGKILL);
     }
 }
 

@@ -298,6 +298,43 @@ static int sweep(int count, const char *script)
     return 0;
 }
 
+/* Again and again all are done, so that the one who starts them is asleep when the next come. */
+static int bursts(int rounds)
+{
+    enum { EACH = 100 };
+    manta_ref refs[EACH];
+    const char *argv[] = {"true", NULL};
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < EACH; i++) {
+            refs[i] = manta_command(NULL, argv, NULL);
+        }
+        for (int i = 0; i < EACH; i++) {
+            manta_command_result result;
+            CHECK(manta_command_get(refs[i], &result) == MANTA_OK && result.exit_code == 0);
+            manta_drop(refs[i]);
+        }
+    }
+    return 0;
+}
+
+/* Over or cancelled before they are anything but a copy of the spawner. */
+static int ended_at_once(int count)
+{
+    manta_options limit = {.isolated = 1, .timeout_ns = 1, .retries = MANTA_NO_RETRY};
+    manta_options apart = {.isolated = 1};
+    int64_t after;
+    for (int i = 0; i < count; i++) {
+        int code = behave_get(behave_async(&limit, HANG), &after);
+        CHECK(code == MANTA_E_TIMEOUT);
+        manta_ref ref = behave_async(&apart, HANG);
+        usleep((useconds_t)(i % 15) * 100);
+        CHECK(manta_cancel(ref) == MANTA_OK);
+        manta_drop(ref);
+    }
+    CHECK(behave_get(behave_async(&apart, FINE), &after) == MANTA_OK);
+    return 0;
+}
+
 static int begin_long(const manta_world *world)
 {
     for (uint32_t rank = 0; rank < world->size; rank++) {
@@ -328,6 +365,10 @@ static int driver(int argc, char **argv)
         code = sweep(count, NULL);
     } else if (strcmp(what, "work") == 0) {
         code = sweep(count, "sleep 0.1");
+    } else if (strcmp(what, "bursts") == 0) {
+        code = bursts(count);
+    } else if (strcmp(what, "at_once") == 0) {
+        code = ended_at_once(count);
     } else if (strcmp(what, "leave") == 0) {
         code = begin_long(&world);
     } else if (strcmp(what, "hang") == 0) {

@@ -76,6 +76,14 @@ def behaviour_88_many_short_ones_make_two_files():
         runs.check(files == [f"log.{runs.HOST}.data", f"log.{runs.HOST}.index"], f"made {files}")
 
 
+def bursts_with_pauses_come_to_their_end():
+    runs.check("right" in finish(runs.Job(0, program, "bursts", "30", MANTA_COMMANDS="4096")), "not right")
+
+
+def isolated_tasks_are_ended_however_early():
+    runs.check("right" in finish(runs.Job(0, program, "at_once", "60", MANTA_COMMANDS="1")), "not right")
+
+
 def ask_manta(*words):
     done = subprocess.run([manta, "output", *words], capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout, done.stderr
@@ -151,7 +159,8 @@ runs.Job.uses_mpi = True
 runs.main([behaviour_88_commands_have_all_that_a_shell_gives_them,
            behaviour_86_a_task_in_an_endless_loop_is_ended_and_tried_again,
            behaviour_87_a_task_that_dies_is_an_error_record_and_its_rank_lives,
-           behaviour_88_many_short_ones_make_two_files, manta_output_reads_the_log_back,
+           behaviour_88_many_short_ones_make_two_files, bursts_with_pauses_come_to_their_end,
+           isolated_tasks_are_ended_however_early, manta_output_reads_the_log_back,
            a_log_that_cannot_be_made_fails_the_commands_and_says_why,
            a_commands_rank_is_killed_and_all_of_them_come_out_right,
            a_spawner_is_killed_and_all_of_its_commands_run_again, nothing_is_left_when_the_driver_ends_first,
