@@ -183,6 +183,11 @@ int context_fail(struct context *context, int code, const char *format, ...)
     return code;
 }
 
+bool core_is_isolated(void)
+{
+    return isolated != NULL;
+}
+
 int core_fail_outside(int code, const char *format, ...)
 {
     struct context *context = context_enter();
@@ -203,9 +208,12 @@ const manta_error *manta_last_error(void)
                                      .text = "Manta does not run in this process: call manta_run "
                                              "or manta_init first, and not after its end"};
     static const manta_error alone = {.code = MANTA_E_STATE, .text = CONTEXT_ISOLATED_TEXT};
+    if (isolated) {
+        return is_isolated_refused ? &alone : &isolated->last_error;
+    }
     struct context *context = context_enter();
     const manta_error *outside = context ? NULL : pthread_getspecific(outside_key());
-    return context ? &context->last_error : isolated ? &alone : outside ? outside : &none;
+    return context ? &context->last_error : outside ? outside : &none;
 }
 
 void core_work(uint64_t duration_ns)

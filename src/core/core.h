@@ -64,6 +64,9 @@ void core_set_process_rank(struct rank *rank);
 /* Fills manta_last_error of the calling thread, when no rank may be running, and returns the code. */
 int core_fail_outside(int code, const char *format, ...) MT_PRINTF(2, 3);
 
+/* In the child of an isolated task, where no rank can be. */
+bool core_is_isolated(void);
+
 /* Rank 0, attached: drops the root scope, waits until nothing is left anywhere, tells every rank to
  * stop. Other ranks: waits for that. Returns the code that rank 0 gave. */
 int core_finish(struct rank *rank, int code);

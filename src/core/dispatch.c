@@ -24,14 +24,30 @@ enum { WINDOW_DEFAULT = 1024, UNFINISHED_MAX = 4 << 20 };
 
 /* ---- Peers ---------------------------------------------------------------------------------- */
 
-static void note_room(struct rank *rank, struct peer *peer)
+static enum lane lane_of(const struct task *task)
 {
-    if (base_list_is_empty(&peer->hungry) && sched_window_has_room(&peer->window) &&
+    return outside_is_task(task) ? LANE_OUTSIDE : LANE_WORKERS;
+}
+
+static void note_room(struct rank *rank, struct peer *peer, enum lane lane)
+{
+    if (base_list_is_empty(&peer->hungry[lane]) && sched_window_has_room(&peer->window[lane]) &&
         !comm_is_down(rank->comm, peer->number)) {
-        base_list_push_back(&rank->hungry, &peer->hungry);
+        base_list_push_back(&rank->hungry[lane], &peer->hungry[lane]);
     }
 }
 
+static void open_lane(struct rank *rank, struct peer *peer, enum lane lane, uint32_t floor)
+{
+    uint32_t max = rank->options.window_max ? rank->options.window_max : WINDOW_DEFAULT;
+    sched_window_init(&peer->window[lane], MT_MIN(floor, max), max);
+    base_list_init(&peer->hungry[lane]);
+    base_list_init(&peer->pinned[lane]);
+    note_room(rank, peer, lane);
+}
+
+/* Of what runs outside twice as many as are likely to run at once are sent: the ends of processes
+ * are too far apart for ticks to say more. */
 static struct peer *make_peer(struct rank *rank, uint32_t number)
 {
     struct peer *peer =
@@ -39,19 +55,15 @@ static struct peer *make_peer(struct rank *rank, uint32_t number)
     if (!peer) {
         return NULL;
     }
-    uint32_t max = rank->options.window_max ? rank->options.window_max : WINDOW_DEFAULT;
-    uint32_t floor = number == rank->number ? rank->worker_count + 1 : 2;
     peer->number = number;
-    sched_window_init(&peer->window, floor, max);
     base_list_init(&peer->sent);
     base_list_init(&peer->lineage);
     base_list_init(&peer->runs);
-    base_list_init(&peer->pinned);
-    base_list_init(&peer->hungry);
     base_list_init(&peer->releasing);
+    open_lane(rank, peer, LANE_WORKERS, number == rank->number ? rank->worker_count + 1 : 2);
+    open_lane(rank, peer, LANE_OUTSIDE, 2 * rank->outside.cpus);
     base_list_push_back(&rank->peer_list, &peer->link);
     rank->peers[number] = peer;
-    note_room(rank, peer);
     return peer;
 }
 
@@ -81,38 +93,40 @@ void dispatch_tick(struct rank *rank)
     BASE_LIST_EACH(&rank->peer_list, link)
     {
         struct peer *peer = MT_CONTAINER(link, struct peer, link);
-        sched_window_tick(&peer->window);
+        sched_window_tick(&peer->window[LANE_WORKERS]);
+        sched_window_tick(&peer->window[LANE_OUTSIDE]);
     }
 }
 
 /* A ring member with room; ranks never considered before join when it is empty. */
-static struct peer *next_hungry(struct rank *rank)
+static struct peer *next_hungry(struct rank *rank, enum lane lane)
 {
-    while (base_list_is_empty(&rank->hungry) && rank->next_unknown < rank->size) {
-        uint32_t number = (rank->number + rank->next_unknown++) % rank->size;
+    struct base_list *hungry = &rank->hungry[lane];
+    while (base_list_is_empty(hungry) && rank->next_unknown[lane] < rank->size) {
+        uint32_t number = (rank->number + rank->next_unknown[lane]++) % rank->size;
         if (!comm_is_down(rank->comm, number)) {
             (void)peer_get(rank, number);
         }
     }
-    return base_list_is_empty(&rank->hungry) ? NULL
-                                             : MT_CONTAINER(rank->hungry.next, struct peer, hungry);
+    return base_list_is_empty(hungry) ? NULL
+                                      : MT_CONTAINER(hungry->next - lane, struct peer, hungry);
 }
 
-static struct peer *choose_peer(struct rank *rank, const struct task *task)
+static struct peer *choose_peer(struct rank *rank, const struct task *task, enum lane lane)
 {
     struct peer *self = rank->peers[rank->number];
-    if (!core_is_root_id(task->parent) && sched_window_has_room(&self->window)) {
+    if (!core_is_root_id(task->parent) && sched_window_has_room(&self->window[lane])) {
         return self;
     }
-    return next_hungry(rank);
+    return next_hungry(rank, lane);
 }
 
-static void take_place(struct rank *rank, struct peer *peer)
+static inline void take_place(struct rank *rank, struct peer *peer, enum lane lane)
 {
-    peer->window.in_flight++;
-    base_list_remove(&peer->hungry);
-    if (sched_window_has_room(&peer->window)) {
-        base_list_push_back(&rank->hungry, &peer->hungry);
+    peer->window[lane].in_flight++;
+    base_list_remove(&peer->hungry[lane]);
+    if (sched_window_has_room(&peer->window[lane])) {
+        base_list_push_back(&rank->hungry[lane], &peer->hungry[lane]);
     }
 }
 
@@ -179,7 +193,11 @@ static void note_sent(struct rank *rank, struct peer *peer, struct task *task)
     task->state = TASK_SENT;
     task->exec_rank = peer->number;
     base_list_push_back(&peer->sent, &task->link);
-    take_place(rank, peer);
+    if (MT_UNLIKELY(outside_is_task(task))) {
+        take_place(rank, peer, LANE_OUTSIDE);
+    } else {
+        take_place(rank, peer, LANE_WORKERS);
+    }
 }
 
 /* An earlier run of it may have left children: the new one has to meet them first. */
@@ -303,27 +321,35 @@ static uint32_t level_of(const struct task *task)
     return (uint32_t)(7 - task->priority); /* 0 first */
 }
 
-static void add_pinned(struct rank *rank, struct task *task)
+static inline void add_pinned(struct rank *rank, struct task *task, enum lane lane)
 {
     struct peer *peer = peer_get(rank, task->exec_rank);
     if (MT_UNLIKELY(!peer || comm_is_down(rank->comm, task->exec_rank))) {
         task_run_lost(rank, task, task->exec_rank);
-    } else if (sched_window_has_room(&peer->window) && base_list_is_empty(&peer->pinned)) {
+    } else if (sched_window_has_room(&peer->window[lane]) &&
+               base_list_is_empty(&peer->pinned[lane])) {
         launch(rank, peer, task);
     } else {
-        base_list_push_back(&peer->pinned, &task->link);
+        base_list_push_back(&peer->pinned[lane], &task->link);
         rank->pinned_count++;
     }
 }
 
-void dispatch_add(struct rank *rank, struct task *task)
+static inline void enqueue(struct rank *rank, struct task *task, enum lane lane)
+{
+    base_list_push_back(&rank->pending[lane][level_of(task)], &task->link);
+    rank->pending_mask[lane] |= 1u << level_of(task);
+    rank->pending_count++;
+}
+
+/* Those with anything out of the ordinary. */
+static MT_NOINLINE void add_special(struct rank *rank, struct task *task)
 {
     manta_error error;
     if (task->flags & TASK_IS_MAP) {
         task->map->is_queued = 0;
     }
-    if (MT_UNLIKELY(function_info(task->function)->inputs_awaited) &&
-        task_failed_input(rank, task, &error)) {
+    if (function_info(task->function)->inputs_awaited && task_failed_input(rank, task, &error)) {
         task->state = TASK_WAITING; /* for a value that will not come: nobody may start it */
         base_list_remove(&task->link);
         base_list_push_back(&rank->doomed, &task->link);
@@ -331,33 +357,48 @@ void dispatch_add(struct rank *rank, struct task *task)
     }
     task->state = TASK_PENDING;
     if (task->flags & TASK_PINNED) {
-        add_pinned(rank, task);
+        add_pinned(rank, task, lane_of(task));
         return;
     }
     if (task->flags & TASK_IS_MAP) {
         task->map->is_queued = 1;
     }
-    base_list_push_back(&rank->pending[level_of(task)], &task->link);
-    rank->pending_mask |= 1u << level_of(task);
-    rank->pending_count++;
+    enqueue(rank, task, lane_of(task));
 }
 
-static struct task *front(struct rank *rank)
+void dispatch_add(struct rank *rank, struct task *task)
 {
-    while (rank->pending_mask) {
-        uint32_t level = (uint32_t)__builtin_ctz(rank->pending_mask);
-        if (!base_list_is_empty(&rank->pending[level])) {
-            return MT_CONTAINER(rank->pending[level].next, struct task, link);
+    if (task->flags & TASK_IS_MAP || MT_UNLIKELY(outside_is_task(task)) ||
+        function_info(task->function)->inputs_awaited) {
+        add_special(rank, task);
+        return;
+    }
+    task->state = TASK_PENDING;
+    if (task->flags & TASK_PINNED) {
+        add_pinned(rank, task, LANE_WORKERS);
+    } else {
+        enqueue(rank, task, LANE_WORKERS);
+    }
+}
+
+static struct task *front(struct rank *rank, enum lane lane)
+{
+    while (rank->pending_mask[lane]) {
+        uint32_t level = (uint32_t)__builtin_ctz(rank->pending_mask[lane]);
+        struct base_list *list = &rank->pending[lane][level];
+        if (!base_list_is_empty(list)) {
+            return MT_CONTAINER(list->next, struct task, link);
         }
-        rank->pending_mask &= ~(1u << level);
+        rank->pending_mask[lane] &= ~(1u << level);
     }
     return NULL;
 }
 
-void dispatch_pinned(struct rank *rank, struct peer *peer)
+static void launch_pinned(struct rank *rank, struct peer *peer, enum lane lane)
 {
-    while (!base_list_is_empty(&peer->pinned) && sched_window_has_room(&peer->window)) {
-        struct task *task = MT_CONTAINER(base_list_pop_front(&peer->pinned), struct task, link);
+    struct base_list *pinned = &peer->pinned[lane];
+    while (!base_list_is_empty(pinned) && sched_window_has_room(&peer->window[lane])) {
+        struct task *task = MT_CONTAINER(base_list_pop_front(pinned), struct task, link);
         rank->pinned_count--;
         launch(rank, peer, task);
     }
@@ -378,18 +419,11 @@ static void fail_doomed(struct rank *rank)
     }
 }
 
-void dispatch_pump_all(struct rank *rank)
+static inline void pump_lane(struct rank *rank, enum lane lane)
 {
     struct task *task;
     struct peer *peer;
-    if (MT_UNLIKELY(!base_list_is_empty(&rank->doomed))) {
-        fail_doomed(rank);
-    }
-    while (rank->pending_count && (task = front(rank))) {
-        peer = choose_peer(rank, task);
-        if (!peer) {
-            return;
-        }
+    while ((task = front(rank, lane)) && (peer = choose_peer(rank, task, lane))) {
         if (task->flags & TASK_IS_MAP) {
             map_lease(rank, peer, task);
             continue;
@@ -397,6 +431,17 @@ void dispatch_pump_all(struct rank *rank)
         base_list_remove(&task->link);
         rank->pending_count--;
         launch(rank, peer, task);
+    }
+}
+
+void dispatch_pump_all(struct rank *rank)
+{
+    if (MT_UNLIKELY(!base_list_is_empty(&rank->doomed))) {
+        fail_doomed(rank);
+    }
+    pump_lane(rank, LANE_WORKERS);
+    if (MT_UNLIKELY(rank->pending_mask[LANE_OUTSIDE])) {
+        pump_lane(rank, LANE_OUTSIDE);
     }
 }
 
@@ -410,17 +455,17 @@ void dispatch_remove(struct rank *rank, struct task *task)
 
 void dispatch_place(struct rank *rank, struct peer *peer)
 {
-    take_place(rank, peer);
+    take_place(rank, peer, LANE_WORKERS);
 }
 
-void dispatch_credit(struct rank *rank, uint32_t number, bool dry)
+void dispatch_credit(struct rank *rank, uint32_t number, enum lane lane, bool dry)
 {
     struct peer *peer = peer_get(rank, number);
     if (peer) {
-        sched_window_result(&peer->window, dry, rank->pending_count + rank->pinned_count > 0);
-        note_room(rank, peer);
+        sched_window_result(&peer->window[lane], dry, rank->pending_count + rank->pinned_count > 0);
+        note_room(rank, peer, lane);
         if (MT_UNLIKELY(rank->pinned_count)) {
-            dispatch_pinned(rank, peer);
+            launch_pinned(rank, peer, lane);
         }
     }
 }
@@ -428,7 +473,7 @@ void dispatch_credit(struct rank *rank, uint32_t number, bool dry)
 void dispatch_on_credit(struct rank *rank, uint32_t from, const struct wire_header *header,
                         struct wire_reader *body)
 {
-    dispatch_credit(rank, from, true);
+    dispatch_credit(rank, from, header->position ? LANE_OUTSIDE : LANE_WORKERS, true);
     dispatch_pump(rank);
 }
 

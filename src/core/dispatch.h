@@ -21,11 +21,9 @@ static inline void dispatch_pump(struct rank *rank)
     }
 }
 /* A place at a rank got free. */
-void dispatch_credit(struct rank *rank, uint32_t number, bool dry);
+void dispatch_credit(struct rank *rank, uint32_t number, enum lane lane, bool dry);
 /* Takes a pending task out of its queue to run it here and now; NULL when it cannot be. */
 struct run *dispatch_take(struct rank *rank, struct task *task);
-/* Tasks that may run on one peer only. */
-void dispatch_pinned(struct rank *rank, struct peer *peer);
 /* For maps: leave the queue; occupy one place at a peer. */
 void dispatch_remove(struct rank *rank, struct task *task);
 void dispatch_place(struct rank *rank, struct peer *peer);

@@ -109,7 +109,7 @@ static MT_COLD struct run *fail_local(struct rank *rank, struct task *task, stru
         exec_run_free(rank, run);
     }
     task_fail(rank, task, MANTA_E_NOMEM, "no memory to run the task");
-    dispatch_credit(rank, rank->number, false);
+    dispatch_credit(rank, rank->number, outside_is_task(task) ? LANE_OUTSIDE : LANE_WORKERS, false);
     return NULL;
 }
 
@@ -196,7 +196,7 @@ void exec_queue(struct rank *rank, struct run *run)
 void exec_unqueue(struct rank *rank, struct run *run)
 {
     base_list_remove(&run->link);
-    rank->ready_count--;
+    rank->ready_count -= !run->outside;
 }
 
 static struct run *next_ready(struct rank *rank)
@@ -383,7 +383,8 @@ static void send_result(struct rank *rank, struct run *run, struct scope *scope,
                                 .position = run->position,
                                 .token = run->token,
                                 .attempt = run->attempt};
-    result.flags |= rank->ready_count == 0 ? RESULT_DRY : 0;
+    result.flags |= exec_is_dry(rank, run) ? RESULT_DRY : 0;
+    result.flags |= run->outside ? RESULT_OUTSIDE : 0;
     result.flags |= run->is_credited ? RESULT_CREDITED : 0;
     result.flags |= run->is_retained ? RESULT_RETAINED : 0;
     result.flags |= run->is_lost ? RESULT_LOST : 0;
@@ -414,7 +415,7 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
     struct task *task = run->task;
     bool is_current = task && task->run == run && task->state == TASK_SENT;
     if (!run->is_credited) {
-        dispatch_credit(rank, rank->number, rank->ready_count == 0);
+        dispatch_credit(rank, rank->number, exec_lane(run), exec_is_dry(rank, run));
     }
     if (is_current && task->object.is_done) {
         recover_rerun_ended(rank, task, false);
@@ -622,9 +623,10 @@ void exec_give_place_back(struct rank *rank, struct run *run)
     }
     run->is_credited = 1;
     if (run->task) {
-        dispatch_credit(rank, rank->number, true);
+        dispatch_credit(rank, rank->number, exec_lane(run), true);
     } else if (!comm_is_down(rank->comm, run->owner)) {
-        message_send(rank, run->owner, MESSAGE_CREDIT, (struct wire_header){0}, NULL, 0);
+        struct wire_header about = {.position = exec_lane(run)};
+        message_send(rank, run->owner, MESSAGE_CREDIT, about, NULL, 0);
     }
 }
 

@@ -17,6 +17,16 @@ void exec_outlive_task(struct run *run);
 void exec_queue(struct rank *rank, struct run *run);
 /* The same when what it reads is on this node. */
 void exec_queue_fetched(struct rank *rank, struct run *run);
+/* Where it has its place at its owner; and whether nothing more for that waits here. */
+static inline enum lane exec_lane(const struct run *run)
+{
+    return run->outside ? LANE_OUTSIDE : LANE_WORKERS;
+}
+static inline bool exec_is_dry(const struct rank *rank, const struct run *run)
+{
+    return MT_UNLIKELY(run->outside != NULL) ? base_list_is_empty(&rank->outside.queued)
+                                             : rank->ready_count == 0;
+}
 /* Takes a queued run out again. */
 void exec_unqueue(struct rank *rank, struct run *run);
 

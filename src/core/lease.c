@@ -235,7 +235,7 @@ void map_lease_done(struct rank *rank, struct run *run, int code)
         fail_lease(rank, run, code);
     }
     if (run->task && !run->is_credited) {
-        dispatch_credit(rank, rank->number, rank->ready_count == 0);
+        dispatch_credit(rank, rank->number, LANE_WORKERS, rank->ready_count == 0);
     }
     if (run->task) {
         object_drop(rank, &run->task->object);

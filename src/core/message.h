@@ -93,8 +93,9 @@ enum result_flag {
         64, /* no result: another owner has taken the run over; place the task again */
     RESULT_UNSTARTED =
         128, /* with DISPLACED: no stack is free here to start it; nothing of it is left */
-    RESULT_LEASE = 32, /* of part of a map: struct message_lease follows */
-    RESULT_LOST = 256, /* it failed for reasons of the system: see outside.h */
+    RESULT_LEASE = 32,    /* of part of a map: struct message_lease follows */
+    RESULT_OUTSIDE = 512, /* its place was among those that run outside */
+    RESULT_LOST = 256,    /* it failed for reasons of the system: see outside.h */
 };
 
 struct message_result {

@@ -114,7 +114,6 @@ void outside_queue(struct rank *rank, struct run *run)
     int code = room->processes ? MANTA_OK : MANTA_E_STATE;
     run->state = RUN_QUEUED;
     enqueue(room, run);
-    rank->ready_count++;
     if (code == MANTA_OK && room->cpus_used < room->cpus) {
         code = room->processes->wake(room->processes->self);
     }
@@ -198,9 +197,6 @@ static void start(struct rank *rank, struct run *run)
     outside->serial = ++room->serial;
     room->cpus_used += outside->terms.cpus;
     base_list_push_back(&room->running, &outside->link);
-    if (base_list_is_empty(&room->queued) && room->cpus_used < room->cpus) {
-        exec_give_place_back(rank, run); /* its owner learns at once that more may come */
-    }
 }
 
 static void start_all(struct rank *rank)

@@ -32,13 +32,15 @@ static int fail(manta_error *ret_error, int code, const char *format, ...)
 static void init_lists(struct rank *rank)
 {
     for (uint32_t i = 0; i < CORE_PRIORITIES; i++) {
-        base_list_init(&rank->pending[i]);
+        base_list_init(&rank->pending[LANE_WORKERS][i]);
+        base_list_init(&rank->pending[LANE_OUTSIDE][i]);
         base_list_init(&rank->ready[i]);
     }
     for (uint32_t i = 0; i < CORE_DELAYS; i++) {
         base_list_init(&rank->later[i]);
     }
-    base_list_init(&rank->hungry);
+    base_list_init(&rank->hungry[LANE_WORKERS]);
+    base_list_init(&rank->hungry[LANE_OUTSIDE]);
     base_list_init(&rank->doomed);
     base_list_init(&rank->idle);
     base_list_init(&rank->resting);

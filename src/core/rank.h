@@ -298,14 +298,18 @@ struct run {
 
 /* ---- Peers and workers ---------------------------------------------------------------------- */
 
+/* Those that run on workers and those that run in processes of their own (outside.h) have places
+ * apart at a rank, and queues apart at their owner: neither keeps the other waiting. */
+enum lane { LANE_WORKERS, LANE_OUTSIDE, LANES };
+
 struct peer {
-    struct sched_window window;
-    struct base_list sent;    /* tasks it executes */
-    struct base_list lineage; /* done tasks whose children it owns */
-    struct base_list runs;    /* runs here that it owns */
-    struct base_list pinned;  /* tasks waiting for a place there and nowhere else */
-    struct base_list hungry;  /* link in rank->hungry while it has room */
-    struct base_list link;    /* in rank->peer_list */
+    struct sched_window window[LANES];
+    struct base_list sent;          /* tasks it executes */
+    struct base_list lineage;       /* done tasks whose children it owns */
+    struct base_list runs;          /* runs here that it owns */
+    struct base_list pinned[LANES]; /* tasks waiting for a place there and nowhere else */
+    struct base_list hungry[LANES]; /* links in rank->hungry while it has room */
+    struct base_list link;          /* in rank->peer_list */
     uint32_t number;
     struct base_list releasing; /* link in rank->releasing while release_count > 0 */
     uint32_t release_count;
@@ -381,23 +385,24 @@ struct rank {
     struct baton baton;
 
     struct base_slab tasks, runs;
-    struct base_map scopes;  /* id -> scope, those with children */
-    struct base_map borrows; /* (parent, position) -> borrow */
-    struct base_map homes;   /* id -> home record */
-    struct base_map copies;  /* of values of other nodes, by ref */
-    struct scope root;       /* of the driver; threads beyond the first have their own: */
-    struct base_list roots;  /* all root scopes */
-    uint32_t root_serial;    /* of the latest */
-    struct peer **peers;     /* by rank, made on first contact */
-    uint32_t next_unknown;   /* ranks below it were considered for work */
-    struct base_list hungry; /* peers with room for tasks */
-    struct base_list pending[CORE_PRIORITIES]; /* tasks to be dispatched */
-    uint32_t pending_mask, pending_count, pinned_count;
+    struct base_map scopes;         /* id -> scope, those with children */
+    struct base_map borrows;        /* (parent, position) -> borrow */
+    struct base_map homes;          /* id -> home record */
+    struct base_map copies;         /* of values of other nodes, by ref */
+    struct scope root;              /* of the driver; threads beyond the first have their own: */
+    struct base_list roots;         /* all root scopes */
+    uint32_t root_serial;           /* of the latest */
+    struct peer **peers;            /* by rank, made on first contact */
+    uint32_t next_unknown[LANES];   /* ranks below it were considered for work */
+    struct base_list hungry[LANES]; /* peers with room for tasks */
+    struct base_list pending[LANES][CORE_PRIORITIES]; /* tasks to be dispatched */
+    uint32_t pending_mask[LANES];
+    uint32_t pending_count, pinned_count;    /* of both lanes */
     struct base_list doomed;                 /* tasks with a failed input */
     struct base_list later[CORE_DELAYS];     /* tasks to be pending again: see later.h */
     uint32_t later_mask;                     /* lists that may hold some */
     struct base_list ready[CORE_PRIORITIES]; /* runs to be started */
-    uint32_t ready_mask, ready_count;        /* the count includes those that wait to run outside */
+    uint32_t ready_mask, ready_count;
     struct outside_room outside;
 
     struct object *dying; /* to be freed */

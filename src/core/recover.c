@@ -130,7 +130,8 @@ static void retake_tasks(struct rank *rank, struct peer *peer)
     struct base_list sent;
     base_list_init(&sent);
     base_list_splice(&sent, &peer->sent);
-    base_list_splice(&sent, &peer->pinned);
+    base_list_splice(&sent, &peer->pinned[LANE_WORKERS]);
+    base_list_splice(&sent, &peer->pinned[LANE_OUTSIDE]);
     while (!base_list_is_empty(&sent)) {
         struct task *task = MT_CONTAINER(base_list_pop_front(&sent), struct task, link);
         if (task->state == TASK_PENDING) {
@@ -273,7 +274,8 @@ void recover_peer_down(void *owner, uint32_t dead)
     rank->down[dead] = 1;
     rank->deaths++;
     if (peer) {
-        base_list_remove(&peer->hungry);
+        base_list_remove(&peer->hungry[LANE_WORKERS]);
+        base_list_remove(&peer->hungry[LANE_OUTSIDE]);
         base_list_remove(&peer->releasing);
         peer->release_count = 0;
         retake_tasks(rank, peer);

@@ -79,7 +79,8 @@ static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, ui
 static void displace_owner(struct rank *rank, struct run *run)
 {
     struct message_result result = {.flags = RESULT_DISPLACED |
-                                             (run->is_credited ? RESULT_CREDITED : 0)};
+                                             (run->is_credited ? RESULT_CREDITED : 0) |
+                                             (run->outside ? RESULT_OUTSIDE : 0)};
     struct wire_header about = {.parent = run->parent,
                                 .position = run->position,
                                 .token = run->token,
@@ -89,7 +90,7 @@ static void displace_owner(struct rank *rank, struct run *run)
     }
     if (run->task) {
         if (!run->is_credited) {
-            dispatch_credit(rank, rank->number, true);
+            dispatch_credit(rank, rank->number, exec_lane(run), true);
         }
         exec_outlive_task(run);
         task_place_again(rank, run->task);

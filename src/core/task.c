@@ -590,7 +590,8 @@ static void fail_lost(struct rank *rank, struct task *task, uint32_t where)
 /* Only a task that the rank died of, as far as is known, is the poorer for it. */
 void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
 {
-    bool is_done = task->object.is_done, is_blamed = board_blames(rank, where, task);
+    bool is_done = task->object.is_done; /* what ran outside is on no board */
+    bool is_blamed = outside_is_task(task) || board_blames(rank, where, task);
     bool may_run = !(task->flags & TASK_ONCE) && (!is_blamed || task->retries_left) &&
                    (is_done || !(task->flags & TASK_PINNED));
     base_list_remove(&task->link);
@@ -722,7 +723,8 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
         take_kept(rank, from, body);
     }
     if (!(result.flags & RESULT_CREDITED)) {
-        dispatch_credit(rank, from, result.flags & RESULT_DRY);
+        dispatch_credit(rank, from, result.flags & RESULT_OUTSIDE ? LANE_OUTSIDE : LANE_WORKERS,
+                        result.flags & RESULT_DRY);
     }
     struct task *task = find_sent(rank, from, header);
     if (task && result.flags & RESULT_LEASE) {

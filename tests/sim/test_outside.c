@@ -345,6 +345,32 @@ static int wide(int argc, char **argv)
     return 0;
 }
 
+/* Those that wait for workers do not wait behind those that wait for CPUs of processes. */
+static int beside(int argc, char **argv)
+{
+    enum { COMMANDS = 60, TASKS = 600 };
+    manta_ref commands[COMMANDS], tasks[TASKS];
+    int64_t y;
+    for (int i = 0; i < COMMANDS; i++) {
+        commands[i] = command(NULL, "sleep", "1000000");
+    }
+    for (int64_t i = 0; i < TASKS; i++) {
+        tasks[i] = square_async(NULL, i);
+    }
+    for (int64_t i = 0; i < TASKS; i++) {
+        CHECK(square_get(tasks[i], &y) == MANTA_OK && y == i * i);
+    }
+    CHECK(manta_wait(commands, COMMANDS, COMMANDS / 2, 0, NULL) == MANTA_E_TIMEOUT);
+    CHECK(manta_wait(commands, COMMANDS, COMMANDS, MANTA_FOREVER, NULL) == MANTA_OK);
+    return 0;
+}
+
+static void tasks_run_beside_commands(void **state)
+{
+    run_one(1, 0, beside);
+    run_one(3, 0, beside);
+}
+
 static void each_failure_has_its_code_and_its_attempts(void **state)
 {
     run_one(1, 0, failures);
@@ -390,6 +416,7 @@ static void commands_may_take_several_cpus(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tasks_run_beside_commands),
         cmocka_unit_test(each_failure_has_its_code_and_its_attempts),
         cmocka_unit_test(pinned_tasks_that_fail_run_again_where_they_must),
         cmocka_unit_test(isolated_failures_say_what_the_body_said),
