@@ -23,8 +23,10 @@ static int start(const struct manta_config *config)
 static int refuse(void)
 {
     return core_fail_outside(MANTA_E_STATE,
-                             "Manta runs already in this process: manta_init is for once, until "
-                             "manta_fini, and not beside manta_run");
+                             core_is_isolated()
+                                 ? "an isolated task runs in a process of its own, which is no rank"
+                                 : "Manta runs already in this process: manta_init is for once, "
+                                   "until manta_fini, and not beside manta_run");
 }
 
 MT_EXPORT int manta_init(const manta_config *config)
@@ -32,7 +34,7 @@ MT_EXPORT int manta_init(const manta_config *config)
     static const manta_config standard;
     manta_world world;
     pthread_mutex_lock(&lock);
-    bool is_running = current || manta_world_get(&world) == MANTA_OK;
+    bool is_running = current || core_is_isolated() || manta_world_get(&world) == MANTA_OK;
     int code = is_running ? refuse() : start(config ? config : &standard);
     pthread_mutex_unlock(&lock);
     return code;

@@ -6,6 +6,7 @@
  * told in words and becomes 1, and what does not fit into a byte becomes 255: 256 must
  * not look like success.
  */
+#include "core/core.h"
 #include "launch/process.h"
 #include "launch/watch.h"
 
@@ -44,9 +45,11 @@ MT_EXPORT int manta_run(int argc, char **argv, manta_driver driver)
     struct process *process;
     char text[PROCESS_TEXT_MAX] = "";
     bool is_speaker;
-    if (!driver || atomic_flag_test_and_set(&has_run)) {
+    if (!driver || core_is_isolated() || atomic_flag_test_and_set(&has_run)) {
         base_log(&log, BASE_LOG_ERROR,
-                 driver ? "manta_run was called a second time" : "manta_run got no driver");
+                 !driver              ? "manta_run got no driver"
+                 : core_is_isolated() ? "manta_run was called in an isolated task"
+                                      : "manta_run was called a second time");
         return CODE_FAILED;
     }
     int code = process_start(PROCESS_RUN, NULL, &log, &process, &is_speaker, text);
