@@ -52,11 +52,13 @@ class Owned:
         self.user, self.number = USERS[number % 2], number
         self.files = [open(os.path.join(folder, f"{number}.{name}"), "w") for name in ("out", "err")]
         home = os.path.join(folder, str(self.user))
+        session = tempfile.mkdtemp(dir=folder)  # two mpirun of one user fail now and then in making one
+        os.chown(session, self.user, self.user)
         env = runs.environment({"OWNED_NUMBER": str(number), "HOME": home, "TMPDIR": home}, True)
         env.pop("MANTA_MPI_LIBRARY", None)
         command = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups", "mpirun",
-                   "--oversubscribe", "--bind-to", "none", "--enable-recovery", *NO_TCP, "-n", str(RANKS), program, "10",
-                   "100"]
+                   "--oversubscribe", "--bind-to", "none", "--enable-recovery", "--mca", "orte_tmpdir_base", session,
+                   *NO_TCP, "-n", str(RANKS), program, "10", "100"]
         self.start = time.monotonic()
         self.process = subprocess.Popen(command, cwd=home, stdin=subprocess.DEVNULL, stdout=self.files[0],
                                         stderr=self.files[1], env=env)
