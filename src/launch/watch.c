@@ -5,19 +5,12 @@
  * the thread is always there within microseconds. Under it core_stop takes the core's baton; nobody
  * who holds a baton calls in here, so the order is always lock, then baton.
  *
- * Rank 0 speaks of deaths only after the meeting that ends the start. By then every rank has said
- * who is to hear of them, so none misses one.
- *
- * Invariants: a job ends once (end_job), and the first reason counts. What a rank said before its
- * process ended is read before its end is judged, so one that left in order is never taken for
- * dead. After watch_leave nothing that others do ends this process any more.
+ * What comes over the lines is in watch_lines.c. After watch_leave nothing that others do ends this
+ * process any more.
  */
-#include "launch/watch.h"
-
 #include "base/alloc.h"
-#include "core/core.h"
-#include "launch/death.h"
 #include "launch/far.h"
+#include "launch/watch_state.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -31,460 +24,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { EVENTS = 16, SPEAKERS = 4, CODE_TERMINATED = 143, CODE_DIED = 1 };
-
-enum source { SOURCE_SIGNAL, SOURCE_COMMAND, SOURCE_PARENT, SOURCE_PROCESS, SOURCE_LINE };
-
-enum note_kind {
-    NOTE_HERE = 1,
-    NOTE_GO,
-    NOTE_END,
-    NOTE_LEAVE,
-    NOTE_DEATH,
-    NOTE_ALIVE,
-    NOTE_WARNING
-};
-
-/* Signs of life in the time after whose silence a rank counts as dead; and how much longer that is
- * on the own host, where an end is seen at once and silence means that somebody has stopped it. */
-enum { BEATS = 4, NEAR_PATIENCE = 5 };
-
-#define NOBODY UINT32_MAX
-
-/* What is said on a line. */
-struct note {
-    uint32_t kind;
-    int32_t code;     /* NOTE_DEATH: whose */
-    uint32_t speaker; /* NOTE_DEATH: who can tell what it ran; NOBODY */
-    char text[MANTA_ERROR_TEXT_MAX + MANTA_ERROR_HOST_MAX];
-};
-
-struct other {
-    struct link link;
-    uint32_t pid;
-    uint32_t node; /* the lowest rank of its node */
-    bool has_left;
-    char host[MANTA_ERROR_HOST_MAX];
-    uint64_t heard_ns; /* when it last said something */
-    uint32_t got;      /* bytes of the note that is coming; over TCP it may come in pieces */
-    union {
-        struct note note;
-        uint8_t bytes[sizeof(struct note)];
-    } coming;
-};
-
-struct watch {
-    struct watch_options options;
-    struct base_thread thread;
-    int epoll, signals, commands, parent;
-    pthread_mutex_t
-        lock; /* guards all below; held for moments, never while waiting for another rank */
-    struct rank *core;
-    struct far *far;
-    bool has_warned;      /* rank 0: of a slow way */
-    struct other *others; /* by rank; a rank that is not 0 has only that one */
-    uint32_t rank, size, other_count;
-    bool is_stopping, has_left;
-    void (*tell)(void *arg, uint32_t rank); /* of deaths; NULL: they end the job */
-    void *tell_arg;
-    uint32_t deaths; /* survived */
-
-    uint32_t arrivals; /* rank 0: of the meeting in course */
-    uint32_t failed_rank;
-    struct note meeting; /* rank 0: the answer so far; elsewhere: the answer */
-    uint32_t meetings_over, meetings_joined;
-    struct base_park park; /* of the one who meets */
-
-    bool has_ended;
-    int end_code;
-    char end_text[sizeof((struct note){0}.text)];
-    uint64_t force_at_ns;    /* BASE_FOREVER: not ended */
-    uint64_t beat_ns;        /* of the last sign of life */
-    struct core_pulse pulse; /* of the own core, at a beat */
-    uint64_t pulse_ns;       /* since when it is like this */
-};
-
-static uint64_t now(const struct watch *watch)
-{
-    return base_now_ns(watch->options.host);
-}
-
-static int listen_to(struct watch *watch, int fd, enum source source, uint32_t index)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index};
-    return fd < 0 || epoll_ctl(watch->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? MANTA_OK
-                                                                             : MANTA_E_SYSTEM;
-}
-
-static bool is_near(const struct other *other)
-{
-    return other->link.pidfd >= 0;
-}
-
-/* A line that cannot take a note any more is as good as cut: both sides see its end. */
-static void say(const struct watch *watch, uint32_t other, const struct note *note)
-{
-    const struct other *to = &watch->others[other];
-    if (to->link.socket < 0 || to->has_left) {
-        return;
-    }
-    ssize_t sent = send(to->link.socket, note, sizeof *note, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent != (ssize_t)sizeof *note && !is_near(to)) {
-        (void)shutdown(to->link.socket, SHUT_RDWR);
-    }
-}
-
-static void say_all(const struct watch *watch, const struct note *note)
-{
-    for (uint32_t i = 0; i < watch->other_count; i++) {
-        say(watch, i, note);
-    }
-}
-
-/* The job is over before its time: everybody is told, the core stops, force follows. Lock held. */
-static void end_job(struct watch *watch, int code, const char *text)
-{
-    struct note note = {.kind = NOTE_END, .code = code};
-    if (watch->has_ended || watch->has_left) {
-        return;
-    }
-    watch->has_ended = true;
-    watch->end_code = code;
-    watch->force_at_ns = base_deadline_after(now(watch), watch->options.stop_timeout_ns);
-    snprintf(watch->end_text, sizeof watch->end_text, "%s", text);
-    snprintf(note.text, sizeof note.text, "%s", text);
-    say_all(watch, &note);
-    if (watch->core) {
-        core_stop(watch->core, code);
-    }
-    base_park_wake(watch->options.host, &watch->park);
-}
-
-static int speaking_level(const struct watch *watch)
-{
-    return watch->rank < SPEAKERS ? BASE_LOG_ERROR : BASE_LOG_INFO;
-}
-
-/* ---- Meetings. Lock held. ------------------------------------------------------------------- */
-
-static void close_meeting(struct watch *watch)
-{
-    watch->meeting.kind = NOTE_GO;
-    say_all(watch, &watch->meeting);
-    watch->meetings_over++;
-    base_park_wake(watch->options.host, &watch->park);
-}
-
-/* Rank 0. */
-static void arrive(struct watch *watch, uint32_t rank, const struct note *note)
-{
-    if (watch->arrivals == 0) {
-        watch->meeting = (struct note){0};
-    }
-    if (note->code && (!watch->meeting.code || rank < watch->failed_rank)) {
-        watch->meeting = *note;
-        watch->failed_rank = rank;
-    }
-    if (++watch->arrivals == watch->size) {
-        watch->arrivals = 0;
-        close_meeting(watch);
-    }
-}
-
-/* ---- What the others say and do. Lock held. ------------------------------------------------- */
-
-/* " while it ran NAME", if this rank can see that. */
-static void describe_last(const struct watch *watch, uint32_t dead, char *text, size_t size)
-{
-    text[0] = 0;
-    if (watch->core) {
-        core_describe_last(watch->core, dead, text, size);
-    }
-}
-
-static void tell_last(const struct watch *watch, uint32_t dead)
-{
-    char text[MANTA_ERROR_TEXT_MAX];
-    describe_last(watch, dead, text, sizeof text);
-    if (text[0]) {
-        base_log(&watch->options.log, BASE_LOG_WARN, "rank %u died%s", dead, text);
-    }
-}
-
-static void tell_death(struct watch *watch, uint32_t dead)
-{
-    watch->deaths++;
-    if (watch->tell) {
-        watch->tell(watch->tell_arg, dead);
-    }
-}
-
-/* Rank 0 tells the first that it hears of. */
-static void tell_warning(struct watch *watch, const struct note *note)
-{
-    if (watch->rank == 0 && !watch->has_warned) {
-        watch->has_warned = true;
-        base_log(&watch->options.log, BASE_LOG_WARN, "%s", note->text);
-    }
-}
-
-static void take_warning(struct watch *watch)
-{
-    struct note note = {.kind = NOTE_WARNING};
-    if (!watch->far || !far_take_warning(watch->far, note.text, sizeof note.text)) {
-        return;
-    }
-    if (watch->rank == 0) {
-        tell_warning(watch, &note);
-    } else {
-        say(watch, 0, &note);
-    }
-}
-
-static void hear(struct watch *watch, uint32_t other, struct note *note)
-{
-    note->text[sizeof note->text - 1] = 0;
-    switch (note->kind) {
-    case NOTE_HERE:
-        if (watch->rank == 0) {
-            arrive(watch, other, note);
-        }
-        break;
-    case NOTE_GO:
-        watch->meeting = *note;
-        watch->meetings_over++;
-        base_park_wake(watch->options.host, &watch->park);
-        break;
-    case NOTE_END:
-        base_log(&watch->options.log, BASE_LOG_INFO, "rank %u: the job ends: %s", watch->rank,
-                 note->text);
-        end_job(watch, note->code, note->text);
-        break;
-    case NOTE_LEAVE:
-        watch->others[other].has_left = true;
-        break;
-    case NOTE_DEATH:
-        if (watch->rank != 0 && (uint32_t)note->code < watch->size) {
-            tell_death(watch, (uint32_t)note->code);
-        }
-        if (note->speaker == watch->rank) {
-            tell_last(watch, (uint32_t)note->code);
-        }
-        break;
-    case NOTE_WARNING:
-        tell_warning(watch, note);
-        break;
-    default:
-        break;
-    }
-}
-
-/* False: the other side has closed the line. */
-static bool read_line(struct watch *watch, uint32_t other)
-{
-    struct other *from = &watch->others[other];
-    ssize_t got;
-    while ((got = recv(from->link.socket, from->coming.bytes + from->got,
-                       sizeof from->coming - from->got, MSG_DONTWAIT)) > 0) {
-        from->got += (uint32_t)got;
-        from->heard_ns = now(watch);
-        if (from->got == sizeof from->coming) {
-            from->got = 0;
-            hear(watch, other, &from->coming.note);
-        }
-    }
-    return got < 0 && (errno == EAGAIN || errno == EINTR);
-}
-
-/* Who is left on the node of a dead rank. */
-static uint32_t neighbour_of(const struct watch *watch, uint32_t dead)
-{
-    for (uint32_t i = 0; i < watch->other_count; i++) {
-        if (watch->others[i].node == watch->others[dead].node && !watch->others[i].has_left) {
-            return i;
-        }
-    }
-    return NOBODY;
-}
-
-/* Rank 0 noticed it and speaks for all; of what ran on another node somebody there does. */
-static void survive(struct watch *watch, uint32_t dead, const char *text)
-{
-    struct note note = {
-        .kind = NOTE_DEATH, .code = (int32_t)dead, .speaker = neighbour_of(watch, dead)};
-    base_log(&watch->options.log, BASE_LOG_WARN, "%s; the others do its work again", text);
-    say_all(watch, &note);
-    tell_death(watch, dead);
-}
-
-static bool is_survivable(const struct watch *watch, uint32_t other)
-{
-    return watch->rank == 0 && other != 0 && watch->tell && watch->meetings_over;
-}
-
-static void note_death(struct watch *watch, uint32_t other)
-{
-    struct other *dead = &watch->others[other];
-    char how[96], last[MANTA_ERROR_TEXT_MAX], text[sizeof watch->end_text];
-    bool has_left = dead->has_left;
-    dead->has_left = true;
-    if (has_left || watch->has_ended || watch->has_left) {
-        return;
-    }
-    if (is_near(dead)) {
-        death_describe(dead->link.pidfd, dead->pid, how, sizeof how);
-    } else {
-        snprintf(how, sizeof how, "has ended, or cannot be reached any more");
-    }
-    describe_last(watch, other, last, sizeof last);
-    snprintf(text, sizeof text, "rank %u on %s (process %u) %s%s", other, dead->host, dead->pid,
-             how, last);
-    if (is_survivable(watch, other)) {
-        survive(watch, other, text);
-        return;
-    }
-    base_log(&watch->options.log, speaking_level(watch), "%s; the job ends", text);
-    end_job(watch, CODE_DIED, text);
-}
-
-/* What it said before it ended counts. */
-static void on_process_end(struct watch *watch, uint32_t other)
-{
-    struct other *gone = &watch->others[other];
-    if (gone->link.socket >= 0) {
-        (void)read_line(watch, other);
-    }
-    epoll_ctl(watch->epoll, EPOLL_CTL_DEL, gone->link.pidfd, NULL);
-    note_death(watch, other);
-}
-
-/* Whoever is still there sees the end of the line, and leaves. */
-static void cut_line(struct watch *watch, uint32_t other)
-{
-    int socket = watch->others[other].link.socket;
-    epoll_ctl(watch->epoll, EPOLL_CTL_DEL, socket, NULL);
-    if (!is_near(&watch->others[other])) {
-        (void)shutdown(socket, SHUT_RDWR);
-        note_death(watch, other);
-    }
-}
-
-/* On the node a closed line alone says little: its process is about to end, which says how. From
- * another host it is all there is. */
-static void on_line(struct watch *watch, uint32_t other)
-{
-    if (!read_line(watch, other)) {
-        cut_line(watch, other);
-    }
-}
-
-/* ---- Signs of life. Lock held. -------------------------------------------------------------- */
-
-static uint64_t beat_step_ns(const struct watch *watch)
-{
-    return watch->options.silence_ns / BEATS;
-}
-
-/* It has said nothing for too long. On the node it is ended, and its end then tells the rest;
- * elsewhere it is cut off, and ends when it notices. */
-static void fence(struct watch *watch, uint32_t other)
-{
-    struct other *silent = &watch->others[other];
-    base_log(&watch->options.log, BASE_LOG_WARN,
-             "rank %u on %s (process %u) says nothing any more (MANTA_SILENCE): it counts as dead",
-             other, silent->host, silent->pid);
-    if (is_near(silent)) {
-        (void)syscall(SYS_pidfd_send_signal, silent->link.pidfd, SIGKILL, NULL, 0);
-    } else {
-        cut_line(watch, other);
-    }
-}
-
-static bool is_silent(const struct watch *watch, const struct other *other, uint64_t now_ns)
-{
-    uint64_t patience_ns = watch->options.silence_ns * (is_near(other) ? NEAR_PATIENCE : 1);
-    return other->link.socket >= 0 && !other->has_left && now_ns > other->heard_ns + patience_ns;
-}
-
-static void forgive_all(struct watch *watch, uint64_t now_ns)
-{
-    watch->pulse_ns = now_ns;
-    for (uint32_t i = 0; i < watch->other_count; i++) {
-        watch->others[i].heard_ns = now_ns;
-    }
-}
-
-/* What has come and was not read yet counts. */
-static void judge(struct watch *watch, uint32_t other, uint64_t now_ns)
-{
-    if (!is_silent(watch, &watch->others[other], now_ns)) {
-        return;
-    }
-    if (!read_line(watch, other)) {
-        cut_line(watch, other);
-    } else if (is_silent(watch, &watch->others[other], now_ns)) {
-        fence(watch, other);
-    }
-}
-
-static bool is_stuck(struct watch *watch, uint64_t now_ns)
-{
-    if (!watch->core) {
-        return false;
-    }
-    struct core_pulse pulse = core_get_pulse(watch->core);
-    if (!pulse.is_held || pulse.turns != watch->pulse.turns) {
-        watch->pulse_ns = now_ns;
-    }
-    watch->pulse = pulse;
-    return now_ns > watch->pulse_ns + NEAR_PATIENCE * watch->options.silence_ns;
-}
-
-/* This process lives, but its core does not: a thread has it and does not come back. Nothing that
- * others send is answered, so they are told by the end of the process, where that is ours. */
-static void check_core(struct watch *watch, uint64_t now_ns)
-{
-    if (!is_stuck(watch, now_ns) || watch->has_ended) {
-        return;
-    }
-    base_log(&watch->options.log, BASE_LOG_ERROR,
-             "rank %u on %s is stuck in the runtime (a thread keeps it and does not come back): it "
-             "counts as dead",
-             watch->rank, watch->options.host_name);
-    if (watch->rank == 0 || watch->options.owner == WATCH_GUEST) {
-        end_job(watch, CODE_DIED, "a rank was stuck in the runtime");
-    } else {
-        _exit(CODE_DIED);
-    }
-}
-
-/* Says and expects a sign of life. A rank that was itself stopped, or had no core for some time, has
- * no right to judge. */
-static void beat(struct watch *watch)
-{
-    struct note note = {.kind = NOTE_ALIVE};
-    uint64_t now_ns = now(watch);
-    if (!watch->meetings_over || watch->has_left || now_ns < watch->beat_ns + beat_step_ns(watch)) {
-        return;
-    }
-    if (now_ns > watch->beat_ns + 2 * beat_step_ns(watch)) {
-        forgive_all(watch, now_ns);
-    }
-    watch->beat_ns = now_ns;
-    check_core(watch, now_ns);
-    take_warning(watch);
-    say_all(watch, &note);
-    for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
-        judge(watch, i, now_ns);
-    }
-}
+enum { EVENTS = 16 };
 
 static void on_parent_end(struct watch *watch)
 {
     epoll_ctl(watch->epoll, EPOLL_CTL_DEL, watch->parent, NULL);
     base_log(&watch->options.log, BASE_LOG_INFO, "rank %u: the launcher has ended; the job ends",
              watch->rank);
-    end_job(watch, CODE_TERMINATED, "the launcher has ended");
+    watch_end_job(watch, CODE_TERMINATED, "the launcher has ended");
 }
 
 /* ---- Signals. Lock held. -------------------------------------------------------------------- */
@@ -531,7 +78,7 @@ static void on_signal(struct watch *watch)
                  watch->deaths ? " (the launcher ends a job of which a rank died: `mpirun "
                                  "--enable-recovery` does not)"
                                : "");
-        end_job(watch, CODE_TERMINATED, "a rank got SIGTERM");
+        watch_end_job(watch, CODE_TERMINATED, "a rank got SIGTERM");
     }
 }
 
@@ -553,10 +100,10 @@ static void handle(struct watch *watch, uint64_t event)
         on_parent_end(watch);
         break;
     case SOURCE_PROCESS:
-        on_process_end(watch, index);
+        watch_on_process_end(watch, index);
         break;
     case SOURCE_LINE:
-        on_line(watch, index);
+        watch_on_line(watch, index);
         break;
     }
 }
@@ -567,7 +114,7 @@ static int time_left_ms(const struct watch *watch)
     if (!watch->has_ended || watch->options.owner != WATCH_OWN_PROCESS) {
         return -1;
     }
-    uint64_t at_ns = now(watch);
+    uint64_t at_ns = watch_now(watch);
     return at_ns >= watch->force_at_ns
                ? 0
                : (int)MT_MIN((watch->force_at_ns - at_ns) / 1000000 + 1, 60000u);
@@ -584,7 +131,7 @@ MT_NORETURN static void force(struct watch *watch)
 /* The epoll timeout: the time to force, or the next sign of life. */
 static int next_wake_ms(const struct watch *watch, int left_ms)
 {
-    int beat_ms = watch->other_count ? (int)(beat_step_ns(watch) / 1000000) + 1 : -1;
+    int beat_ms = watch->other_count ? (int)(watch_beat_step_ns(watch) / 1000000) + 1 : -1;
     if (left_ms < 0 || beat_ms < 0) {
         return MT_MAX(left_ms, beat_ms);
     }
@@ -601,7 +148,7 @@ static void watch_main(void *arg)
         if (left_ms == 0) {
             force(watch);
         }
-        beat(watch);
+        watch_beat(watch);
         left_ms = next_wake_ms(watch, left_ms);
         pthread_mutex_unlock(&watch->lock);
         int count = epoll_wait(watch->epoll, events, EVENTS, left_ms);
@@ -625,11 +172,11 @@ static int open_all(struct watch *watch)
         watch->parent = (int)syscall(SYS_pidfd_open, parent, 0);
     }
     if (watch->epoll < 0 || watch->signals < 0 || watch->commands < 0 ||
-        listen_to(watch, watch->signals, SOURCE_SIGNAL, 0) ||
-        listen_to(watch, watch->commands, SOURCE_COMMAND, 0)) {
+        watch_listen_to(watch, watch->signals, SOURCE_SIGNAL, 0) ||
+        watch_listen_to(watch, watch->commands, SOURCE_COMMAND, 0)) {
         return MANTA_E_SYSTEM;
     }
-    return listen_to(watch, watch->parent, SOURCE_PARENT, 0);
+    return watch_listen_to(watch, watch->parent, SOURCE_PARENT, 0);
 }
 
 static void close_all(struct watch *watch)
@@ -702,8 +249,8 @@ static int adopt(struct watch *watch, const struct link *links, const union card
         snprintf(watch->others[i].host, sizeof watch->others[i].host, "%s", cards[i].card.host);
     }
     for (uint32_t i = 0; i < watch->other_count && code == MANTA_OK; i++) {
-        code = listen_to(watch, watch->others[i].link.socket, SOURCE_LINE, i);
-        code = code ? code : listen_to(watch, watch->others[i].link.pidfd, SOURCE_PROCESS, i);
+        code = watch_listen_to(watch, watch->others[i].link.socket, SOURCE_LINE, i);
+        code = code ? code : watch_listen_to(watch, watch->others[i].link.pidfd, SOURCE_PROCESS, i);
     }
     return code;
 }
@@ -747,7 +294,7 @@ void watch_set_core(struct watch *watch, struct rank *core)
 void watch_set_far(struct watch *watch, struct far *far)
 {
     pthread_mutex_lock(&watch->lock);
-    take_warning(watch);
+    watch_take_warning(watch);
     watch->far = far;
     pthread_mutex_unlock(&watch->lock);
 }
@@ -760,9 +307,9 @@ static void join_meeting(struct watch *watch, int code, const char *text)
         snprintf(note.text, sizeof note.text, "%s", text);
     }
     if (watch->rank == 0) {
-        arrive(watch, 0, &note);
+        watch_arrive(watch, 0, &note);
     } else {
-        say(watch, 0, &note);
+        watch_say(watch, 0, &note);
     }
 }
 
@@ -782,7 +329,7 @@ static bool is_met(const struct watch *watch, uint64_t deadline_ns, int *ret_cod
         snprintf(text, text_size, "%s", watch->end_text);
         return true;
     }
-    if (now(watch) >= deadline_ns) {
+    if (watch_now(watch) >= deadline_ns) {
         *ret_code = MANTA_E_TIMEOUT;
         snprintf(text, text_size, "rank %u waited for the other ranks in vain", watch->rank);
         return true;
@@ -793,7 +340,7 @@ static bool is_met(const struct watch *watch, uint64_t deadline_ns, int *ret_cod
 int watch_meet(struct watch *watch, int code, uint64_t timeout_ns, char *text, size_t text_size)
 {
     const struct base_host *host = watch->options.host;
-    uint64_t deadline_ns = base_deadline_after(now(watch), timeout_ns);
+    uint64_t deadline_ns = base_deadline_after(watch_now(watch), timeout_ns);
     pthread_mutex_lock(&watch->lock);
     join_meeting(watch, code, text);
     while (!is_met(watch, deadline_ns, &code, text, text_size)) {
@@ -820,7 +367,7 @@ void watch_leave(struct watch *watch)
 {
     struct note note = {.kind = NOTE_LEAVE};
     pthread_mutex_lock(&watch->lock);
-    say_all(watch, &note);
+    watch_say_all(watch, &note);
     watch->has_left = true;
     pthread_mutex_unlock(&watch->lock);
 }

@@ -1,0 +1,255 @@
+/*
+ * What a run that has ended yields, on its way to the owner.
+ *
+ * The owner on this rank gets value or error at once; another one gets a RESULT, with the
+ * refs that this rank keeps beyond the run. A result that somebody may adopt, or that must
+ * protect refs or a block of the store until the owner has it, is retained until the
+ * owner's RELEASE; that of an orphan waits for its new owner.
+ */
+#include "core/cancel.h"
+#include "core/cancel.h"
+#include "core/dispatch.h"
+#include "core/exec.h"
+#include "core/message.h"
+#include "core/pack.h"
+#include "core/recover.h"
+#include "core/registry.h"
+#include "core/scope.h"
+#include "core/task.h"
+#include "core/value.h"
+
+static struct message_kept keep(struct borrow *borrow)
+{
+    borrow_keep(borrow);
+    return (struct message_kept){.ref = borrow->ref, .instance = borrow->instance};
+}
+
+/* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of
+ * them. */
+static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct message_kept *kept)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < scope->hold_count; i++) {
+        struct object *object = scope->holds[i].object;
+        if (!object || object->kind != OBJECT_BORROW || object_borrow(object)->is_registered) {
+            continue;
+        }
+        uint32_t ours = 0;
+        for (uint32_t k = 0; k < scope->hold_count; k++) {
+            ours += scope->holds[k].object == object;
+        }
+        if ((uint32_t)object->holds > ours) {
+            kept[count++] = keep(object_borrow(object));
+        }
+    }
+    return count;
+}
+
+static size_t result_value_bytes(const struct run *run, uint32_t single)
+{
+    if (run->code != MANTA_OK) {
+        return wire_error_bytes(run->error);
+    }
+    return single ? single : run->result ? value_wire_bytes(run->result) : 0;
+}
+
+static void write_result_value(const struct run *run, uint32_t single, uint8_t *out)
+{
+    if (run->code != MANTA_OK) {
+        wire_error_write(run->error, out);
+    } else if (single) {
+        wire_put_bytes(&out, run->small, single);
+    } else if (run->result) {
+        value_wire_write(run->result, out);
+    }
+}
+
+static void send_result(struct rank *rank, struct run *run, struct scope *scope,
+                        const struct message_kept *kept, uint32_t kept_count)
+{
+    struct message_result result = {.code = run->code, .run_token = run->index};
+    uint32_t single = function_info(run->function)->single_bytes;
+    struct wire_header about = {.parent = run->parent,
+                                .position = run->position,
+                                .token = run->token,
+                                .attempt = run->attempt};
+    result.flags |= exec_is_dry(rank, run) ? RESULT_DRY : 0;
+    result.flags |= run->outside ? RESULT_OUTSIDE : 0;
+    result.flags |= run->is_credited ? RESULT_CREDITED : 0;
+    result.flags |= run->is_retained ? RESULT_RETAINED : 0;
+    result.flags |= run->is_lost ? RESULT_LOST : 0;
+    result.flags |= kept_count ? RESULT_KEPT : 0;
+    about.ref_count = (uint16_t)MT_MIN(kept_count, UINT16_MAX);
+    if (scope && scope->children) {
+        result.flags |= RESULT_CHILDREN;
+        scope->told_owner = 1;
+    }
+    size_t size = sizeof result + (kept_count ? 4 + kept_count * sizeof *kept : 0) +
+                  result_value_bytes(run, single);
+    uint8_t *out = message_begin(rank, run->owner, MESSAGE_RESULT, &about, size);
+    if (!out) {
+        return;
+    }
+    wire_put_bytes(&out, &result, sizeof result);
+    if (kept_count) {
+        wire_put_u32(&out, kept_count);
+        wire_put_bytes(&out, kept, kept_count * sizeof *kept);
+    }
+    write_result_value(run, single, out);
+    message_end(rank);
+}
+
+static void deliver_local(struct rank *rank, struct run *run, int code, struct value *value,
+                          manta_error *error)
+{
+    struct task *task = run->task;
+    bool is_current = task && task->run == run && task->state == TASK_SENT;
+    if (!run->is_credited) {
+        dispatch_credit(rank, rank->number, exec_lane(run), exec_is_dry(rank, run));
+    }
+    if (is_current && task->object.is_done) {
+        recover_rerun_ended(rank, task, false);
+        is_current = false;
+    }
+    if (!is_current) {
+        value_drop_refs(rank, value);
+        value_unshare(rank, value);
+        base_free(error);
+    } else if (code != MANTA_OK &&
+               (run->is_lost ? task_retry_lost : task_retry_error)(rank, task)) {
+        base_free(error);
+    } else {
+        uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;
+        memcpy(task->small + CORE_SMALL_BYTES, run->small, single);
+        task->object.small_bytes = (uint8_t)single;
+        task_complete(rank, task, code, value, error);
+    }
+}
+
+/* The same for a run that ended while it had no owner: what is still borrowed of its arguments. */
+static uint32_t collect_kept_later(struct rank *rank, struct run *run, struct message_kept *kept)
+{
+    uint8_t *args = run->args ? run->args : run->args_small;
+    struct pack_walk walk = pack_walk_init(run->function, args, run->args_bytes, PACK_RESOLVED);
+    struct pack_arg arg;
+    uint32_t count = 0;
+    while (pack_next(&walk, &arg)) {
+        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
+            manta_ref ref;
+            memcpy(&ref, arg.data + i * sizeof ref, sizeof ref);
+            struct borrow *borrow =
+                base_map_find(&rank->borrows, core_key(ref.parent, ref.position));
+            if (borrow && kept) {
+                kept[count] = keep(borrow);
+            }
+            count += borrow != NULL;
+        }
+    }
+    return count;
+}
+
+static void send_later(struct rank *rank, struct run *run, struct scope *scope)
+{
+    uint32_t count =
+        function_info(run->function)->ref_inputs ? collect_kept_later(rank, run, NULL) : 0;
+    struct message_kept *kept = count ? base_alloc(count * sizeof *kept) : NULL;
+    count = kept ? collect_kept_later(rank, run, kept) : 0;
+    for (uint32_t i = 0; run->task && i < count; i++) {
+        task_keep(rank, rank->number, &kept[i]);
+    }
+    if (!run->task) {
+        send_result(rank, run, scope, kept, count);
+    }
+    base_free(kept);
+}
+
+void exec_send_result(struct rank *rank, struct run *run, struct scope *scope)
+{
+    run->is_retained = !run->task && run->code == MANTA_OK;
+    send_later(rank, run, scope);
+    if (run->task) {
+        struct value *value = run->result;
+        manta_error *error = run->error;
+        run->result = NULL;
+        run->error = NULL;
+        deliver_local(rank, run, run->code, value, error);
+    }
+    if (!run->is_retained) {
+        exec_run_free(rank, run);
+    }
+}
+
+static void hold_for_result(struct rank *rank, manta_ref ref, void *arg)
+{
+    (void)object_get_held(rank, ref);
+}
+
+static void deliver_remote(struct rank *rank, struct run *run, int code, struct value *value,
+                           manta_error *error)
+{
+    uint32_t count = run->scope ? run->scope->hold_count : 0;
+    struct message_kept *kept = count ? base_alloc(count * sizeof *kept) : NULL;
+    run->code = code;
+    run->result = value;
+    run->error = error;
+    run->is_retained =
+        !run->is_orphan && code == MANTA_OK &&
+        (!run->parent_is_root || (value && (value->ref_outputs || value->stored_outputs)));
+    if (kept) {
+        count = collect_kept(rank, run->scope, kept);
+    }
+    if (run->is_orphan) {
+        run->state = RUN_FINISHED;
+    } else {
+        send_result(rank, run, run->scope, kept, kept ? count : 0);
+    }
+    base_free(kept);
+}
+
+/* Children that only the scope held go before the result is sent; those in the value are held by
+ * it. */
+void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value,
+                  manta_error *error)
+{
+    struct scope *scope = run->scope;
+    if (value) {
+        value_each_ref(rank, value, hold_for_result, NULL);
+    }
+    if (run->cancelled && scope) {
+        cancel_children(rank, scope);
+    }
+    if (scope) {
+        scope_drop_children(rank, scope);
+    }
+    if (run->task) {
+        deliver_local(rank, run, code, value, error);
+    } else {
+        deliver_remote(rank, run, code, value, error);
+    }
+    run->scope = NULL;
+    if (scope) {
+        scope_drop_all(rank, scope);
+        scope_end(rank, scope);
+    }
+    run->state = RUN_FINISHED;
+    if (run->is_dismissed) {
+        value_drop_refs(rank, run->result);
+    }
+    if (run->is_dismissed || (!run->is_retained && !run->is_orphan)) {
+        exec_run_free(rank, run);
+    }
+}
+
+void exec_on_release(struct rank *rank, uint32_t from, const struct wire_header *header,
+                     struct wire_reader *body)
+{
+    while (wire_left(body) >= sizeof(uint32_t)) {
+        uint32_t index = wire_get_u32(body);
+        struct run *run =
+            base_slab_is_known(&rank->runs, index) ? base_slab_at(&rank->runs, index) : NULL;
+        if (run && run->index == index && run->is_retained && run->owner == from) {
+            value_drop_refs(rank, run->result);
+            exec_run_free(rank, run);
+        }
+    }
+}
