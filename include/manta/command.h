@@ -15,9 +15,9 @@
  * elsewhere, so it should bear being begun twice.
  *
  * An exit code other than 0 is an error, MANTA_E_TASK, whose record names the program, the code and
- * the last line of its standard error. So are a signal (MANTA_E_CRASH), the end of options.timeout_ns
- * (MANTA_E_TIMEOUT), of options.memory_bytes (MANTA_E_NOMEM), and a program that cannot be begun
- * (MANTA_E_NOTFOUND, ...). options.retry_errors has these run again.
+ * the last line of its standard error. So are a signal (MANTA_E_CRASH), the end of
+ * options.timeout_ns (MANTA_E_TIMEOUT), of options.memory_bytes (MANTA_E_NOMEM), and a program that
+ * cannot be begun (MANTA_E_NOTFOUND, ...). options.retry_errors has these run again.
  *
  * It gets the environment of its rank, without what the launcher (mpirun, srun) set there for MPI.
  */

@@ -65,6 +65,10 @@ struct base_host {
 /* The operating system's clock, futexes and threads. */
 extern const struct base_host base_host_real;
 
+/* Calendar time, of the operating system also in the simulator: to mark what outlives a run, or to
+ * come after an earlier one. It may be set back, so never for deadlines. */
+uint64_t base_since_1970_ns(void);
+
 static inline uint64_t base_now_ns(const struct base_host *host)
 {
     return host->now_ns(host->self);

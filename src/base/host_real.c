@@ -202,6 +202,13 @@ static uint64_t real_random(void *self)
     return value;
 }
 
+uint64_t base_since_1970_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
 const struct base_host base_host_real = {
     .now_ns = real_now_ns,
     .park = real_park,

@@ -74,22 +74,50 @@ static int print(const struct spawn_log *log, const char *task, uint32_t stream)
     return write_stream(log, last);
 }
 
-int output_command(int argc, char **argv)
+/* What is wrong with the words is said; 0 when nothing is. */
+static int check_words(int argc, char **argv)
 {
-    struct spawn_log *log;
-    const char *stream = argc > 3 ? argv[3] : "out";
-    bool is_err = strcmp(stream, "err") == 0;
-    if (argc < 2 || argc > 4 || (!is_err && strcmp(stream, "out") != 0)) {
+    if (argc < 2 || argc > 4) {
         fprintf(stderr,
                 "manta output: got %d words, expected LOG [TASK [out|err]]; see: manta help "
                 "output\n",
                 argc - 1);
         return CLI_USAGE;
     }
+    if (argc == 4 && strcmp(argv[3], "out") != 0 && strcmp(argv[3], "err") != 0) {
+        fprintf(stderr,
+                "manta output: got '%s' for the stream, expected out or err; see: manta help "
+                "output\n",
+                argv[3]);
+        return CLI_USAGE;
+    }
+    return 0;
+}
+
+/* Why the log could not be opened. */
+static void tell_why(const char *path, int code)
+{
+    if (code == MANTA_E_TYPE) {
+        fprintf(stderr,
+                "manta output: %s.index is no log of commands: none of its bytes are a record of "
+                "one; expected what MANTA_COMMAND_LOG made, see: manta help output\n",
+                path);
+    } else {
+        fprintf(stderr, "manta output: cannot read %s.index and %s.data: %s\n", path, path,
+                manta_error_text(code));
+    }
+}
+
+int output_command(int argc, char **argv)
+{
+    struct spawn_log *log;
+    if (check_words(argc, argv) != 0) {
+        return CLI_USAGE;
+    }
+    bool is_err = argc == 4 && strcmp(argv[3], "err") == 0;
     int code = spawn_log_open(argv[1], &log);
     if (code != MANTA_OK) {
-        fprintf(stderr, "manta output: cannot read %s.index and %s.data: %s\n", argv[1], argv[1],
-                manta_error_text(code));
+        tell_why(argv[1], code);
         return CLI_FAILED;
     }
     if (argc == 2) {

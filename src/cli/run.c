@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -113,7 +114,10 @@ static int check_program(const struct run *run)
     if (run->plan.is_remote || plan_find_program(name, get_path(), found, sizeof found, &code)) {
         return 0;
     }
-    if (code == CLI_NOT_EXECUTABLE) {
+    struct stat file;
+    if (code == CLI_NOT_EXECUTABLE && stat(found, &file) == 0 && S_ISDIR(file.st_mode)) {
+        tell("%s is a directory, expected a program: name the program in it", found);
+    } else if (code == CLI_NOT_EXECUTABLE) {
         tell("%s cannot be executed, expected a program: check its permissions (chmod +x)", found);
     } else {
         tell("there is no program '%s'%s", name,

@@ -6,10 +6,11 @@
  * too (a door). A hello that comes by a door makes it the way back, and the receiver answers
  * with a hello of its own at once. So two ends have one connection, over which TCP's
  * acknowledgements ride on the answers, which is a third of a round trip. When both call at
- * the same time there are two, each used one way. All are in error mode PEER. UCX reports a broken endpoint from inside its progress; that is only noted, and the
- * endpoint closed by force from poll, which completes what was under way on it. That the
- * endpoint to a peer breaks is the peer's death, unless it said that it leaves; that a
- * door breaks which is no way back says nothing.
+ * the same time there are two, each used one way. All are in error mode PEER. UCX reports a
+ * broken endpoint from inside its progress; that is only noted, and the endpoint closed by force
+ * from poll, which completes what was under way on it. That the endpoint to a peer breaks is the
+ * peer's death, unless it said that it leaves; that a door breaks which is no way back says
+ * nothing.
  *
  * Why listeners and not workers' addresses, which would be simpler: between those, UCX
  * matches the two directions to one connection, and up to 1.13 an assertion (removed in

@@ -137,6 +137,17 @@ static const char *wrong_stream(const manta_stream *stream, bool is_err)
     return NULL;
 }
 
+/* "NAME=value" or "NAME": what has no name could be neither set nor unset. */
+static const char *nameless(const char *const *environment)
+{
+    for (; environment && *environment; environment++) {
+        if (**environment == '=' || !**environment) {
+            return *environment;
+        }
+    }
+    return NULL;
+}
+
 /* What is wrong with a setup; NULL when all is well. */
 static const char *wrong_setup(const manta_command_setup *setup)
 {
@@ -227,6 +238,14 @@ manta_ref manta_command(const manta_options *options, const char *const *argv,
                                           : wrong_setup(setup);
     if (wrong) {
         context_fail(context, MANTA_E_INVALID, "%s", wrong);
+        return (manta_ref){0};
+    }
+    const char *entry = nameless(setup->environment);
+    if (entry) {
+        context_fail(context, MANTA_E_INVALID,
+                     "environment has '%.80s', which has no name: write NAME=value to set a "
+                     "variable, NAME to unset it",
+                     entry);
         return (manta_ref){0};
     }
     return submit(options, argv, setup);

@@ -1,7 +1,9 @@
 /*
  * Addresses of UCX differ in length from rank to rank, with the number of networks of the host. So
- * two exchanges: what everybody has and how long it is, then the bytes, padded to the longest. A
- * rank that has nothing, not even the plugin, says why in the first one.
+ * they come after an exchange of heads: what everybody has and how long it is. A rank that has
+ * nothing, not even the plugin, says why in its head. Only then can memory for all addresses be
+ * asked for; heads are exchanged once more, in case a rank has none, and last the bytes, padded to
+ * the longest. A rank that left out an exchange would let the others wait until their time is over.
  */
 #include "launch/far.h"
 
@@ -55,7 +57,7 @@ static void make_end(const struct far_options *wanted, struct far *far, struct h
     struct comm_ucx_options options = {.host = host,
                                        .rank = far->rank,
                                        .ranks = far->size,
-                                       .incarnation = host->random(host->self),
+                                       .incarnation = base_since_1970_ns(),
                                        .secret = far->cards[0].card.secret,
                                        .expects_rdma = wanted->expects_rdma};
     size_t bytes;
@@ -96,45 +98,72 @@ static int check_heads(const struct head *heads, const struct far *far, uint32_t
     return MANTA_OK;
 }
 
-static int exchange_bytes(const struct boot *boot, struct far *far, const struct head *heads,
-                          uint32_t longest, uint64_t timeout_ns)
+static int tell_exchange(int code, char *text, size_t text_size)
 {
-    size_t bytes;
-    const void *address = far->plugin->address(far->comm, &bytes);
-    uint8_t *mine = base_alloc(longest);
-    far->bytes = base_alloc((size_t)longest * boot->size);
-    far->entries = base_alloc(boot->size * sizeof *far->entries);
-    int code = mine && far->bytes && far->entries ? MANTA_OK : MANTA_E_NOMEM;
-    if (code == MANTA_OK) {
-        memcpy(mine, address, bytes);
-        code = boot->allgather(mine, longest, far->bytes, timeout_ns);
+    snprintf(text, text_size, "%s",
+             code == MANTA_E_TIMEOUT
+                 ? "the ranks did not exchange their addresses in time (MANTA_LAUNCH_TIMEOUT)"
+                 : "the exchange of the ranks' addresses failed");
+    return code;
+}
+
+/* Every rank's head, all of them good. Collective. */
+static int exchange_heads(const struct far_options *options, const struct head *mine,
+                          struct head *heads, struct far *far, uint32_t *ret_longest, char *text,
+                          size_t text_size)
+{
+    int code = options->boot->allgather(mine, sizeof *mine, heads, options->timeout_ns);
+    if (code != MANTA_OK) {
+        return tell_exchange(code, text, text_size);
     }
-    for (uint32_t rank = 0; code == MANTA_OK && rank < boot->size; rank++) {
+    return check_heads(heads, far, ret_longest, text, text_size);
+}
+
+/* Fills in what of the table the heads say. */
+static void make_room(struct far *far, const struct head *heads, uint32_t longest,
+                      struct head *mine)
+{
+    far->bytes = base_alloc((size_t)longest * (far->size + 1));
+    far->entries = base_alloc(far->size * sizeof *far->entries);
+    if (!far->bytes || !far->entries) {
+        mine->code = MANTA_E_NOMEM;
+        snprintf(mine->text, sizeof mine->text, "has no memory for the addresses of %u ranks",
+                 far->size);
+        return;
+    }
+    for (uint32_t rank = 0; rank < far->size; rank++) {
         far->entries[rank] = (struct comm_ucx_entry){.incarnation = heads[rank].incarnation,
                                                      .offset = rank * longest,
                                                      .bytes = heads[rank].bytes};
     }
-    base_free(mine);
-    return code;
+}
+
+static int exchange_bytes(const struct far_options *options, struct far *far, uint32_t longest,
+                          char *text, size_t text_size)
+{
+    size_t bytes;
+    const void *address = far->plugin->address(far->comm, &bytes);
+    uint8_t *mine = far->bytes + (size_t)longest * far->size;
+    memcpy(mine, address, bytes);
+    int code = options->boot->allgather(mine, longest, far->bytes, options->timeout_ns);
+    return code ? tell_exchange(code, text, text_size) : MANTA_OK;
 }
 
 static int exchange(const struct far_options *options, struct head *heads, struct far *far,
                     char *text, size_t text_size)
 {
-    const struct boot *boot = options->boot;
     struct head mine = {0};
     uint32_t longest;
     make_end(options, far, &mine);
-    int code = boot->allgather(&mine, sizeof mine, heads, options->timeout_ns);
+    int code = exchange_heads(options, &mine, heads, far, &longest, text, text_size);
     if (code == MANTA_OK) {
-        code = check_heads(heads, far, &longest, text, text_size);
-        if (code != MANTA_OK) {
-            return code;
-        }
-        code = exchange_bytes(boot, far, heads, longest, options->timeout_ns);
+        make_room(far, heads, longest, &mine);
+        code = exchange_heads(options, &mine, heads, far, &longest, text, text_size);
+    }
+    if (code == MANTA_OK) {
+        code = exchange_bytes(options, far, longest, text, text_size);
     }
     if (code != MANTA_OK) {
-        snprintf(text, text_size, "the ranks did not exchange their addresses in time");
         return code;
     }
     far->table = (struct comm_ucx_table){.bytes = far->bytes, .entries = far->entries};

@@ -30,7 +30,8 @@ int far_open(const struct far_options *options, struct far **ret_far, char *text
 int far_join(struct far *far, struct comm *near, const union card_page *node_cards,
              uint32_t node_size, struct comm **ret_comm);
 
-/* Both as long as the end lives, from any thread, one at a time. False: there is none (any more). */
+/* Both as long as the end lives, from any thread, one at a time. False: there is none (any
+ * more). */
 bool far_take_warning(struct far *far, char *text, size_t text_size);
 /* A line for each other host and way: by which transport and device this rank reaches it. */
 void far_report(const struct far *far, const struct base_log *log);

@@ -148,8 +148,7 @@ static bool welcome(struct giving *giving, int socket)
     ssize_t got = recv(socket, &hello, sizeof hello, 0);
     if (got != (ssize_t)sizeof hello || hello.magic != HELLO_MAGIC || hello.rank == 0 ||
         hello.rank >= giving->size || giving->links[hello.rank].socket >= 0 ||
-        !read_peer(socket, &peer) ||
-        !secret_is_equal(hello.secret, giving->cards[0].card.secret) ||
+        !read_peer(socket, &peer) || !secret_is_equal(hello.secret, giving->cards[0].card.secret) ||
         !send_fd(socket, giving->fd)) {
         return false;
     }

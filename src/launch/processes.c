@@ -102,7 +102,7 @@ static void main_loop(void *arg)
     spawn_destroy(processes->spawn);
 }
 
-/* ---- What core calls -------------------------------------------------------------------------- */
+/* ---- What core calls ------------------------------------------------------------------------- */
 
 static void ring(struct processes *processes)
 {
@@ -154,7 +154,7 @@ static void kill_one(void *self, uint64_t handle, uint64_t grace_ns)
     (void)spawn_kill(processes->spawn, handle, grace_ns);
 }
 
-/* ---- Together --------------------------------------------------------------------------------- */
+/* ---- Together -------------------------------------------------------------------------------- */
 
 static void note_cpus(struct processes *processes)
 {

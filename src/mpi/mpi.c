@@ -2,9 +2,9 @@
  * libmanta_mpi: the bootstrap over MPI, and the only code that knows mpi.h.
  *
  * If the program has initialized MPI, that is used as it is: a duplicate of
- * MPI_COMM_WORLD, or of the communicator that the program gives, with its own error handler, nothing of the program's is changed and
- * nothing is finalized. Otherwise MPI is initialized here, single-threaded when it is
- * needed for the bootstrap only.
+ * MPI_COMM_WORLD, or of the communicator that the program gives, with its own error handler;
+ * nothing of the program's is changed and nothing is finalized. Otherwise MPI is initialized
+ * here, single-threaded when it is needed for the bootstrap only.
  *
  * The exchange is non-blocking and tested in a loop that sleeps, for two reasons: it
  * ends at a deadline when a rank is missing, and on a node with more ranks than cores

@@ -38,13 +38,6 @@ static void keep_tail(struct capture *capture, const char *bytes, size_t size)
     }
 }
 
-static uint64_t now_since_1970_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 static void keep(struct capture *capture, const struct capture_sink *sink, const char *bytes,
                  size_t size)
 {
@@ -59,7 +52,7 @@ static void keep(struct capture *capture, const struct capture_sink *sink, const
     if (room) {
         struct spawn_log_part part = sink->part;
         part.bytes = (uint32_t)MT_MIN(size, room);
-        part.time_ns = now_since_1970_ns();
+        part.time_ns = base_since_1970_ns();
         logged = log_append(sink->log, &part, bytes);
     }
     capture->lost += size - logged;

@@ -61,6 +61,13 @@ bool log_next(const uint8_t *index, size_t size, size_t *at, struct spawn_log_pa
     return false;
 }
 
+/* Of an index without a whole record: its first is torn or damaged, or there is none yet. */
+static bool begins_as_a_log(const uint8_t *index, size_t size)
+{
+    const uint32_t magic = MAGIC;
+    return memcmp(index, &magic, MT_MIN(size, sizeof magic)) == 0;
+}
+
 /* ---- Writing */
 
 static int open_file(const char *path, const char *suffix, int flags)
@@ -173,7 +180,7 @@ static int compare_parts(const void *left, const void *right)
 static int take_parts(struct spawn_log *log, const uint8_t *index, size_t size)
 {
     struct stat status;
-    size_t at = 0, most = size / sizeof(struct log_record);
+    size_t at = 0, found = 0, most = size / sizeof(struct log_record);
     struct spawn_log_part part;
     if (fstat(log->data, &status) != 0) {
         return MANTA_E_SYSTEM;
@@ -182,14 +189,14 @@ static int take_parts(struct spawn_log *log, const uint8_t *index, size_t size)
     if (!log->parts) {
         return MANTA_E_NOMEM;
     }
-    while (log->count < most && log_next(index, size, &at, &part)) {
+    for (; found < most && log_next(index, size, &at, &part); found++) {
         if (part.offset + part.bytes >= part.offset &&
             part.offset + part.bytes <= (uint64_t)status.st_size) {
             log->parts[log->count++] = part;
         }
     }
     qsort(log->parts, log->count, sizeof *log->parts, compare_parts);
-    return MANTA_OK;
+    return found || begins_as_a_log(index, size) ? MANTA_OK : MANTA_E_TYPE;
 }
 
 static int open_log(struct spawn_log *log, const char *path)

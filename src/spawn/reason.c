@@ -1,6 +1,8 @@
 /* Codes and sentences; see reason.h. Names and paths are cut so that the advice always fits. */
 #include "spawn/reason.h"
 
+#include "base/units.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +38,8 @@ static const char *exec_advice(int error)
         return "give its full path, or put its folder into PATH (a module to load?)";
     case EACCES:
         return "make it executable (chmod +x), on a file system that is not mounted noexec";
+    case EISDIR:
+        return "name the program in it";
     case E2BIG:
         return "give the arguments in a file or on standard input; one may have 128 KiB";
     case ENOEXEC:
@@ -122,11 +126,6 @@ int reason_refused(const struct request *request, const struct start_failure *fa
     return code_of(failure->error);
 }
 
-static double seconds(uint64_t ns)
-{
-    return (double)ns / 1e9;
-}
-
 /* The last line that is not empty, blanks at its ends cut. */
 static void last_line(const char *last, char *line, size_t size)
 {
@@ -150,31 +149,32 @@ int reason_ended(const char *name, const struct spawn_limits *limits,
     switch (result->end) {
     case SPAWN_ENDED_TIMEOUT:
         snprintf(text, size,
-                 "%.40s ran for %.3g s, its limit is %.3g s: raise the limit or give it less "
+                 "%.40s ran for %s, its limit is %s: raise the limit or give it less "
                  "to do%s",
-                 name, seconds(result->wall_ns), seconds(limits->wall_ns), words);
+                 name, base_duration(result->wall_ns).text, base_duration(limits->wall_ns).text,
+                 words);
         return MANTA_E_TIMEOUT;
     case SPAWN_ENDED_MEMORY:
         snprintf(text, size,
-                 "%.40s used more memory than its limit of %.4g MiB: raise the limit or run fewer "
+                 "%.40s used more memory than its limit of %s: raise the limit or run fewer "
                  "on a node%s",
-                 name, (double)limits->memory_bytes / (1 << 20), words);
+                 name, base_size(limits->memory_bytes).text, words);
         return MANTA_E_NOMEM;
     case SPAWN_ENDED_KILLED:
-        snprintf(text, size, "%.40s was ended on request after %.3g s", name,
-                 seconds(result->wall_ns));
+        snprintf(text, size, "%.40s was ended on request after %s", name,
+                 base_duration(result->wall_ns).text);
         return MANTA_E_CANCELLED;
     case SPAWN_ENDED_SIGNAL:
-        snprintf(text, size, "%.40s was ended by signal %d (%s) after %.3g s%s", name,
-                 result->signal, strsignal(result->signal), seconds(result->wall_ns), words);
+        snprintf(text, size, "%.40s was ended by signal %d (%s) after %s%s", name, result->signal,
+                 strsignal(result->signal), base_duration(result->wall_ns).text, words);
         return MANTA_E_CRASH;
     default:
         if (result->exit_code == 0) {
             text[0] = '\0';
             return MANTA_OK;
         }
-        snprintf(text, size, "%.40s ended with exit code %d after %.3g s%s", name,
-                 result->exit_code, seconds(result->wall_ns), words);
+        snprintf(text, size, "%.40s ended with exit code %d after %s%s", name, result->exit_code,
+                 base_duration(result->wall_ns).text, words);
         return MANTA_E_TASK;
     }
 }

@@ -224,7 +224,7 @@ struct spawn_log_part {
 struct spawn_log;
 
 /* What is in the log now, a torn end ignored. MANTA_OK, MANTA_E_NOTFOUND, MANTA_E_SYSTEM,
- * MANTA_E_NOMEM. */
+ * MANTA_E_NOMEM; MANTA_E_TYPE: the index has bytes, and none of them are a log's. */
 int spawn_log_open(const char *path, struct spawn_log **ret_log) MT_CHECKED;
 void spawn_log_close(struct spawn_log *log); /* accepts NULL */
 /* Sorted by id, attempt, stream; in the order of writing within. Borrowed until the close. */

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -144,6 +145,13 @@ MT_NO_SANITIZE static int set_up(struct plan *plan)
     return 0;
 }
 
+/* execve calls a directory a lack of permission. */
+MT_NO_SANITIZE static bool is_directory(const char *path)
+{
+    struct stat file;
+    return stat(path, &file) == 0 && S_ISDIR(file.st_mode);
+}
+
 /* The first that can be run; of the failures the one that says most: not "not found". */
 MT_NO_SANITIZE static int run_command(void *arg)
 {
@@ -155,9 +163,9 @@ MT_NO_SANITIZE static int run_command(void *arg)
     for (const char *path = plan->candidates; *path; path += strlen(path) + 1) {
         execve(path, plan->argv, plan->environment);
         if (errno != ENOENT && errno != ENOTDIR) {
-            error = errno;
+            error = errno == EACCES && is_directory(path) ? EISDIR : errno;
         }
-        if (error != ENOENT && error != EACCES) {
+        if (error != ENOENT && error != EACCES && error != EISDIR) {
             break;
         }
     }

@@ -1,4 +1,4 @@
-"""The scripts of slurm/, as a person submits them: test_batch.py SLURM CHECK CONDUCT [OPTIONS GRID]."""
+"""The scripts of slurm/, as a person submits them: test_batch.py SLURM CHECK CONDUCT SWEEP."""
 import os
 import sys
 import time
@@ -6,8 +6,9 @@ import time
 from cluster import SLOW, Cluster, check, need_cluster
 import runs
 
-slurm, program, conduct = (os.path.abspath(path) for path in sys.argv[1:4])
-options, grid = (os.path.abspath(path) for path in sys.argv[4:6]) if len(sys.argv) > 5 else (None, None)
+slurm, program, conduct, sweep = (os.path.abspath(path) for path in sys.argv[1:5])
+
+POINTS = 48
 
 # Until ranks of several hosts can be one job, the program says that they cannot.
 ONE_HOST_ONLY = "no transport between hosts yet"
@@ -31,10 +32,10 @@ def single_node_job_ends_with_the_drivers_code():
 
 
 def scripts_without_a_program_say_what_they_want():
-    for script in ("job", "nodes", "sweep", "requeue"):
+    for script, first in (("job", "PROGRAM"), ("nodes", "PROGRAM"), ("sweep", "SWEEP"), ("requeue", "PROGRAM")):
         job = submit(script + ".sbatch")
         code = job.wait()
-        check(code != 0 and f"usage: sbatch {script}.sbatch PROGRAM" in job.output(), f"{code}: {job.output()!r}")
+        check(code != 0 and f"usage: sbatch {script}.sbatch {first}" in job.output(), f"{code}: {job.output()!r}")
 
 
 def job_on_several_nodes_runs():
@@ -47,14 +48,21 @@ def job_on_several_nodes_runs():
     check(code == 0 and job.output() == "ok\n", f"ended with {code}, printed {job.output()!r}")
 
 
-def sweep_writes_its_table():
-    if not options:
-        print("skipped  sweep_writes_its_table: built without HDF5")
+def sweep_uses_all_nodes_and_goes_on_where_it_was():
+    if os.environ["TEST_HAS_UCX"] == "0":
+        print("skipped  sweep_uses_all_nodes_and_goes_on_where_it_was: built without UCX, which hosts need")
         return
-    small = cluster.write("grid.csv", "".join(open(grid).readlines()[:3]).replace("1000000", "1000"))
-    table = os.path.join(cluster.folder, "prices.h5")
-    ends_with(submit("sweep.sbatch", options, small, table), 0, "")
-    check(os.path.getsize(table) > 0 and not os.path.exists(table + ".part"), "no table")
+    points = cluster.write("points.csv", "n\n" + "".join(f"{n}\n" for n in range(POINTS)))
+    results = os.path.join(cluster.folder, "results.csv")
+    words = [sweep, points, results, "sh", "-c", "sleep 0.5; echo $(uname -n)-{n}"]
+    ends_with(submit("sweep.sbatch", *words), 0, f"{POINTS} points: 0 done before, {POINTS} done now, 0 failed\n")
+    with open(results) as file:
+        rows = [line.split(",") for line in file.read().splitlines()[1:]]
+    hosts = {row[3].split("-")[0] for row in rows}
+    check({int(row[0]) for row in rows} == set(range(POINTS)) and len(rows) == POINTS, f"not each point once: {rows}")
+    check(all(row[1] == "ok" and row[3].split("-")[1] == row[0] for row in rows), f"not its own values: {rows}")
+    check(hosts == {"n0", "n1", "n2", "n3"}, f"only on {hosts}")
+    ends_with(submit("sweep.sbatch", *words), 0, f"{POINTS} points: {POINTS} done before, 0 done now, 0 failed\n")
 
 
 def warned_job_is_stopped_and_queued_again():
@@ -86,6 +94,6 @@ def nothing_is_left_on_the_hosts():
 need_cluster()
 with Cluster(hosts=4, cpus=4) as cluster:
     runs.main([single_node_job_runs, single_node_job_ends_with_the_drivers_code,
-               scripts_without_a_program_say_what_they_want, job_on_several_nodes_runs, sweep_writes_its_table,
-               warned_job_is_stopped_and_queued_again, job_that_ended_is_not_queued_again,
-               nothing_is_left_on_the_hosts])
+               scripts_without_a_program_say_what_they_want, job_on_several_nodes_runs,
+               sweep_uses_all_nodes_and_goes_on_where_it_was, warned_job_is_stopped_and_queued_again,
+               job_that_ended_is_not_queued_again, nothing_is_left_on_the_hosts])

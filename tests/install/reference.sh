@@ -1,7 +1,7 @@
 #!/bin/sh
 # reference.sh SOURCE_ROOT MANTA: every function of the public headers is in the HTML page and has a
 # man page that troff accepts; every one has a sentence; a function without one is an error.
-# The page of the program names every option that the program does.
+# The page of the program names every command and option that the program does.
 # The functions are listed here by other means than the generator's: from the preprocessed text.
 root=$1
 work=$(mktemp -d) || exit 1
@@ -41,6 +41,14 @@ if command -v man >/dev/null; then
 fi
 
 page=$root/docs/manta.1
+"$2" help | sed -n 's/^  \([a-z]*\) .*/\1/p' >"$work/commands"
+[ "$(wc -l <"$work/commands")" -ge 4 ] || fail "manta help lists only $(tr '\n' ' ' <"$work/commands")"
+while read -r command; do
+    sed -n '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/p' "$page" | grep -qx "\.B manta $command" ||
+        fail "the synopsis of $page lacks manta $command"
+    sed -n '/^\.SH DESCRIPTION/,/^\.SH OPTIONS/p' "$page" | grep -qx "\.B manta $command" ||
+        fail "the description of $page lacks manta $command"
+done <"$work/commands"
 "$2" help run | grep -Eo '^  -[-a-z]+' | tr -d ' ' >"$work/options"
 [ "$(wc -l <"$work/options")" -ge 8 ] || fail "manta help run lists only $(tr '\n' ' ' <"$work/options")"
 while read -r option; do

@@ -7,6 +7,7 @@ A process of a job is known by its environment: TMPDIR is the job's own folder.
 """
 import glob
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -99,6 +100,14 @@ def manta_output_reads_the_log_back():
         runs.check({line[3] for line in lines} == {"0", "1"}, f"not of both ranks: {out}")
         words = {ask_manta(f"{log}.{runs.HOST}", line[0], line[2])[1] for line in lines}
         runs.check({"one\ntwo\n", "bad\n", "from a task\n"} <= words, f"printed {sorted(words)[:20]}")
+        code, out, err = ask_manta(log, "1", "both")
+        runs.check(code == 2 and "got 'both' for the stream" in err, f"{code} {err}")
+        for size in (100, 4096):
+            for suffix in ("index", "data"):
+                with open(f"{folder}/garbage.{suffix}", "wb") as file:
+                    file.write(random.Random(size).randbytes(size))
+            code, out, err = ask_manta(f"{folder}/garbage")
+            runs.check(code == 125 and not out and "garbage.index is no log of commands" in err, f"{code} {out} {err}")
         for wrong in ([], ["a", "b", "c", "d"], [log, "1", "both"], [log], [f"{log}.{runs.HOST}", "77"]):
             code, out, err = ask_manta(*wrong)
             runs.check(code in (2, 125) and err.startswith("manta output: ") and not out, f"{wrong}: {code} {out} {err}")

@@ -214,6 +214,7 @@ def standard_streams_are_the_programs():
 def what_cannot_be_executed_is_named():
     says(run("-n", "2", "no-such-program", codes=[127]), "'no-such-program' in PATH", "./")
     says(run("-n", "2", "./no-such-program", codes=[127]), "'./no-such-program'", "expected")
+    says(run("-n", "2", "/tmp", codes=[126]), "/tmp is a directory", "the program in it")
     with tempfile.NamedTemporaryFile(prefix="plain-") as plain:
         says(run("-n", "2", plain.name, codes=[126]), plain.name, "chmod +x")
         says(run(plain.name, "--launcher", "none", codes=[126]), plain.name)

@@ -160,6 +160,8 @@ static void behaviour_90_commands_with_bad_input(void **state)
         {argv, {.err = {(manta_stream_to)-1, NULL}}, MANTA_E_INVALID, "err.to"},
         {argv, {.out = {MANTA_STREAM_FILE, NULL}}, MANTA_E_INVALID, "out.path"},
         {argv, {.err = {MANTA_STREAM_RANK, "x"}}, MANTA_E_INVALID, "err.path"},
+        {argv, {.environment = (const char *[]){"a=1", "=b", NULL}}, MANTA_E_INVALID, "environment has '=b'"},
+        {argv, {.environment = (const char *[]){"", NULL}}, MANTA_E_INVALID, "environment has ''"},
         {argv, {.environment_whole = 2}, MANTA_E_INVALID, "environment_whole"},
         {argv, {.accept_codes = -1}, MANTA_E_INVALID, "accept_codes"},
         {argv, {.input_bytes = 5}, MANTA_E_INVALID, "input is NULL"},

@@ -284,6 +284,8 @@ static void what_cannot_begin_says_why_and_what_to_do(void **state)
     refused(&(struct spawn_command){.argv = ARGV("/no/such/program")}, MANTA_E_NOTFOUND,
             "/no/such/program", "full path");
     refused(&(struct spawn_command){.argv = ARGV("")}, MANTA_E_NOTFOUND, "cannot run", "full path");
+    refused(&(struct spawn_command){.argv = ARGV("/tmp")}, MANTA_E_INVALID,
+            "cannot run /tmp (Is a directory)", "name the program in it");
     FILE *file = fopen(path_of("plain"), "w");
     fputs("neither script nor program\n", file);
     fclose(file);

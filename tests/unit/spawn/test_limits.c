@@ -36,6 +36,16 @@ static void a_time_limit_ends_a_command(void **state)
     assert_true(outcome.result.wall_ns >= 200 * MS && outcome.result.wall_ns < 5 * SECONDS);
 }
 
+static void limits_are_told_in_units_that_fit(void **state)
+{
+    run_command(&(struct spawn_command){.argv = ARGV("sleep", "50"), .limits = {.wall_ns = 1}},
+                &outcome);
+    assert_non_null(strstr(outcome.result.error.text, "its limit is 1 ns:"));
+    run_command(&(struct spawn_command){.argv = ARGV("sleep", "50"), .limits = {.memory_bytes = 1}},
+                &outcome);
+    assert_non_null(strstr(outcome.result.error.text, "its limit of 1 B:"));
+}
+
 static void the_nearest_of_many_limits_comes_first(void **state)
 {
     static struct outcome slow;
@@ -265,6 +275,7 @@ int main(void)
 #define GROUPED(name) cmocka_unit_test_setup_teardown(name, set_up_groups, tear_down_spawn)
     const struct CMUnitTest tests[] = {
         TEST(a_time_limit_ends_a_command),
+        TEST(limits_are_told_in_units_that_fit),
         TEST(the_nearest_of_many_limits_comes_first),
         TEST(a_grace_lets_a_command_end_by_itself),
         TEST(a_grace_ends),
