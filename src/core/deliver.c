@@ -7,7 +7,6 @@
  * owner's RELEASE; that of an orphan waits for its new owner.
  */
 #include "core/cancel.h"
-#include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/message.h"
