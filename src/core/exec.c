@@ -15,12 +15,10 @@
 #include "core/exec.h"
 
 #include "core/board.h"
-#include "core/cancel.h"
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/fetch.h"
 #include "core/idle.h"
-#include "core/map.h"
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/pack.h"

@@ -1,5 +1,6 @@
 #include "core/outside.h"
 
+#include "base/units.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/idle.h"
@@ -146,10 +147,11 @@ static int judge(struct outside *outside, const struct spawn_result *result,
     }
     if (result->end == SPAWN_ENDED_KILLED && outside->left_bytes) {
         run->is_lost = 1;
-        snprintf(text, text_size,
-                 "it was ended because the node had only %.4g MiB of memory left: run fewer at "
-                 "once (option cpus), or give the job more memory",
-                 (double)outside->left_bytes / (1 << 20));
+        snprintf(
+            text, text_size,
+            "it was ended because the node had only %s of memory left: run fewer at once (option "
+            "cpus), or give the job more memory",
+            base_size(outside->left_bytes).text);
         return MANTA_E_NOMEM;
     }
     run->is_lost = result->end == SPAWN_ENDED_LOST;

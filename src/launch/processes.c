@@ -1,6 +1,7 @@
 #include "launch/processes.h"
 
 #include "base/alloc.h"
+#include "base/units.h"
 
 #include <limits.h>
 #include <poll.h>
@@ -58,11 +59,12 @@ static void look_at_memory(struct processes *processes)
         memory.left_bytes < memory.limit_bytes / 100 * percent &&
         core_outside_relieve(processes->core, memory.left_bytes)) {
         processes->look_ns = now_ns + RELIEF_NS;
-        base_log(&processes->options.log, BASE_LOG_WARN,
-                 "only %.4g of %.4g MiB of the %s's memory are left: rank %u ends its newest "
-                 "command to run it again later (MANTA_MEMORY_RESERVE)",
-                 (double)memory.left_bytes / (1 << 20), (double)memory.limit_bytes / (1 << 20),
-                 memory.is_cgroup ? "job" : "node", processes->options.rank);
+        base_log(
+            &processes->options.log, BASE_LOG_WARN,
+            "only %s of %s of the %s's memory are left: rank %u ends its newest command to run "
+            "it again later (MANTA_MEMORY_RESERVE)",
+            base_size(memory.left_bytes).text, base_size(memory.limit_bytes).text,
+            memory.is_cgroup ? "job" : "node", processes->options.rank);
     }
 }
 

@@ -22,7 +22,7 @@ static int take_text(struct wire_reader *reader, uint64_t size, const char **ret
 static uint32_t count_texts(const char *texts, uint64_t bytes)
 {
     uint32_t count = 0;
-    for (const char *at = texts, *end = texts + bytes; at < end; at += strlen(at) + 1) {
+    for (uint64_t at = 0; at < bytes; at += strlen(texts + at) + 1) {
         count++;
     }
     return count;
