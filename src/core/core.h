@@ -89,6 +89,10 @@ struct core_pulse {
 };
 struct core_pulse core_get_pulse(struct rank *rank);
 
+/* The lowest rank that messages of this one do not reach any more, and for which `told` (a byte per
+ * rank) is 0; UINT32_MAX if there is none, or the core is busy. From any thread. */
+uint32_t core_find_lost(struct rank *rank, const uint8_t *told);
+
 /* Joins the workers and frees everything. core_finish or core_stop first. Accepts NULL. */
 void core_rank_destroy(struct rank *rank);
 

@@ -233,6 +233,18 @@ struct core_pulse core_get_pulse(struct rank *rank)
                                baton_is_taken(&rank->baton)};
 }
 
+uint32_t core_find_lost(struct rank *rank, const uint8_t *told)
+{
+    uint32_t lost = UINT32_MAX;
+    if (baton_try(&rank->baton)) {
+        for (uint32_t i = 0; rank->deaths && i < rank->size && lost == UINT32_MAX; i++) {
+            lost = rank->down[i] && !told[i] ? i : lost;
+        }
+        baton_give(&rank->baton);
+    }
+    return lost;
+}
+
 struct core_stats core_get_stats(struct rank *rank)
 {
     return rank->stats;

@@ -192,6 +192,7 @@ static void close_all(struct watch *watch)
     }
     pthread_mutex_destroy(&watch->lock);
     base_free(watch->others);
+    base_free(watch->is_told);
     base_free(watch);
 }
 
@@ -205,6 +206,7 @@ int watch_start(const struct watch_options *options, struct watch **ret_watch)
     watch->options = *options;
     watch->force_at_ns = BASE_FOREVER;
     watch->rank = options->rank;
+    watch->lost = NOBODY;
     watch->size = 1;
     watch->epoll = watch->signals = watch->commands = watch->parent = -1;
     pthread_mutex_init(&watch->lock, NULL);
@@ -260,13 +262,17 @@ int watch_adopt(struct watch *watch, uint32_t rank, uint32_t size, const struct 
 {
     uint32_t count = rank == 0 ? size : 1;
     struct other *others = base_alloc(count * sizeof *others);
-    if (!others) {
+    uint8_t *is_told = base_alloc(size);
+    if (!others || !is_told) {
+        base_free(others);
+        base_free(is_told);
         return MANTA_E_NOMEM;
     }
     pthread_mutex_lock(&watch->lock);
     watch->rank = rank;
     watch->size = size;
     watch->others = others;
+    watch->is_told = is_told;
     watch->other_count = count;
     int code = adopt(watch, links, cards);
     pthread_mutex_unlock(&watch->lock);

@@ -27,8 +27,6 @@ enum { SPEAKERS = 4 };
  * on the own host, where an end is seen at once and silence means that somebody has stopped it. */
 enum { BEATS = 4, NEAR_PATIENCE = 5 };
 
-#define NOBODY UINT32_MAX
-
 uint64_t watch_now(const struct watch *watch)
 {
     return base_now_ns(watch->options.host);
@@ -139,6 +137,7 @@ static void tell_last(const struct watch *watch, uint32_t dead)
 static void tell_death(struct watch *watch, uint32_t dead)
 {
     watch->deaths++;
+    watch->is_told[dead] = 1;
     if (watch->tell) {
         watch->tell(watch->tell_arg, dead);
     }
@@ -165,6 +164,8 @@ void watch_take_warning(struct watch *watch)
         watch_say(watch, 0, &note);
     }
 }
+
+static void hear_lost(struct watch *watch, uint32_t by, uint32_t lost);
 
 static void hear(struct watch *watch, uint32_t other, struct note *note)
 {
@@ -198,6 +199,11 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
         break;
     case NOTE_WARNING:
         tell_warning(watch, note);
+        break;
+    case NOTE_LOST:
+        if (watch->rank == 0) {
+            hear_lost(watch, other, (uint32_t)note->code);
+        }
         break;
     default:
         break;
@@ -310,18 +316,50 @@ uint64_t watch_beat_step_ns(const struct watch *watch)
     return watch->options.silence_ns / BEATS;
 }
 
-/* It has said nothing for too long. On the node it is ended, and its end then tells the rest;
- * elsewhere it is cut off, and ends when it notices. */
-static void fence(struct watch *watch, uint32_t other)
+/* On the node it is ended, and its end then tells the rest; elsewhere it is cut off, and ends when
+ * it notices. */
+static void fence(struct watch *watch, uint32_t other, const char *why)
 {
-    struct other *silent = &watch->others[other];
-    base_log(&watch->options.log, BASE_LOG_WARN,
-             "rank %u on %s (process %u) says nothing any more (MANTA_SILENCE): it counts as dead",
-             other, silent->host, silent->pid);
-    if (is_near(silent)) {
-        (void)syscall(SYS_pidfd_send_signal, silent->link.pidfd, SIGKILL, NULL, 0);
+    struct other *out = &watch->others[other];
+    base_log(&watch->options.log, BASE_LOG_WARN, "rank %u on %s (process %u) %s: it counts as dead",
+             other, out->host, out->pid, why);
+    if (is_near(out)) {
+        (void)syscall(SYS_pidfd_send_signal, out->link.pidfd, SIGKILL, NULL, 0);
     } else {
         cut_line(watch, other);
+    }
+}
+
+/* One rank's messages do not reach another any more, though it gives signs of life: all must be of one
+ * mind about who lives, so it is out for all. */
+static void hear_lost(struct watch *watch, uint32_t by, uint32_t lost)
+{
+    char why[64];
+    if (lost == 0 || lost >= watch->other_count || watch->others[lost].has_left ||
+        watch->has_ended) {
+        return;
+    }
+    snprintf(why, sizeof why, "cannot be reached by rank %u any more", by);
+    fence(watch, lost, why);
+}
+
+/* Deaths are noticed by messages too, sooner or later than here; what nobody tells of from one beat
+ * to the next is told to rank 0. */
+static void report_lost(struct watch *watch)
+{
+    uint32_t before = watch->lost;
+    uint32_t lost = watch->core ? core_find_lost(watch->core, watch->is_told) : NOBODY;
+    watch->lost = lost;
+    if (lost == NOBODY || lost != before) {
+        return;
+    }
+    if (watch->rank == 0) {
+        hear_lost(watch, 0, lost);
+    } else if (lost == 0) {
+        watch_end_job(watch, CODE_DIED, "rank 0 cannot be reached any more");
+    } else {
+        struct note note = {.kind = NOTE_LOST, .code = (int32_t)lost};
+        watch_say(watch, 0, &note);
     }
 }
 
@@ -348,7 +386,7 @@ static void judge(struct watch *watch, uint32_t other, uint64_t now_ns)
     if (!read_line(watch, other)) {
         cut_line(watch, other);
     } else if (is_silent(watch, &watch->others[other], now_ns)) {
-        fence(watch, other);
+        fence(watch, other, "says nothing any more (MANTA_SILENCE)");
     }
 }
 
@@ -398,6 +436,7 @@ void watch_beat(struct watch *watch)
     }
     watch->beat_ns = now_ns;
     check_core(watch, now_ns);
+    report_lost(watch);
     watch_take_warning(watch);
     watch_say_all(watch, &note);
     for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {

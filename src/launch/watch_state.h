@@ -18,13 +18,16 @@ enum note_kind {
     NOTE_LEAVE,
     NOTE_DEATH,
     NOTE_ALIVE,
-    NOTE_WARNING
+    NOTE_WARNING,
+    NOTE_LOST
 };
+
+#define NOBODY UINT32_MAX
 
 /* What is said on a line. */
 struct note {
     uint32_t kind;
-    int32_t code;     /* NOTE_DEATH: whose */
+    int32_t code;     /* NOTE_DEATH: whose; NOTE_LOST: who cannot be reached */
     uint32_t speaker; /* NOTE_DEATH: who can tell what it ran; NOBODY */
     char text[MANTA_ERROR_TEXT_MAX + MANTA_ERROR_HOST_MAX];
 };
@@ -57,7 +60,9 @@ struct watch {
     bool is_stopping, has_left;
     void (*tell)(void *arg, uint32_t rank); /* of deaths; NULL: they end the job */
     void *tell_arg;
-    uint32_t deaths; /* survived */
+    uint32_t deaths;  /* survived */
+    uint8_t *is_told; /* by rank: of whose death the core was told */
+    uint32_t lost;    /* whom the core had lost at the last beat, untold; NOBODY */
 
     uint32_t arrivals; /* rank 0: of the meeting in course */
     uint32_t failed_rank;

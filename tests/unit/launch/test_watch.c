@@ -323,6 +323,36 @@ static struct rank *make_core(void)
     return core;
 }
 
+/* Of a node of three, over a segment of its own: nobody is there. */
+static struct rank *make_core_of_three(uint32_t rank)
+{
+    struct comm *comm;
+    struct rank *core = NULL;
+    manta_error error;
+    int fd;
+    if (comm_shm_segment_create(RANKS, 0, &fd) == MANTA_OK &&
+        comm_create_shm(host, fd, rank, RANKS, &comm) == MANTA_OK) {
+        struct core_options options = {
+            .host = host, .comm = comm, .workers = 1, .cores = 1, .host_name = "n1"};
+        (void)core_rank_create(&options, &core, &error);
+    }
+    return core;
+}
+
+static int lose_rank_two(struct watch *watch)
+{
+    struct rank *core = make_core_of_three(1);
+    if (!core || start(watch)) {
+        return 92;
+    }
+    watch_set_core(watch, core);
+    comm_mark_down(core->comm, 2);
+    bool is_told = await_death(2);
+    watch_set_core(watch, NULL);
+    watch_leave(watch);
+    return !is_told;
+}
+
 static int keep_the_core(struct watch *watch)
 {
     struct rank *core = make_core();
@@ -350,6 +380,25 @@ static int use_the_core(struct watch *watch)
     watch_set_core(watch, NULL);
     watch_leave(watch);
     return 0;
+}
+
+static void a_rank_that_one_cannot_reach_is_out_for_all(void **state)
+{
+    int code, status;
+    atomic_store(&deaths_told, 0);
+    silence_ns = 80 * MS;
+    pid_t a = spawn(1, lose_rank_two), b = spawn(2, start_and_wait_long);
+    struct watch *watch = join();
+    silence_ns = 10 * SECOND;
+    assert_int_equal(start(watch), MANTA_OK);
+    assert_true(await_death(2));
+    expect_exit(a, 0);
+    assert_int_equal(waitpid(b, &status, 0), b);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_false(watch_has_ended(watch, &code));
+    assert_non_null(strstr(said, "cannot be reached by rank 1 any more"));
+    watch_leave(watch);
+    watch_destroy(watch);
 }
 
 static void a_rank_stuck_in_the_runtime_ends_itself(void **state)
@@ -500,6 +549,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(deaths_after_the_start_are_told_to_all_and_survived, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_rank_stuck_in_the_runtime_ends_itself, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_rank_that_one_cannot_reach_is_out_for_all, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_stopped_rank_is_ended_when_its_silence_is_too_long,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(signal_ends_the_job_everywhere, set_up, tear_down),
