@@ -22,8 +22,9 @@ struct store;
  * call of done's `ended`, on that thread, without the baton.
  */
 struct core_processes {
-    /* core_outside_turn is to be called soon. MANTA_OK, or a code when there is no thread. */
-    int (*wake)(void *self);
+    /* core_outside_turn is to be called soon, of this rank, ever the same. MANTA_OK, or a code when
+     * there is no thread. */
+    int (*wake)(void *self, struct rank *rank);
     int (*command)(void *self, const struct spawn_command *command, const struct spawn_done *done,
                    uint64_t *ret_handle, manta_error *ret_error);
     int (*isolated)(void *self, const struct spawn_isolated *isolated,

@@ -116,7 +116,7 @@ void outside_queue(struct rank *rank, struct run *run)
     run->state = RUN_QUEUED;
     enqueue(room, run);
     if (code == MANTA_OK && room->cpus_used < room->cpus) {
-        code = room->processes->wake(room->processes->self);
+        code = room->processes->wake(room->processes->self, rank);
     }
     if (MT_UNLIKELY(code != MANTA_OK)) {
         exec_unqueue(rank, run);

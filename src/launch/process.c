@@ -393,7 +393,6 @@ static int start_core(struct process *process)
     if (code != MANTA_OK) {
         return fail(process, code, "%s", error.text);
     }
-    processes_set_core(process->processes, process->core);
     watch_set_core(process->watch, process->core);
     return MANTA_OK;
 }

@@ -114,7 +114,7 @@ static void ring(struct processes *processes)
     }
 }
 
-static int wake(void *self)
+static int wake(void *self, struct rank *core)
 {
     struct processes *processes = self;
     const struct base_host *host = processes->options.host;
@@ -129,6 +129,7 @@ static int wake(void *self)
     if (processes->bell < 0) {
         return MANTA_E_LIMIT;
     }
+    processes->core = core;
     int code = host->thread_start(host->self, &processes->thread, &options, main_loop, processes);
     processes->has_thread = code == MANTA_OK;
     return code;
@@ -186,11 +187,6 @@ int processes_create(const struct processes_options *options, struct processes *
 const struct core_processes *processes_of(const struct processes *processes)
 {
     return &processes->face;
-}
-
-void processes_set_core(struct processes *processes, struct rank *core)
-{
-    processes->core = core;
 }
 
 void processes_destroy(struct processes *processes)

@@ -26,8 +26,6 @@ struct processes_options {
 int processes_create(const struct processes_options *options, struct processes **ret_processes);
 /* What core is given; borrowed. */
 const struct core_processes *processes_of(const struct processes *processes);
-/* Before anything is submitted. */
-void processes_set_core(struct processes *processes, struct rank *core);
 /* Ends everything that runs and joins the thread: after core has stopped, before it is destroyed.
  * Accepts NULL. */
 void processes_destroy(struct processes *processes);

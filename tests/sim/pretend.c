@@ -50,7 +50,7 @@ static void turn(void *arg)
     }
 }
 
-static int wake(void *self)
+static int wake(void *self, struct rank *rank)
 {
     struct pretend *pretend = self;
     if (!pretend->is_woken) {
