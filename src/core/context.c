@@ -104,8 +104,11 @@ static manta_error *outside_error(void)
 static struct context *enter_foreign(void)
 {
     struct rank *rank = atomic_load_explicit(&process_rank, memory_order_acquire);
-    is_isolated_refused |= isolated != NULL;
-    if (!rank || isolated) {
+    if (MT_UNLIKELY(isolated != NULL)) {
+        is_isolated_refused = true;
+        return NULL;
+    }
+    if (!rank) {
         return NULL;
     }
     pthread_once(&foreign_once, make_foreign_key);

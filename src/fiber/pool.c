@@ -118,6 +118,7 @@ static void unmap_all(struct fiber_pool *pool, struct base_list *list)
     struct base_list *node;
     while ((node = base_list_pop_front(list)) != NULL) {
         struct fiber *fiber = MT_CONTAINER(node, struct fiber, link);
+        fiber_context_forget(fiber);
         munmap(fiber->low - pool->guard_bytes, pool->guard_bytes + pool->stack_bytes);
     }
 }

@@ -385,11 +385,16 @@ struct fiber *fiber_current(void)
     return running;
 }
 
-void fiber_context_prepare(struct fiber *fiber, const struct fiber_origin *origin)
+void fiber_context_forget(struct fiber *fiber)
 {
 #ifdef FIBER_ASAN
     __asan_unpoison_memory_region(fiber->low, (size_t)(fiber->high - fiber->low));
 #endif
+}
+
+void fiber_context_prepare(struct fiber *fiber, const struct fiber_origin *origin)
+{
+    fiber_context_forget(fiber);
     build_frame(fiber, origin);
     fiber->saved_errno = 0;
 #ifdef FIBER_TSAN
