@@ -346,7 +346,10 @@ static int lose_rank_two(struct watch *watch)
         return 92;
     }
     watch_set_core(watch, core);
+    baton_take(&core->baton, host);
     comm_mark_down(core->comm, 2);
+    baton_give(&core->baton);
+    comm_wake(core->comm);
     bool is_told = await_death(2);
     watch_set_core(watch, NULL);
     watch_leave(watch);
