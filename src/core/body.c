@@ -121,7 +121,7 @@ static int place_stored(struct rank *rank, struct body *body, const struct pack_
     memcpy(&place, arg->data, sizeof place);
     const void *data = fetch_data(rank, &place);
     if (!data) {
-        return MANTA_E_LOST;
+        return body->run->code ? body->run->code : MANTA_E_LOST;
     }
     if (arg->param->kind == MANTA_KIND_INOUT) {
         return copy_stored(rank, body, arg, data);

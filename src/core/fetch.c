@@ -210,7 +210,8 @@ static void fetch_argument(struct rank *rank, struct run *run, const struct loca
     struct fetched *fetched = base_alloc(sizeof *fetched);
     int code;
     if (!fetched) {
-        return; /* the start will not find it, and fail */
+        run->code = MANTA_E_NOMEM;
+        return;
     }
     base_list_init(&fetched->wait.link);
     fetched->wait.over = copy_is_here;
@@ -218,6 +219,7 @@ static void fetch_argument(struct rank *rank, struct run *run, const struct loca
     fetched->run = run;
     fetched->copy = fetch_begin(rank, of, &fetched->wait, &code);
     if (!fetched->copy) {
+        run->code = code; /* why the start will not find it */
         base_free(fetched);
         return;
     }

@@ -198,6 +198,34 @@ static int a_full_store_is_a_named_error_and_goes_on_after_a_drop(int argc, char
     return 0;
 }
 
+/* Rank 1, on another node, has no room for a copy: that is said, and not that the value is lost. */
+static int no_room_for_a_copy(int argc, char **argv)
+{
+    static uint8_t bytes[3 << 20];
+    const manta_options there = {.rank = MANTA_ON(1)};
+    manta_ref here = manta_put(bytes, sizeof bytes), full[2];
+    double s;
+    for (int i = 0; i < 2; i++) {
+        full[i] = make_async(&there, sizeof bytes / sizeof(double));
+    }
+    CHECK(manta_wait(full, 2, 2, MANTA_FOREVER, NULL) == MANTA_OK);
+    CHECK(sum_get(sum_async(&there, here), &s) == MANTA_E_LIMIT);
+    CHECK(strstr(manta_last_error()->text, "MANTA_STORE") != NULL);
+    manta_drop(full[0]);
+    manta_drop(full[1]);
+    CHECK(sum_get(sum_async(&there, here), &s) == MANTA_OK && s == 0);
+    return 0;
+}
+
+static void test_no_room_for_a_copy(void **state)
+{
+    struct world_options options = {
+        .seed = 1, .ranks = 2, .workers = 1, .node_ranks = 1, .store_bytes = STORE};
+    struct world_result result;
+    assert_int_equal(world_run(&options, no_room_for_a_copy, &result), 0);
+    assert_int_equal(world_check("objects", &options, &result), 0);
+}
+
 static void on_nodes(manta_driver driver)
 {
     uint64_t first, count;
@@ -232,6 +260,7 @@ EACH_DRIVER(TEST)
 int main(void)
 {
 #define ENTRY(driver) cmocka_unit_test(test_##driver),
-    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY)};
+    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY)
+                                           cmocka_unit_test(test_no_room_for_a_copy)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
