@@ -459,4 +459,10 @@ struct rank {
     uint8_t has_taken_over; /* a run here was one of those that run again */
 };
 
+/* The lowest rank on its node, which may be dead. */
+static inline uint32_t rank_node(const struct rank *rank, uint32_t of)
+{
+    return rank->options.nodes ? rank->options.nodes[of] : 0;
+}
+
 #endif

@@ -157,6 +157,28 @@ union card_page *cards_of_node(const union card_page *cards, uint32_t size, uint
     return node;
 }
 
+uint32_t *cards_nodes(const union card_page *cards, uint32_t size)
+{
+    uint32_t *nodes = base_alloc(size * sizeof *nodes);
+    uint32_t *lowest = base_alloc(size * sizeof *lowest), count = 0;
+    for (uint32_t rank = 0; nodes && lowest && rank < size; rank++) {
+        uint32_t at = 0;
+        while (at < count && !card_is_near(&cards[lowest[at]].card, &cards[rank].card)) {
+            at++;
+        }
+        if (at == count) {
+            lowest[count++] = rank;
+        }
+        nodes[rank] = lowest[at];
+    }
+    if (!lowest) {
+        base_free(nodes);
+        nodes = NULL;
+    }
+    base_free(lowest);
+    return nodes;
+}
+
 static void find_share(const union card_page *cards, uint32_t size, uint32_t rank,
                        struct place *place)
 {

@@ -60,6 +60,8 @@ int cards_check(const union card_page *cards, uint32_t size, uint32_t *ret_funct
  * *ret_size. Owned. NULL: memory is out. */
 union card_page *cards_of_node(const union card_page *cards, uint32_t size, uint32_t rank,
                                uint32_t *ret_index, uint32_t *ret_size);
+/* By rank: the lowest rank on its node. Owned. NULL: memory is out. */
+uint32_t *cards_nodes(const union card_page *cards, uint32_t size);
 bool card_is_near(const struct card *a, const struct card *b);
 
 /* A rank's place among those of its node, whose cards these are. */

@@ -45,6 +45,7 @@ struct process {
     struct place place;
     union card_page *cards;      /* of all */
     union card_page *node_cards; /* of the ranks on this node */
+    uint32_t *nodes;             /* by rank: its node's lowest */
     uint32_t rank, size;
     uint32_t node_index, node_size;
     uint64_t deadline_ns; /* of the start */
@@ -185,7 +186,8 @@ static int take_place(struct process *process)
     bool is_shared;
     process->node_cards = cards_of_node(process->cards, process->size, process->rank,
                                         &process->node_index, &process->node_size);
-    if (!process->node_cards) {
+    process->nodes = cards_nodes(process->cards, process->size);
+    if (!process->node_cards || !process->nodes) {
         return fail(process, MANTA_E_NOMEM, "no memory for %u cards", process->node_size);
     }
     process->place = cards_place(process->node_cards, process->node_size, process->node_index);
@@ -378,6 +380,7 @@ static int start_core(struct process *process)
                                    .workers = process->place.workers,
                                    .cores = process->place.cores,
                                    .node_ranks = process->node_size,
+                                   .nodes = process->nodes,
                                    .is_crowded = process->place.is_crowded,
                                    .host_name = process->host_name,
                                    .topo = settings->is_pinned ? process->topo : NULL,
@@ -519,6 +522,7 @@ static void free_process(struct process *process)
     close_boot(process);
     base_free(process->cards);
     base_free(process->node_cards);
+    base_free(process->nodes);
     close_fd(&process->listener);
     close_fd(&process->far_listener);
     close_fd(&process->segment);

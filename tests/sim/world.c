@@ -56,6 +56,7 @@ struct world {
     struct planned planned[FAULTS_MAX];
     bool is_submitting, is_looking;
     uint32_t node_ranks; /* of a node */
+    uint32_t *nodes;     /* by rank: its node's lowest */
     uint64_t recovering_since_ns;
     struct world_result result;
 };
@@ -126,6 +127,7 @@ static int start_rank(struct member *member)
                                 .workers = options->workers ? options->workers : 1,
                                 .cores = 1,
                                 .node_ranks = options->ranks,
+                                .nodes = member->world->nodes,
                                 .host_name = "virtual",
                                 .stack_bytes = 64 * 1024,
                                 .window_max = options->window_max,
@@ -366,6 +368,13 @@ static int make_members(struct world *world)
 {
     uint32_t ranks = world->options->ranks;
     world->members = base_alloc(ranks * sizeof *world->members);
+    world->nodes = base_alloc(ranks * sizeof *world->nodes);
+    if (!world->nodes) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < ranks; i++) {
+        world->nodes[i] = i - i % world->node_ranks;
+    }
     for (uint32_t i = 0; world->members && i < ranks; i++) {
         struct pretend *processes = pretend_create(world->sim, i, world->options->lost_percent);
         world->members[i] = (struct member){.world = world, .number = i, .processes = processes};
@@ -422,6 +431,7 @@ static int run_here(const struct world_options *options, manta_driver driver,
         base_free(world.members[i].is_told);
     }
     base_free(world.members);
+    base_free(world.nodes);
     *ret_result = world.result;
     return 0;
 }

@@ -84,6 +84,13 @@ static void the_ranks_of_a_node_are_found_by_host_and_machine(void **state)
     node = cards_of_node(cards, RANKS, 5, &index, &count);
     assert_int_equal(count, 1);
     base_free(node);
+    const uint32_t expected[RANKS] = {0, 1, 0, 0, 1, 5};
+    uint32_t *nodes = cards_nodes(cards, RANKS);
+    assert_non_null(nodes);
+    for (uint32_t rank = 0; rank < 6; rank++) {
+        assert_int_equal(nodes[rank], expected[rank]);
+    }
+    base_free(nodes);
 }
 
 static void a_rank_that_cannot_start_speaks_for_all(void **state)
