@@ -22,7 +22,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "commands", "death", "tree", "hosts"]
+NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "commands", "death", "tree", "hosts", "objects"]
 
 
 # HyperQueue runs in its own venv; its local cluster is a server and workers in threads of that process.
@@ -258,6 +258,7 @@ class Bench:
             "roundtrip": lambda: self.table("roundtrip", 2, "bench_roundtrip"),
             "rate": lambda: self.table("rate", 2, "bench_rate"),
             "local": lambda: self.table("local", 0, "bench_rate"),
+            "objects": lambda: self.table("objects", 2, "bench_objects"),
             "shapes": lambda: self.table("shapes", 2, "bench_shapes"),
             "startup": self.startup,
             "idle": self.idle,
