@@ -24,6 +24,8 @@
 
 #include <stdio.h>
 
+enum { HELD_VALUE_MAX = 256 }; /* bytes that a HELD takes along */
+
 /* ---- Finding -------------------------------------------------------------------------------- */
 
 static struct borrow *find_borrow(struct rank *rank, manta_ref ref)
@@ -372,6 +374,12 @@ void object_on_held(struct rank *rank, uint32_t from, const struct wire_header *
     if (!borrow || borrow->acks_missing == 0) {
         return;
     }
+    if (wire_left(body) && !borrow->object.is_done) {
+        struct value *value = value_wire_read(rank, body, 1);
+        if (value) {
+            object_finish(rank, &borrow->object, MANTA_OK, value, NULL);
+        }
+    }
     if (--borrow->acks_missing == 0) {
         borrow_acknowledged(rank, borrow);
     }
@@ -455,6 +463,32 @@ static struct task *find_owned(struct rank *rank, const struct wire_header *head
     return object_task(target->object);
 }
 
+/* Who comes to hold a ref mostly reads its value next: a small one that is there comes along. */
+static bool brings_value(const struct target *target, struct content *ret_content)
+{
+    if (!target_is_done(target) || target_code(target) != MANTA_OK ||
+        recover_is_diverged(object_task(target->object))) {
+        return false;
+    }
+    *ret_content = target_content(target);
+    return !ret_content->is_refs && !ret_content->place && ret_content->bytes <= HELD_VALUE_MAX;
+}
+
+static void acknowledge(struct rank *rank, uint32_t from, const struct wire_header *header,
+                        const struct target *target)
+{
+    struct content content;
+    bool brings = target->object && brings_value(target, &content);
+    uint8_t *out = message_begin(rank, from, MESSAGE_HELD, header,
+                                 brings ? content_wire_bytes(&content) : 0);
+    if (out && brings) {
+        content_wire_write(&content, &out);
+    }
+    if (out) {
+        message_end(rank);
+    }
+}
+
 void object_on_hold(struct rank *rank, uint32_t from, const struct wire_header *header,
                     struct wire_reader *body)
 {
@@ -478,7 +512,7 @@ void object_on_hold(struct rank *rank, uint32_t from, const struct wire_header *
         recover_revive(rank, task);
     }
     if (message.want_ack) {
-        message_send(rank, from, MESSAGE_HELD, *header, NULL, 0);
+        acknowledge(rank, from, header, &target);
     }
 }
 
