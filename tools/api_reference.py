@@ -21,7 +21,7 @@ import textwrap
 COMMENT = re.compile(r'/\*(.*?)\*/', re.S)
 SECTION = re.compile(r'/\* -+ (.*?) -+ \*/')
 FUNCTION = re.compile(r'\b(manta_[a-z0-9_]+)\s*\(')
-MACRO = re.compile(r'#define\s+(MANTA_[A-Z0-9_]*[A-Z0-9])\b(?:\([^)]*\))?')
+MACRO = re.compile(r'#define\s+(MANTA_[A-Z0-9_]*[A-Z0-9]|manta_[a-z0-9_]*[a-z0-9])\b(?:\([^)]*\))?')
 
 
 class Entry:

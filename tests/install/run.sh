@@ -13,10 +13,10 @@ meson install -C "$build" --destdir "$root" --no-rebuild >"$work/log" 2>&1 || { 
 
 # What is there.
 headers=$(dirname "$(find "$root" -path '*/include/manta/manta.h')")
-for header in manta task rng error command; do
+for header in manta task array rng error command; do
     [ -f "$headers/$header.h" ] || fail "$header.h is not installed"
 done
-[ "$(find "$headers" -type f | wc -l)" -eq 5 ] || fail "there are other headers: $(ls "$headers")"
+[ "$(find "$headers" -type f | wc -l)" -eq 6 ] || fail "there are other headers: $(ls "$headers")"
 library=$(find "$root" -name libmanta.so)
 [ -n "$library" ] || fail "libmanta.so is not installed"
 libraries=$(dirname "$library")
