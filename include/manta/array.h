@@ -109,7 +109,7 @@ typedef struct manta_room {
  * MANTA_E_TOOBIG, MANTA_E_LIMIT, MANTA_E_NOMEM: no room. Blocks while pages are cleared.
  */
 MANTA_API int manta_put_begin(const manta_layout *layout, manta_room *ret_room);
-/* The value of a room: from now on it is read-only for all, its maker too. The ref is all zero, and
+/* The value of a room, which nobody may write to any more. The ref is all zero, and
  * manta_last_error says why, when the room is not open any more (MANTA_E_STATE: it was ended or given
  * up before, or its scope has ended). */
 MANTA_API manta_ref manta_put_end(manta_room room);

@@ -242,6 +242,22 @@ static int what_is_filled_in_place_is_there_for_all(int argc, char **argv)
     return 0;
 }
 
+/* What is wrong in a program shows here that the room is the value: a write to it after its end is seen. */
+static int a_large_room_is_the_value_and_no_copy(int argc, char **argv)
+{
+    manta_room room;
+    manta_array array;
+    volatile double *x = manta_put_alloc(double, &room, LARGE, 2);
+    CHECK(x != NULL && (uintptr_t)x % 64 == 0);
+    x[0] = 1;
+    manta_ref xs = manta_put_end(room);
+    CHECK(manta_view_array(double, xs, &array) == MANTA_OK);
+    CHECK(((const volatile double *)array.data)[0] == 1);
+    x[0] = 2;
+    CHECK(((const volatile double *)array.data)[0] == 2);
+    return 0;
+}
+
 static int a_room_is_used_once(int argc, char **argv)
 {
     const uint64_t sizes[] = {SMALL, LARGE};
@@ -332,6 +348,7 @@ static void on_nodes(manta_driver driver)
     X(a_view_says_what_it_found)                                                                   \
     X(a_result_has_its_parameters_type)                                                            \
     X(what_is_filled_in_place_is_there_for_all)                                                    \
+    X(a_large_room_is_the_value_and_no_copy)                                                       \
     X(a_room_is_used_once)                                                                         \
     X(what_is_forgotten_is_given_back_with_its_scope)                                              \
     X(a_bad_layout_is_named)
