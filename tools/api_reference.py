@@ -21,7 +21,7 @@ import textwrap
 COMMENT = re.compile(r'/\*(.*?)\*/', re.S)
 SECTION = re.compile(r'/\* -+ (.*?) -+ \*/')
 FUNCTION = re.compile(r'\b(manta_[a-z0-9_]+)\s*\(')
-MACRO = re.compile(r'#define\s+(MANTA_[A-Z0-9_]*[A-Z0-9])\b(?:\([^)]*\))?')
+MACRO = re.compile(r'#define\s+(MANTA_[A-Z0-9_]*[A-Z0-9]|manta_[a-z0-9_]*[a-z0-9])\b(?:\([^)]*\))?')
 
 
 class Entry:
@@ -59,7 +59,7 @@ def end_of_declaration(text, at):
         depth += (text[i] == '{') - (text[i] == '}')
         if depth == 0 and text[i] == ';':
             return i + 1
-        if depth == 0 and text[i] == '}' and text[at:].startswith(('static inline', 'MANTA_GENERATED_')):
+        if depth == 0 and text[i] == '}' and text[at:].startswith(('static inline', 'MANTA_GENERATED_', 'extern "C++"')):
             return i + 1
         i += 1
     return len(text)
@@ -84,6 +84,8 @@ def add_macro(header, directive, doc):
 def add_declaration(header, code, doc):
     signature = code.split('{')[0] if code.startswith('static inline') else code
     function = FUNCTION.search(re.sub(r'__attribute__\(\(.*?\)\)', '', signature))
+    if code.startswith('static inline') and function and function.group(1).endswith('_'):
+        return  # internal to the header
     if code.startswith(('MANTA_API', 'static inline')) and function:
         signature = re.sub(r'\s+', ' ', signature.strip().rstrip(';'))
         signature = re.sub(r'^(MANTA_API|static inline) ', '', signature)

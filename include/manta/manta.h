@@ -95,6 +95,7 @@ typedef struct manta_param {
     uint32_t kind;  /* manta_kind */
     uint32_t size;  /* bytes, see manta_kind */
     uint32_t align; /* of the type; at most 16 */
+    uint32_t dtype; /* in, inout, outv: manta_dtype of an element; 0: any */
     const char *type;
     const char *name;
 } manta_param;
@@ -295,6 +296,7 @@ MANTA_API int manta_hook(manta_moment moment, int (*hook)(void *arg), void *arg)
 }
 #endif
 
+#include <manta/array.h>
 #include <manta/rng.h>
 #include <manta/task.h>
 

@@ -11,7 +11,7 @@
  *     val(T, x)     T x                      T x                          copied; plain data
  *     text(x)       const char *x            const char *x                copied; may be NULL
  *     span(T, x)    const T *x, size_t x_len const T *x, size_t x_len     copied
- *     in(T, x)      manta_ref x              const T *x, size_t x_len     the value of x, awaited
+ *     in(T, x)      manta_ref x              const T *x, size_t x_len     the value of x, awaited; <manta/array.h>
  *     inout(T, x)   manta_ref x              T *x, size_t x_len           the same, consumed; and an output
  *     ref(x)        manta_ref x              manta_ref x                  not awaited
  *     refs(x)       const manta_ref *x, size_t x_len     the same         not awaited
@@ -253,12 +253,12 @@
 
 #define MANTA_TABLE_(i, name, row) MANTA_WITH_(MANTA_TABLE_ROW_, i, name, row)
 #define MANTA_TABLE_ROW_(i, name, kind, T, x, body, call, get, check)                              \
-    {kind, sizeof(T), MANTA_ALIGNOF_(T), #T, #x},
+    {kind, sizeof(T), MANTA_ALIGNOF_(T), MANTA_DTYPE(T), #T, #x},
 
 /* The table ends in an empty row, so that a task without parameters has one too. */
 #define MANTA_DESCRIPTOR_(scope, name, rows)                                                       \
     static const manta_param name##_params_[] = {                                                  \
-        MANTA_WALK_(MANTA_TABLE_, rows){0, 0, 0, NULL, NULL}};                                     \
+        MANTA_WALK_(MANTA_TABLE_, rows){0, 0, 0, 0, NULL, NULL}};                                     \
     static int name##_run_(const manta_slot *manta_slots_)                                         \
     {                                                                                              \
         (void)manta_slots_;                                                                        \

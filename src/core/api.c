@@ -5,6 +5,7 @@
 #include "core/exec.h"
 #include "core/fetch.h"
 #include "core/idle.h"
+#include "core/layout.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/registry.h"
@@ -201,7 +202,7 @@ static int copy_value(struct context *context, const struct target *target, void
                       size_t size)
 {
     struct content content = target_content(target);
-    if (content.bytes != size) {
+    if (!layout_strip(&content) || content.bytes != size) {
         return context_fail(context, MANTA_E_TYPE, "the value has %llu bytes, %zu were asked for",
                             (unsigned long long)content.bytes, size);
     }
@@ -280,25 +281,47 @@ static void hold_all_viewed(struct context *context, const struct target *target
     }
 }
 
-int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes)
+static int refuse_layout(struct context *context, const struct content *content,
+                         const manta_layout *found, const manta_layout *expected)
 {
-    struct context *context = context_enter();
-    struct target target;
-    if (!context) {
-        return MANTA_E_STATE;
+    char is[LAYOUT_TEXT_MAX], should[LAYOUT_TEXT_MAX];
+    if (content->is_typed) {
+        return context_fail(context, MANTA_E_TYPE, "the value is %s; %s was asked for",
+                            layout_text(found, is), layout_text(expected, should));
     }
-    if (!ret_data || !ret_bytes) {
-        return context_fail(context, MANTA_E_INVALID, "%s is NULL",
-                            ret_data ? "ret_bytes" : "ret_data");
+    return context_fail(context, MANTA_E_TYPE,
+                        "the value has %llu bytes and no layout; %s was asked for",
+                        (unsigned long long)content->bytes, layout_text(expected, should));
+}
+
+/* What there is, if it is as expected; expected may be NULL. */
+static int inspect(struct context *context, const struct target *target,
+                   const manta_layout *expected, manta_array *ret_array)
+{
+    struct content content = target_content(target);
+    manta_layout layout;
+    uint64_t bytes;
+    if (!layout_of_content(&content, expected, &layout, &bytes)) {
+        return context_fail(context, MANTA_E_TYPE, "the value's layout is damaged");
     }
+    if (expected && !layout_matches(&layout, expected)) {
+        return refuse_layout(context, &content, &layout, expected);
+    }
+    *ret_array = (manta_array){content.data, bytes / layout.item_bytes, layout};
+    return MANTA_OK;
+}
+
+static int view(struct context *context, manta_ref ref, const manta_layout *expected,
+                manta_array *ret_array)
+{
+    struct target target = {.object = NULL};
     take(context);
-    target.object = NULL;
     int code = settle(context, ref, &target);
     if (code == MANTA_OK) {
-        struct content content = target_content(&target);
+        code = inspect(context, &target, expected, ret_array);
+    }
+    if (code == MANTA_OK) {
         hold_all_viewed(context, &target);
-        *ret_data = content.data;
-        *ret_bytes = content.bytes;
         struct scope *scope = context_scope(context);
         if (scope) {
             scope->views++;
@@ -309,6 +332,35 @@ int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes)
     }
     give(context);
     return code;
+}
+
+int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes)
+{
+    struct context *context = context_enter();
+    manta_array array;
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (!ret_data || !ret_bytes) {
+        return context_fail(context, MANTA_E_INVALID, "%s is NULL",
+                            ret_data ? "ret_bytes" : "ret_data");
+    }
+    int code = view(context, ref, NULL, &array);
+    if (code == MANTA_OK) {
+        *ret_data = array.data;
+        *ret_bytes = array.count * array.layout.item_bytes;
+    }
+    return code;
+}
+
+int manta_array_view(manta_ref ref, const manta_layout *expected, manta_array *ret_array)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    return ret_array ? view(context, ref, expected, ret_array)
+                     : context_fail(context, MANTA_E_INVALID, "ret_array is NULL");
 }
 
 int manta_unview(manta_ref ref)

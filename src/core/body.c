@@ -11,6 +11,7 @@
 #include "core/exec.h"
 #include "core/fetch.h"
 #include "core/idle.h"
+#include "core/layout.h"
 #include "core/map.h"
 #include "core/pack.h"
 #include "core/registry.h"
@@ -25,9 +26,10 @@
 enum { FIXED_ON_STACK = 512 };
 
 struct manta_outv {
-    uint32_t element_bytes;
+    uint32_t element_bytes, dtype;
     uint16_t output;         /* which of the task's */
     bool is_refs, is_stored; /* stored: data is room's */
+    bool is_typed;           /* a layout is behind the data */
     void *data;
     size_t count;
     struct store_room room;
@@ -39,6 +41,7 @@ struct body {
     struct manta_outv outv[MANTA_PARAM_MAX]; /* of variable outputs, and of inouts in the store */
     uint8_t *fixed;                          /* NULL: on_stack */
     uint16_t variables;                      /* bit by parameter: outv is set */
+    uint16_t typed;                          /* the value that came has a layout */
     bool is_collected;                       /* what they hold is the value's */
     uint8_t MT_ALIGNED(16) on_stack[FIXED_ON_STACK];
 };
@@ -46,6 +49,12 @@ struct body {
 static bool is_variable(const manta_param *param)
 {
     return param->kind == MANTA_KIND_OUTV || param->kind == MANTA_KIND_OUTREFS;
+}
+
+/* With the layout, if there is one. */
+static uint64_t whole_bytes(uint64_t bytes, bool is_typed)
+{
+    return is_typed ? layout_whole_bytes(bytes) : bytes;
 }
 
 static uint8_t *run_args(struct run *run)
@@ -61,6 +70,7 @@ static void set_variable(struct body *body, uint32_t param, uint16_t output)
     bool is_refs = of->kind == MANTA_KIND_OUTREFS;
     body->outv[param] =
         (struct manta_outv){.element_bytes = is_refs ? (uint32_t)sizeof(manta_ref) : of->size,
+                            .dtype = of->dtype,
                             .output = output,
                             .is_refs = is_refs};
     body->variables |= (uint16_t)(1u << param);
@@ -72,7 +82,8 @@ static int make_room(struct rank *rank, const struct run *run, struct manta_outv
 {
     struct store_tag tag = {run->parent, run->position + outv->output,
                             function_hash(run->function)};
-    int code = store_create(rank->options.store, count * outv->element_bytes, &tag, &outv->room);
+    uint64_t bytes = whole_bytes(count * outv->element_bytes, outv->is_typed);
+    int code = store_create(rank->options.store, bytes, &tag, &outv->room);
     if (code != MANTA_OK) {
         return code;
     }
@@ -100,12 +111,13 @@ static uint16_t output_of(const manta_function *function, uint32_t param)
 }
 
 /* An inout's body writes to it: it gets a block of its own, which is its output too. */
-static int copy_stored(struct rank *rank, struct body *body, const struct pack_arg *arg,
-                       const void *data)
+static int copy_stored(struct rank *rank, struct body *body, const struct pack_arg *arg)
 {
     struct manta_outv *copy = &body->outv[arg->index];
+    const void *data = body->slots[arg->index].data;
     set_variable(body, arg->index, output_of(body->run->function, arg->index));
-    int code = make_room(rank, body->run, copy, arg->bytes / arg->param->size);
+    copy->is_typed = arg->is_typed;
+    int code = make_room(rank, body->run, copy, body->slots[arg->index].count);
     if (code == MANTA_OK) {
         baton_give(&rank->baton);
         memcpy(copy->data, data, arg->bytes);
@@ -113,6 +125,56 @@ static int copy_stored(struct rank *rank, struct body *body, const struct pack_a
         body->slots[arg->index] = (manta_slot){copy->data, copy->count};
     }
     return code;
+}
+
+/* The record of a body's failure, for its owner. */
+static void fail_run(struct run *run, int code, const char *format, va_list args)
+{
+    manta_error *error = run->error ? run->error : base_alloc(sizeof *error);
+    if (error) {
+        error->text[0] = '\0';
+        if (format) {
+            vsnprintf(error->text, sizeof error->text, format, args);
+        }
+        error->code = code;
+    }
+    run->error = error;
+}
+
+static MT_PRINTF(3, 4) int refuse(struct run *run, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fail_run(run, code, format, args);
+    va_end(args);
+    return code;
+}
+
+/* A value with a layout: its elements must be what the body reads them as. */
+static MT_COLD int admit(struct body *body, uint32_t index, uint64_t whole)
+{
+    manta_slot *slot = &body->slots[index];
+    const manta_param *param = &body->run->function->params[index];
+    manta_layout layout;
+    char text[LAYOUT_TEXT_MAX];
+    uint64_t bytes;
+    if (!layout_read(slot->data, whole, &layout, &bytes)) {
+        return MANTA_E_TYPE;
+    }
+    bool is_fit = param->dtype ? layout_is_readable(&layout, param->dtype, param->size)
+                               : bytes % param->size == 0;
+    if (!is_fit) {
+        bool is_struct = param->dtype == MANTA_DTYPE_BYTES;
+        return refuse(body->run, MANTA_E_TYPE,
+                      "argument %s is read as %s (%s, %u bytes each), but its value is %s",
+                      param->name, param->type,
+                      is_struct ? "a struct" : manta_dtype_name(param->dtype), param->size,
+                      layout_text(&layout, text));
+    }
+    slot->count = bytes / param->size;
+    body->typed |= (uint16_t)(1u << index);
+    body->run->typed = body;
+    return MANTA_OK;
 }
 
 static int place_stored(struct rank *rank, struct body *body, const struct pack_arg *arg)
@@ -123,11 +185,10 @@ static int place_stored(struct rank *rank, struct body *body, const struct pack_
     if (!data) {
         return body->run->code ? body->run->code : MANTA_E_LOST;
     }
-    if (arg->param->kind == MANTA_KIND_INOUT) {
-        return copy_stored(rank, body, arg, data);
-    }
     body->slots[arg->index] = (manta_slot){(void *)(uintptr_t)data, arg->bytes / arg->param->size};
-    return MANTA_OK;
+    int code = arg->is_typed ? admit(body, arg->index, arg->bytes) : MANTA_OK;
+    return code == MANTA_OK && arg->param->kind == MANTA_KIND_INOUT ? copy_stored(rank, body, arg)
+                                                                    : code;
 }
 
 static MT_NOINLINE int place_all_inputs(struct rank *rank, struct body *body)
@@ -146,6 +207,9 @@ static MT_NOINLINE int place_all_inputs(struct rank *rank, struct body *body)
             arg.is_refs && arg.param->kind >= MANTA_KIND_REF ? sizeof(manta_ref) : arg.param->size;
         body->slots[arg.index].data = arg.is_null ? NULL : arg.data;
         body->slots[arg.index].count = arg.bytes / unit;
+        if (MT_UNLIKELY(arg.is_typed)) {
+            code = admit(body, arg.index, arg.bytes);
+        }
     }
     return walk.is_broken ? MANTA_E_TYPE : code;
 }
@@ -231,13 +295,18 @@ static MT_NOINLINE int collect_parts(struct rank *rank, struct body *body, struc
         if (param->kind == MANTA_KIND_OUT) {
             parts[count++] = (struct value_part){.data = slot->data, .bytes = param->size};
         } else if (param->kind == MANTA_KIND_INOUT) {
-            parts[count++] = (struct value_part){.data = slot->data,
-                                                 .bytes = slot->count * param->size,
-                                                 .is_stored = body->variables >> i & 1};
+            bool is_typed = body->typed >> i & 1;
+            parts[count++] =
+                (struct value_part){.data = slot->data,
+                                    .bytes = whole_bytes(slot->count * param->size, is_typed),
+                                    .is_typed = is_typed,
+                                    .is_stored = body->variables >> i & 1};
         } else if (is_variable(param)) {
+            uint64_t bytes = outv->count * outv->element_bytes;
             parts[count++] = (struct value_part){.data = outv->data,
-                                                 .bytes = outv->count * outv->element_bytes,
+                                                 .bytes = whole_bytes(bytes, outv->is_typed),
                                                  .is_refs = outv->is_refs,
+                                                 .is_typed = outv->is_typed,
                                                  .is_stored = outv->is_stored};
         }
     }
@@ -438,6 +507,7 @@ void exec_run(struct worker *worker, struct run *run)
     body.run = run;
     body.fixed = NULL;
     body.variables = 0;
+    body.typed = 0;
     body.is_collected = false;
     run->worker = worker;
     run->context = &context;
@@ -495,6 +565,7 @@ void *manta_outv_alloc(manta_outv *out, size_t count)
         return NULL;
     }
     bool is_absurd = __builtin_mul_overflow(count, out->element_bytes, &bytes);
+    bytes = whole_bytes(bytes, out->is_typed);
     if (!is_absurd && context && !out->is_refs && stored_is_wanted(context->rank, bytes)) {
         (void)alloc_stored(context, out, count);
         return out->data;
@@ -507,26 +578,79 @@ void *manta_outv_alloc(manta_outv *out, size_t count)
     return out->data;
 }
 
+/* Its element type must be what readers of this output will be told. */
+static int check_outv(const manta_outv *out, const manta_layout *layout, uint64_t *ret_bytes,
+                      char *text, size_t text_size)
+{
+    char found[LAYOUT_TEXT_MAX];
+    int code = layout_check(layout, ret_bytes, text, text_size);
+    bool is_fit = code == MANTA_OK && !out->is_refs && layout->dtype != MANTA_DTYPE_NONE &&
+                  layout->item_bytes == out->element_bytes &&
+                  (!out->dtype || layout_is_readable(layout, out->dtype, out->element_bytes));
+    if (code == MANTA_OK && !is_fit) {
+        snprintf(text, text_size, "the result has elements of type %s, %u bytes each, not %s",
+                 out->is_refs ? "manta_ref" : manta_dtype_name(out->dtype), out->element_bytes,
+                 layout_text(layout, found));
+        code = MANTA_E_TYPE;
+    }
+    return code;
+}
+
+void *manta_outv_layout(manta_outv *out, const manta_layout *layout)
+{
+    struct context *context = context_get();
+    char text[MANTA_ERROR_TEXT_MAX];
+    uint64_t bytes;
+    if (!out || !layout || out->data) {
+        return NULL;
+    }
+    int code = check_outv(out, layout, &bytes, text, sizeof text);
+    if (code != MANTA_OK) {
+        if (context) {
+            context_fail(context, code, "%s", text);
+        }
+        return NULL;
+    }
+    out->is_typed = true;
+    if (manta_outv_alloc(out, bytes / out->element_bytes)) {
+        layout_write(out->data, bytes, layout);
+    }
+    out->is_typed = out->data != NULL;
+    return out->data;
+}
+
 int manta_fail(int code, const char *format, ...)
 {
     struct context *context = context_of_body();
-    manta_error *error;
-    if (!context || !context->run || code == MANTA_OK) {
-        return code;
-    }
-    error = context->run->error ? context->run->error : base_alloc(sizeof *error);
-    if (error) {
-        va_list args;
+    va_list args;
+    if (context && context->run && code != MANTA_OK) {
         va_start(args, format);
-        error->text[0] = '\0';
-        if (format) {
-            vsnprintf(error->text, sizeof error->text, format, args);
-        }
+        fail_run(context->run, code, format, args);
         va_end(args);
-        error->code = code;
-        context->run->error = error;
     }
     return code;
+}
+
+int manta_layout_of(const void *argument, manta_layout *ret_layout)
+{
+    struct context *context = context_of_body();
+    const struct body *body = context && context->run ? context->run->typed : NULL;
+    for (uint32_t bits = body ? body->typed : 0; bits; bits &= bits - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(bits);
+        const manta_slot *slot = &body->slots[i];
+        if (argument == slot->data && ret_layout) {
+            uint64_t bytes = slot->count * body->run->function->params[i].size;
+            memcpy(ret_layout, (const uint8_t *)argument + layout_offset(bytes),
+                   sizeof *ret_layout);
+            return MANTA_OK;
+        }
+    }
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    return ret_layout ? context_fail(context, MANTA_E_NOTFOUND,
+                                     "no in or inout argument with a layout begins there")
+                      : context_fail(context, MANTA_E_INVALID, "ret_layout is NULL");
 }
 
 bool manta_cancelled(void)

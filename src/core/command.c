@@ -47,9 +47,9 @@ static int run_nothing(const manta_slot *slots)
 
 enum { PARAM_WHAT, PARAM_AFTER, PARAMS_IN };
 
-static const manta_param params[] = {[PARAM_WHAT] = {MANTA_KIND_SPAN, 1, 1, "command", "argv"},
-                                     [PARAM_AFTER] = {MANTA_KIND_REFS, 1, 8, "after", "after"},
-                                     [PARAMS_IN] = {MANTA_KIND_OUTV, 1, 16, "result", "result"}};
+static const manta_param params[] = {[PARAM_WHAT] = {MANTA_KIND_SPAN, 1, 1, 0, "command", "argv"},
+                                     [PARAM_AFTER] = {MANTA_KIND_REFS, 1, 8, 0, "after", "after"},
+                                     [PARAMS_IN] = {MANTA_KIND_OUTV, 1, 16, 0, "result", "result"}};
 
 static manta_function function = {.name = "manta_command",
                                   .file = "",

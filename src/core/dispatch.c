@@ -177,8 +177,9 @@ static bool check_resolved(struct rank *rank, struct task *task, size_t bytes)
         }
         memcpy(&ref, arg.data, sizeof ref);
         struct target target = target_find(rank, ref);
-        uint64_t size = target_content(&target).bytes;
-        if (size % arg.param->size) {
+        struct content content = target_content(&target);
+        uint64_t size = content.bytes;
+        if (size % arg.param->size && !content.is_typed) { /* else its reader looks */
             task_fail(rank, task, MANTA_E_TYPE,
                       "argument %s has %llu bytes, which is no whole number of %s (%u bytes each)",
                       arg.param->name, (unsigned long long)size, arg.param->type, arg.param->size);

@@ -52,7 +52,8 @@ static size_t write_args(struct rank *rank, struct run *run, uint8_t *out)
                                            run->args_bytes, PACK_RESOLVED);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
-        struct content content = {.data = arg.data, .bytes = arg.bytes, .is_refs = arg.is_refs};
+        struct content content = {
+            .data = arg.data, .bytes = arg.bytes, .is_refs = arg.is_refs, .is_typed = arg.is_typed};
         if (arg.is_stored) {
             struct location of;
             memcpy(&of, arg.data, sizeof of);

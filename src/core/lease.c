@@ -211,7 +211,9 @@ static void fail_lease(struct rank *rank, struct run *run, int code)
     struct lease_results *results = map_results_begin(rank, run);
     function_describe(run->function, run->name, &error);
     snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
-    snprintf(error.text, sizeof error.text, "%s", manta_error_text(code));
+    bool is_said = run->error && run->error->code == code;
+    snprintf(error.text, sizeof error.text, "%s",
+             is_said ? run->error->text : manta_error_text(code));
     for (uint64_t i = 0; results && i < run->map_count; i++) {
         manta_slot slots[MANTA_PARAM_MAX] = {0};
         run->map_index = run->map_begin + i;

@@ -5,7 +5,7 @@
 
 #define NULL_TEXT UINT64_MAX
 
-enum resolved_kind { RESOLVED_BYTES, RESOLVED_REFS, RESOLVED_PLACE };
+enum resolved_kind { RESOLVED_BYTES, RESOLVED_REFS, RESOLVED_PLACE, RESOLVED_TYPED = 4 };
 
 static bool is_input(uint32_t kind)
 {
@@ -74,10 +74,12 @@ static bool next_variable(struct pack_walk *walk, struct pack_arg *arg)
     }
     memcpy(&bytes, head, sizeof bytes);
     if (param->kind == MANTA_KIND_IN || param->kind == MANTA_KIND_INOUT) {
-        if (bytes >> 32 == RESOLVED_PLACE) {
+        uint32_t kind = (uint32_t)(bytes >> 32);
+        arg->is_typed = kind & RESOLVED_TYPED;
+        if (kind & RESOLVED_PLACE) {
             return next_place(walk, arg);
         }
-        arg->is_refs = bytes >> 32 == RESOLVED_REFS;
+        arg->is_refs = kind & RESOLVED_REFS;
         bytes = (uint32_t)bytes;
     } else {
         arg->is_refs = param->kind == MANTA_KIND_REFS;
@@ -94,7 +96,7 @@ static bool is_sound(const struct pack_arg *arg)
     if (arg->param->kind == MANTA_KIND_TEXT) {
         return arg->is_null || (arg->bytes && arg->data[arg->bytes - 1] == 0);
     }
-    return arg->bytes % unit == 0;
+    return arg->bytes % unit == 0 || arg->is_typed; /* its reader looks closer */
 }
 
 bool pack_next(struct pack_walk *walk, struct pack_arg *ret_arg)
@@ -221,7 +223,8 @@ void pack_put_value(struct pack_writer *writer, const manta_param *param,
     enum resolved_kind kind = content->place     ? RESOLVED_PLACE
                               : content->is_refs ? RESOLVED_REFS
                                                  : RESOLVED_BYTES;
-    uint64_t head = (content->place ? 0 : content->bytes) | (uint64_t)kind << 32;
+    uint64_t flags = kind | (content->is_typed ? RESOLVED_TYPED : 0);
+    uint64_t head = (content->place ? 0 : content->bytes) | flags << 32;
     put(writer, 8, &head, sizeof head);
     if (content->place) {
         put(writer, 8, content->place, sizeof *content->place);

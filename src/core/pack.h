@@ -40,6 +40,7 @@ struct pack_arg {
     bool is_null;   /* text that was NULL */
     bool is_refs;   /* data is an array of refs */
     bool is_stored; /* data is a struct location, bytes what lies there */
+    bool is_typed;  /* a layout is among the bytes: see layout.h */
 };
 
 struct pack_walk pack_walk_init(const manta_function *function, uint8_t *base, size_t size,

@@ -5,15 +5,13 @@
  * record, positions in the scope, holders. A parent that is executed again puts again, at
  * the same positions.
  */
+#include "core/put.h"
 #include "core/context.h"
 #include "core/idle.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/task.h"
-#include "core/value.h"
-
-#include <string.h>
 
 static int nothing_to_run(const manta_slot *slots)
 {
@@ -50,74 +48,127 @@ static struct task *make_record(struct context *context)
     return task;
 }
 
-/* Into a block, without the baton where it takes long. */
-static int copy_in(struct context *context, const struct task *task, const void *data, size_t bytes,
-                   struct store_room *ret_room)
+int put_open(struct context *context, uint64_t bytes, const struct store_tag *tag,
+             struct store_room *ret_room)
 {
     struct rank *rank = context->rank;
-    struct store_tag tag = {task->parent, task->position, function_hash(&put_function)};
-    int code = store_create(rank->options.store, bytes, &tag, ret_room);
-    if (code != MANTA_OK) {
-        return code;
-    }
-    baton_give(&rank->baton);
-    code = store_populate(rank->options.store, ret_room);
+    int code = store_create(rank->options.store, bytes, tag, ret_room);
     if (code == MANTA_OK) {
-        memcpy(ret_room->data, data, bytes);
+        baton_give(&rank->baton);
+        code = store_populate(rank->options.store, ret_room);
+        baton_take(&rank->baton, rank->host);
+        if (code != MANTA_OK) {
+            store_abandon(rank->options.store, ret_room);
+        }
     }
-    baton_take(&rank->baton, rank->host);
-    if (code != MANTA_OK) {
-        store_abandon(rank->options.store, ret_room);
-    }
-    return code;
+    return code == MANTA_OK ? code : stored_refuse(context, code, bytes);
 }
 
-static int put(struct context *context, struct task *task, const void *data, size_t bytes)
+int put_refuse_without_store(struct context *context, uint64_t bytes)
+{
+    return context_fail(context, MANTA_E_TOOBIG,
+                        "%llu bytes: without a store (MANTA_STORE=0) a value has at most %d",
+                        (unsigned long long)bytes, MANTA_INLINE_MAX);
+}
+
+static struct store_tag tag_of(const struct task *task)
+{
+    return (struct store_tag){task->parent, task->position, function_hash(&put_function)};
+}
+
+static int complete(struct context *context, struct task *task, const struct value_part *part)
 {
     struct rank *rank = context->rank;
-    struct value_part part = {.data = data, .bytes = bytes};
-    struct store_room room;
-    if (stored_is_wanted(rank, bytes)) {
-        int code = copy_in(context, task, data, bytes, &room);
-        if (code != MANTA_OK) {
-            return stored_refuse(context, code, bytes);
-        }
-        part.data = room.data;
-        part.is_stored = true;
-    } else if (bytes > MANTA_INLINE_MAX) {
-        return context_fail(context, MANTA_E_TOOBIG,
-                            "%zu bytes: without a store (MANTA_STORE=0) a value has at most %d",
-                            bytes, MANTA_INLINE_MAX);
-    }
-    struct value *value =
-        value_create(rank, &part, 1, (manta_ref){task->parent, task->position, 0});
+    struct value *value = value_create(rank, part, 1, (manta_ref){task->parent, task->position, 0});
     if (!value) {
-        if (part.is_stored) {
-            store_abandon(rank->options.store, &room);
-        }
         return context_fail(context, MANTA_E_NOMEM, "no memory for another value");
     }
     task_complete(rank, task, MANTA_OK, value, NULL);
     return MANTA_OK;
 }
 
-/* Where the position's record has survived on this rank its value has too. */
-static manta_ref put_held(struct context *context, const void *data, size_t bytes)
+/* Into a block, without the baton where it takes long. */
+static int put_stored(struct context *context, struct task *task, const void *data, size_t bytes)
 {
     struct rank *rank = context->rank;
-    struct scope *scope = context_scope(context);
-    struct task *task =
-        scope && scope->is_taken_over ? recover_resubmit(rank, scope, &put_function) : NULL;
-    if (task) {
-        return task_ref(rank, task, 0);
+    struct store_tag tag = tag_of(task);
+    struct store_room room;
+    int code = put_open(context, bytes, &tag, &room);
+    if (code != MANTA_OK) {
+        return code;
     }
-    task = make_record(context);
+    baton_give(&rank->baton);
+    memcpy(room.data, data, bytes);
+    baton_take(&rank->baton, rank->host);
+    struct value_part part = {.data = room.data, .bytes = bytes, .is_stored = true};
+    code = complete(context, task, &part);
+    if (code != MANTA_OK) {
+        store_abandon(rank->options.store, &room);
+    }
+    return code;
+}
+
+static int put(struct context *context, struct task *task, const void *data, size_t bytes)
+{
+    if (stored_is_wanted(context->rank, bytes)) {
+        return put_stored(context, task, data, bytes);
+    }
+    if (bytes > MANTA_INLINE_MAX) {
+        return put_refuse_without_store(context, bytes);
+    }
+    return complete(context, task, &(struct value_part){.data = data, .bytes = bytes});
+}
+
+/* The position's record, and true if it is one that has survived on this rank with its value. */
+static bool find_or_make(struct context *context, struct task **ret_task)
+{
+    struct scope *scope = context_scope(context);
+    struct task *task = scope && scope->is_taken_over
+                            ? recover_resubmit(context->rank, scope, &put_function)
+                            : NULL;
+    *ret_task = task ? task : make_record(context);
+    return task != NULL;
+}
+
+static void fail_as_said(struct context *context, struct task *task)
+{
+    task_fail(context->rank, task, context->last_error.code, "%s", context->last_error.text);
+}
+
+static manta_ref put_held(struct context *context, const void *data, size_t bytes)
+{
+    struct task *task;
+    bool is_there = find_or_make(context, &task);
+    if (!task) {
+        return (manta_ref){0};
+    }
+    manta_ref ref = task_ref(context->rank, task, 0);
+    if (!is_there && put(context, task, data, bytes) != MANTA_OK) {
+        fail_as_said(context, task);
+    }
+    return ref;
+}
+
+manta_ref put_finished(struct context *context, const struct value_part *part, bool *ret_is_taken)
+{
+    struct rank *rank = context->rank;
+    struct task *task;
+    bool is_there = find_or_make(context, &task);
+    *ret_is_taken = false;
     if (!task) {
         return (manta_ref){0};
     }
     manta_ref ref = task_ref(rank, task, 0);
-    if (put(context, task, data, bytes) != MANTA_OK) {
-        task_fail(rank, task, context->last_error.code, "%s", context->last_error.text);
+    if (is_there) {
+        return ref;
+    }
+    if (part->is_stored) {
+        struct store_tag tag = tag_of(task);
+        store_name(rank->options.store, (void *)(uintptr_t)part->data, &tag);
+    }
+    *ret_is_taken = complete(context, task, part) == MANTA_OK;
+    if (!*ret_is_taken) {
+        fail_as_said(context, task);
     }
     return ref;
 }

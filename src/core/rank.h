@@ -45,6 +45,7 @@ struct rank;
 struct worker;
 struct run;
 struct task;
+struct body;
 struct borrow;
 struct scope;
 struct map;
@@ -63,7 +64,7 @@ struct location {
 struct content {
     const void *data; /* NULL: on another node */
     uint64_t bytes;
-    bool is_refs;
+    bool is_refs, is_typed;       /* typed: see layout.h */
     const struct location *place; /* NULL: the bytes travel with whatever they belong to */
 };
 
@@ -77,7 +78,7 @@ struct value {
     struct output {
         const void *data; /* into what follows, or into a store; NULL: on another node */
         uint64_t bytes;
-        bool is_refs, is_stored;
+        bool is_refs, is_stored, is_typed;
         struct location place; /* of a stored one */
         struct copy *copy;     /* of one on another node, once it is here; data is the copy's */
     } output[];                /* then the data of those that are not, 16-aligned */
@@ -290,6 +291,7 @@ struct run {
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */
     struct fetched *fetched;
+    struct body *typed; /* running, with arguments that have layouts; NULL for most */
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
     uint8_t
@@ -427,6 +429,8 @@ struct rank {
     struct borrow **limbo;    /* scratch of recovery */
     uint32_t limbo_count;
     struct base_list maps;    /* all of ours */
+    struct base_list rooms;   /* values under construction, the latest first: see put.h */
+    uint64_t room_serial;     /* of the latest */
     struct base_list queues;  /* completion queues of this rank's threads and bodies */
     struct base_list orphans; /* runs whose owner died */
     _Atomic uint32_t ticks;   /* of the ticker; read without the baton */

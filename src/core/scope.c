@@ -10,6 +10,7 @@
 
 #include "core/map.h"
 #include "core/message.h"
+#include "core/put.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/task.h"
@@ -430,6 +431,7 @@ void scope_drop_children(struct rank *rank, struct scope *scope)
 
 void scope_drop_all(struct rank *rank, struct scope *scope)
 {
+    put_end_scope(rank, scope, 0);
     drop_children_from(rank, scope, 0);
     drop_holds_from(rank, scope, 0);
 }
@@ -458,6 +460,7 @@ int scope_block_end(struct rank *rank, struct scope *scope)
     }
     uint32_t holds = scope->blocks[--scope->block_count];
     uint32_t position = scope->blocks[--scope->block_count];
+    put_end_scope(rank, scope, scope->block_count + 1);
     drop_children_from(rank, scope, position);
     drop_holds_from(rank, scope, MT_MIN(holds, scope->hold_count));
     return MANTA_OK;

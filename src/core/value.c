@@ -2,7 +2,7 @@
 
 #include "core/fetch.h"
 
-enum wire_output { WIRE_OUTPUT_REFS = 1, WIRE_OUTPUT_STORED = 2 };
+enum wire_output { WIRE_OUTPUT_REFS = 1, WIRE_OUTPUT_STORED = 2, WIRE_OUTPUT_TYPED = 4 };
 
 static bool is_inline(const struct value_part *part)
 {
@@ -45,7 +45,10 @@ struct value *value_create(struct rank *rank, const struct value_part *parts, ui
     uint8_t *at = (uint8_t *)value + head_bytes(count);
     for (uint32_t i = 0; i < count; i++) {
         struct output *output = &value->output[i];
-        *output = (struct output){.data = at, .bytes = parts[i].bytes, .is_refs = parts[i].is_refs};
+        *output = (struct output){.data = at,
+                                  .bytes = parts[i].bytes,
+                                  .is_refs = parts[i].is_refs,
+                                  .is_typed = parts[i].is_typed};
         value->ref_outputs += parts[i].is_refs;
         if (!is_inline(&parts[i])) {
             set_stored(rank, output, &parts[i],
@@ -91,7 +94,8 @@ void content_wire_write(const struct content *content, uint8_t **out)
 {
     wire_put_u32(out, content->place ? 0 : (uint32_t)content->bytes);
     wire_put_u32(out, (content->is_refs ? WIRE_OUTPUT_REFS : 0) |
-                          (content->place ? WIRE_OUTPUT_STORED : 0));
+                          (content->place ? WIRE_OUTPUT_STORED : 0) |
+                          (content->is_typed ? WIRE_OUTPUT_TYPED : 0));
     if (content->place) {
         wire_put_bytes(out, content->place, sizeof *content->place);
     } else {
@@ -123,10 +127,13 @@ static bool read_output(struct rank *rank, struct wire_reader *reader, struct va
     uint32_t bytes = wire_get_u32(reader), flags = wire_get_u32(reader);
     bool is_stored = flags & WIRE_OUTPUT_STORED;
     const void *data = wire_take(reader, is_stored ? sizeof *place : bytes);
-    if (reader->failed || flags > (WIRE_OUTPUT_REFS | WIRE_OUTPUT_STORED)) {
+    if (reader->failed || flags > (WIRE_OUTPUT_REFS | WIRE_OUTPUT_STORED | WIRE_OUTPUT_TYPED)) {
         return false;
     }
-    *part = (struct value_part){data, bytes, flags & WIRE_OUTPUT_REFS, false, NULL};
+    *part = (struct value_part){.data = data,
+                                .bytes = bytes,
+                                .is_refs = flags & WIRE_OUTPUT_REFS,
+                                .is_typed = flags & WIRE_OUTPUT_TYPED};
     if (is_stored) {
         memcpy(place, data, sizeof *place);
         part->place = place;

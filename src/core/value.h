@@ -8,6 +8,7 @@ struct value_part {
     const void *data;
     uint64_t bytes;
     bool is_refs;
+    bool is_typed;                /* its layout is in the bytes: see layout.h */
     bool is_stored;               /* data is an open block of the store: it is sealed */
     const struct location *place; /* of one that is somewhere already; data is not looked at */
 };
@@ -19,7 +20,8 @@ struct value *value_create(struct rank *rank, const struct value_part *parts, ui
 static inline struct content value_content(const struct value *value, uint32_t output)
 {
     const struct output *of = &value->output[output];
-    return (struct content){of->data, of->bytes, of->is_refs, of->is_stored ? &of->place : NULL};
+    return (struct content){of->data, of->bytes, of->is_refs, of->is_typed,
+                            of->is_stored ? &of->place : NULL};
 }
 /* Ends one share; the last frees it. Accepts NULL. Holds of refs inside are not touched. */
 void value_unshare(struct rank *rank, struct value *value);

@@ -227,6 +227,12 @@ static struct store_tag tag_of(const struct heap_block *block)
                               (uint32_t)(block->tag[1] >> 32)};
 }
 
+static void set_tag(struct heap_block *block, const struct store_tag *tag)
+{
+    block->tag[0] = tag->parent;
+    block->tag[1] = tag->position | (uint64_t)tag->function << 32;
+}
+
 static struct heap_block *block_at(const struct share *share, uint64_t place)
 {
     return heap_block_of(share->writable + place);
@@ -258,8 +264,7 @@ int store_create(struct store *store, uint64_t bytes, const struct store_tag *ta
     if (code != MANTA_OK) {
         return code;
     }
-    block->tag[0] = tag->parent;
-    block->tag[1] = tag->position | (uint64_t)tag->function << 32;
+    set_tag(block, tag);
     store->created++;
     *ret_room = (struct store_room){heap_data(block), raw.offset, raw.bytes};
     return MANTA_OK;
@@ -273,6 +278,11 @@ int store_populate(struct store *store, const struct store_room *room)
 void store_shorten(struct store *store, void *data, uint64_t bytes)
 {
     heap_shorten(own(store)->heap, heap_block_of(data), bytes);
+}
+
+void store_name(struct store *store, void *data, const struct store_tag *tag)
+{
+    set_tag(heap_block_of(data), tag);
 }
 
 uint64_t store_seal(struct store *store, void *data)

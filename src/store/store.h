@@ -77,6 +77,8 @@ int store_create(struct store *store, uint64_t bytes, const struct store_tag *ta
 int store_populate(struct store *store, const struct store_room *room) MT_CHECKED;
 /* Gives back what is behind the first `bytes`. */
 void store_shorten(struct store *store, void *data, uint64_t bytes);
+/* What an open block is for, when that was not known before. */
+void store_name(struct store *store, void *data, const struct store_tag *tag);
 /* From now on it is read. Returns its place in the share. */
 uint64_t store_seal(struct store *store, void *data);
 void store_abandon(struct store *store, const struct store_room *room);

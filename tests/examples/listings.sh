@@ -91,4 +91,28 @@ check_resources()
     [ "$count" = 0 ] || [ "$(grep -c '^rank [0-2] on ' out)" = 3 ] || fail "not three ranks"
 }
 
+# Ten means of the same numbers, within three deviations of 0.5, the same on every count.
+check_mean()
+{
+    for count in $(counts 1 2 4); do
+        ranks "$count" "$program" || fail "mean on $count ranks ended with $?"
+        tr -d '[]' <out | tr ',' '\n' | awk '{ gsub(/ /, "") } NR == 1 { first = $1 }
+            $1 != first || $1 < 0.4991 || $1 > 0.5009 { exit 1 } END { if (NR != 10) exit 1 }' ||
+            fail "mean on $count ranks: not ten times the same near 0.5: $(cat out)"
+        [ ! -f first ] || cmp -s first out || fail "mean on $count ranks: another value"
+        cp out first
+    done
+}
+
+# The noise is a 2000th of the variance; the score is the same on every count.
+check_pipeline()
+{
+    for count in $(counts 1 2 4); do
+        ranks "$count" "$program" || fail "pipeline on $count ranks ended with $?"
+        grep -qx 'score: 0\.99[0-9]*' out || fail "pipeline on $count ranks: $(cat out)"
+        [ ! -f first ] || cmp -s first out || fail "pipeline on $count ranks: another score"
+        cp out first
+    done
+}
+
 "check_$name"

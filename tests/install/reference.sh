@@ -12,7 +12,7 @@ fail() { echo "FAILED: $*"; exit 1; }
 python3 "$tool" --html "$work/r.html" --man "$work/man3" "$root"/include/manta/*.h || fail "the generator failed"
 
 printf '#define MANTA_API MANTA_API_HERE\n' >"$work/in.c"
-for header in manta task rng error command; do
+for header in manta task array rng error command; do
     sed 's/^#define MANTA_API .*//; s/^#define MANTA_API$//' "$root/include/manta/$header.h" >"$work/$header.h"
 done
 mkdir "$work/manta" && mv "$work"/*.h "$work/manta/"
@@ -24,14 +24,14 @@ count=$(wc -l <"$work/functions")
 [ "$count" -le 60 ] || fail "$count functions: the core is at most 60"
 
 tr '\n' ' ' <"$work/r.html" | sed 's/<h[234]/\n&/g' >"$work/entries" # one a line
-for name in $(cat "$work/functions") manta_rng_u64 manta_rng_uniform MANTA_TASK MANTA_OPTIONS MANTA_COMMAND_SETUP; do
+for name in $(cat "$work/functions") manta_rng_u64 manta_rng_uniform MANTA_TASK MANTA_OPTIONS MANTA_COMMAND_SETUP MANTA_LAYOUT manta_put_array manta_view_array; do
     grep -q "id=\"$name\"" "$work/r.html" || fail "$name is not in the page"
     grep "id=\"$name\"" "$work/entries" | grep -q '<p>[^<]*\.' || fail "$name has no sentence in the page"
     [ -s "$work/man3/$name.3" ] || fail "$name has no man page"
     sed -n '/^\.SH NAME/{n;p;}' "$work/man3/$name.3" | grep -q '^[A-Za-z0-9_.]* \\- [A-Za-z0-9]' ||
         fail "the man page of $name does not say what it is"
 done
-for type in manta_ref manta_options manta_error manta_kind manta_rng manta_config manta_world manta_command_setup manta_command_result; do
+for type in manta_ref manta_options manta_error manta_kind manta_rng manta_config manta_world manta_command_setup manta_command_result manta_layout manta_dtype; do
     grep -q "id=\"$type\"" "$work/r.html" || fail "$type is not in the page"
 done
 if command -v man >/dev/null; then

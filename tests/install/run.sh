@@ -13,13 +13,19 @@ meson install -C "$build" --destdir "$root" --no-rebuild >"$work/log" 2>&1 || { 
 
 # What is there.
 headers=$(dirname "$(find "$root" -path '*/include/manta/manta.h')")
-for header in manta task rng error command; do
-    [ -f "$headers/$header.h" ] || fail "$header.h is not installed"
-done
-[ "$(find "$headers" -type f | wc -l)" -eq 5 ] || fail "there are other headers: $(ls "$headers")"
 library=$(find "$root" -name libmanta.so)
 [ -n "$library" ] || fail "libmanta.so is not installed"
 libraries=$(dirname "$library")
+core='manta task array rng error command'
+parts= # libraries of their own
+for part in hdf5 cuda; do
+    [ ! -f "$libraries/libmanta_$part.so" ] || parts="$parts $part"
+done
+for header in $core $parts; do
+    [ -f "$headers/$header.h" ] || fail "$header.h is not installed"
+done
+expected=$(echo $core $parts | wc -w)
+[ "$(find "$headers" -type f | wc -l)" -eq "$expected" ] || fail "there are other headers: $(ls "$headers")"
 description=$(find "$root" -name manta.pc)
 [ -n "$description" ] || fail "manta.pc is not installed"
 find "$root" -name reference.html -size +10k | grep -q . || fail "reference.html is not installed"
@@ -37,16 +43,26 @@ for part in mpi ucx; do
     [ "$shown" = "manta_${part}_plugin " ] || fail "$plugin shows $shown"
 done
 
-# It exports what the headers declare, no more and no less, under a version.
-exported() { nm -D --defined-only --with-symbol-versions "$library" | awk '$2 != "A" {print $3}'; }
-exported | grep -v '@@MANTA_[0-9.]*$' >"$work/bare" && fail "without a version: $(cat "$work/bare")"
-exported | sed 's/@@.*//' | sort -u >"$work/exported"
-[ -s "$work/exported" ] || fail "nothing is exported"
-cat "$headers"/*.h | sed -n 's/^MANTA_API \([^(]*\)(.*/\1/p' | sed 's/.*[ *]//' | sort -u >"$work/declared"
-undeclared=$(comm -23 "$work/exported" "$work/declared" | tr '\n' ' ')
-[ -z "$undeclared" ] || fail "exported but not in a public header: $undeclared"
-missing=$(comm -13 "$work/exported" "$work/declared" | tr '\n' ' ')
-[ -z "$missing" ] || fail "declared in a public header but not exported: $missing"
+# Each exports what its headers declare, no more and no less, under a version.
+exported() { nm -D --defined-only --with-symbol-versions "$1" | awk '$2 != "A" {print $3}'; }
+exports_what_it_declares() { # library, headers
+    exported "$1" | grep -v '@@MANTA_[0-9.]*$' >"$work/bare" && fail "$1 without a version: $(cat "$work/bare")"
+    exported "$1" | sed 's/@@.*//' | sort -u >"$work/exported"
+    [ -s "$work/exported" ] || fail "$1 exports nothing"
+    shift
+    for header in "$@"; do
+        sed -n 's/^MANTA_API \([^(]*\)(.*/\1/p' "$headers/$header.h"
+    done | sed 's/.*[ *]//' | sort -u >"$work/declared"
+    undeclared=$(comm -23 "$work/exported" "$work/declared" | tr '\n' ' ')
+    [ -z "$undeclared" ] || fail "exported but not in $*: $undeclared"
+    missing=$(comm -13 "$work/exported" "$work/declared" | tr '\n' ' ')
+    [ -z "$missing" ] || fail "declared in $* but not exported: $missing"
+}
+# shellcheck disable=SC2086
+exports_what_it_declares "$library" $core
+for part in $parts; do
+    exports_what_it_declares "$libraries/libmanta_$part.so" "$part"
+done
 
 # Someone else's program.
 PKG_CONFIG_PATH=$(dirname "$description")
@@ -66,7 +82,7 @@ use() { # compiler, options
         { cat "$work/said"; fail "$compiler $* does not build the program"; }
     LD_LIBRARY_PATH=$libraries timeout 60 ./outside >"$work/printed" 2>"$work/said" ||
         { cat "$work/said"; fail "the program of $compiler $* ended with $?"; }
-    [ "$(cat "$work/printed")" = '49 1 E_TIMEOUT' ] || fail "the program of $compiler $* printed $(cat "$work/printed")"
+    [ "$(cat "$work/printed")" = '49 1 E_TIMEOUT 5' ] || fail "the program of $compiler $* printed $(cat "$work/printed")"
     echo "$compiler $*: ok, against manta $version"
 }
 use gcc -x c -std=c17

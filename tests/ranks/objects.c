@@ -1,6 +1,6 @@
 /*
  * Large values between real ranks: each rank makes one and all read it, where it lies or, on
- * another host, from a copy; one is put, one is changed, one does not fit. Rank 0 prints "right".
+ * another host, from a copy; one is put, one is filled in place with its shape, one is changed, one does not fit. Rank 0 prints "right".
  *
  *     objects          all of that
  *     objects stray    a task writes to what it may only read
@@ -103,6 +103,48 @@ static int check_put(uint32_t ranks)
     return manta_drop(put) == MANTA_OK ? 0 : wrong("a drop");
 }
 
+MANTA_TASK(last_of_rows, in(double, xs), out(double, last))
+{
+    manta_layout layout;
+    MANTA_TRY(manta_layout_of(xs, &layout));
+    if (layout.dims != 2 || layout.shape[1] != 10) {
+        return manta_fail(MANTA_E_TYPE, "%u extents, the second %llu", layout.dims,
+                          (unsigned long long)layout.shape[1]);
+    }
+    *last = xs[layout.shape[0] * 10 - 1];
+    return MANTA_OK;
+}
+
+MANTA_TASK(read_as_floats, in(float, numbers), out(double, sum))
+{
+    *sum = numbers[0];
+    return MANTA_OK;
+}
+
+/* Filled in place, read with its shape on every rank, and by nobody as something else. */
+static int check_array(uint32_t ranks)
+{
+    manta_room room;
+    double *xs = manta_put_alloc(double, &room, NUMBERS / 10, 10), last;
+    if (!xs) {
+        return wrong("a room");
+    }
+    memset(xs, 0, NUMBERS * sizeof *xs);
+    xs[NUMBERS - 1] = 23;
+    manta_ref array = manta_put_end(room);
+    for (uint32_t reader = 0; reader < ranks; reader++) {
+        const manta_options on = {.rank = MANTA_ON(reader)};
+        if (last_of_rows_get(last_of_rows_async(&on, array), &last) != MANTA_OK || last != 23) {
+            return wrong("a shape");
+        }
+        if (read_as_floats_get(read_as_floats_async(&on, array), &last) != MANTA_E_TYPE ||
+            !strstr(manta_last_error()->text, "200000 x 10 float64")) {
+            return wrong("another type");
+        }
+    }
+    return manta_drop(array) == MANTA_OK ? 0 : wrong("a drop");
+}
+
 static int check_too_much(void)
 {
     const double *data;
@@ -130,7 +172,7 @@ static int driver(int argc, char **argv)
             return 1;
         }
     }
-    if (check_put(world.size) || check_too_much()) {
+    if (check_put(world.size) || check_array(world.size) || check_too_much()) {
         return 1;
     }
     puts("right");

@@ -27,7 +27,7 @@ MANTA_TASK(measure, val(int32_t, x), out(int32_t, y))
     return MANTA_OK;
 }
 
-static const manta_param params[] = {{MANTA_KIND_VAL, 4, 4, "int32_t", "x"}, {MANTA_KIND_OUT, 4, 4, "int32_t", "y"}};
+static const manta_param params[] = {{MANTA_KIND_VAL, 4, 4, 0, "int32_t", "x"}, {MANTA_KIND_OUT, 4, 4, 0, "int32_t", "y"}};
 
 static int start(struct rank **ret_rank, struct comm **ret_comm, manta_error *ret_error)
 {
@@ -114,9 +114,9 @@ static void behaviour_08_a_task_defined_again_during_a_run_is_refused(void **sta
 static void behaviour_90_malformed_descriptors_are_refused(void **state)
 {
     const char *const naming[] = {"bad", "malformed", NULL};
-    const manta_param no_size = {MANTA_KIND_VAL, 0, 4, "int32_t", "x"}, huge = {MANTA_KIND_VAL, UINT32_MAX, 4, "big", "x"};
-    const manta_param kind = {99, 4, 4, "int32_t", "x"}, align = {MANTA_KIND_VAL, 4, 3, "int32_t", "x"};
-    const manta_param nameless = {MANTA_KIND_VAL, 4, 4, "int32_t", NULL};
+    const manta_param no_size = {MANTA_KIND_VAL, 0, 4, 0, "int32_t", "x"}, huge = {MANTA_KIND_VAL, UINT32_MAX, 4, 0, "big", "x"};
+    const manta_param kind = {99, 4, 4, 0, "int32_t", "x"}, align = {MANTA_KIND_VAL, 4, 3, 0, "int32_t", "x"};
+    const manta_param nameless = {MANTA_KIND_VAL, 4, 4, 0, "int32_t", NULL};
     const manta_param *const bad[] = {&no_size, &huge, &kind, &align, &nameless, NULL};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         manta_function function = {.name = "bad", .file = "bad.c", .param_count = 1, .params = bad[i], .run = body_run};

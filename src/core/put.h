@@ -1,0 +1,28 @@
+/* Values that no task makes: put.c makes the record and the value, room.c lets a program fill it first. */
+#ifndef CORE_PUT_H
+#define CORE_PUT_H
+
+#include "core/value.h"
+
+/* A block of this rank's share, ready to be written. Baton held, but for the time it takes to clear
+ * pages. The code, and last_error. */
+int put_open(struct context *context, uint64_t bytes, const struct store_tag *tag,
+             struct store_room *ret_room);
+/* MANTA_E_TOOBIG, and last_error. */
+int put_refuse_without_store(struct context *context, uint64_t bytes);
+
+/* The value of a part that is all there; the ref carries an error, or is zero. An open block is the
+ * value's if *ret_is_taken, else still the caller's. Baton held. */
+manta_ref put_finished(struct context *context, const struct value_part *part, bool *ret_is_taken);
+
+/* Gives back what is still open of a scope's rooms; of those that were begun with so many marks of
+ * blocks or more. Baton held. */
+void put_give_back(struct rank *rank, const struct scope *scope, uint32_t depth);
+static inline void put_end_scope(struct rank *rank, const struct scope *scope, uint32_t depth)
+{
+    if (MT_UNLIKELY(!base_list_is_empty(&rank->rooms))) {
+        put_give_back(rank, scope, depth);
+    }
+}
+
+#endif
