@@ -14,6 +14,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/task.h"
 #include "core/value.h"
 
@@ -121,6 +122,10 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
         uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;
         memcpy(task->small + CORE_SMALL_BYTES, run->small, single);
         task->object.small_bytes = (uint8_t)single;
+        if (MT_UNLIKELY(source_is_wanted(run))) {
+            run->is_retained = 1;
+            task->exec_token = run->index;
+        }
         task_complete(rank, task, code, value, error);
     }
 }
@@ -192,8 +197,10 @@ static void deliver_remote(struct rank *rank, struct run *run, int code, struct 
     run->result = value;
     run->error = error;
     run->is_retained =
-        !run->is_orphan && code == MANTA_OK &&
-        (!run->parent_is_root || (value && (value->ref_outputs || value->stored_outputs)));
+        !run->is_orphan &&
+        (source_is_wanted(run) ||
+         (code == MANTA_OK &&
+          (!run->parent_is_root || (value && (value->ref_outputs || value->stored_outputs)))));
     if (kept) {
         count = collect_kept(rank, run->scope, kept);
     }

@@ -15,6 +15,9 @@ void exec_outlive_task(struct run *run);
 
 /* Puts a run into the ready queue and sees that a worker looks. */
 void exec_queue(struct rank *rank, struct run *run);
+/* What has come, or was made here, is queued when nothing has to be waited for before: what its earlier
+ * run has left, and its earlier run itself. */
+void exec_begin(struct rank *rank, struct run *run);
 /* The same when what it reads is on this node. */
 void exec_queue_fetched(struct rank *rank, struct run *run);
 /* Where it has its place at its owner; and whether nothing more for that waits here. */

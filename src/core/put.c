@@ -5,6 +5,8 @@
  * record, positions in the scope, holders. A parent that is executed again puts again, at
  * the same positions.
  */
+#include "core/put.h"
+
 #include "core/context.h"
 #include "core/idle.h"
 #include "core/recover.h"
@@ -33,14 +35,13 @@ __attribute__((constructor)) static void register_put(void)
     manta_function_register(&put_function);
 }
 
-/* The record, waiting for its value. NULL: last_error says why. */
-static struct task *make_record(struct context *context)
+struct task *put_make_record(struct context *context, manta_function *function)
 {
     struct scope *scope = context_scope(context);
     char text[MANTA_ERROR_TEXT_MAX] = "no memory for another value";
     int code = MANTA_E_NOMEM;
     struct task *task =
-        scope ? task_create(context->rank, scope, &put_function, NULL, 1, text, sizeof text, &code)
+        scope ? task_create(context->rank, scope, function, NULL, 1, text, sizeof text, &code)
               : NULL;
     if (!task) {
         context_fail(context, code, "%s", text);
@@ -111,7 +112,7 @@ static manta_ref put_held(struct context *context, const void *data, size_t byte
     if (task) {
         return task_ref(rank, task, 0);
     }
-    task = make_record(context);
+    task = put_make_record(context, &put_function);
     if (!task) {
         return (manta_ref){0};
     }

@@ -41,6 +41,9 @@
 
 struct copy;
 struct fetched;
+struct inbox;
+struct manta_source;
+struct stream;
 struct rank;
 struct worker;
 struct run;
@@ -110,7 +113,7 @@ struct object {
     uint8_t kind; /* enum object_kind */
     uint8_t is_done;
     uint8_t small_bytes; /* the value is in the record's small area */
-    uint8_t small_used;
+    uint8_t is_stream;   /* of a task: see stream.h */
 };
 
 enum task_state { TASK_WAITING, TASK_PENDING, TASK_SENT, TASK_DONE };
@@ -153,6 +156,7 @@ struct task_extra {
     uint32_t unacked;           /* refs in the value whose owners have not acknowledged us */
     uint32_t release_rank, release_token; /* who keeps the result until then */
     uint64_t due_ns;                      /* in rank->later: when it is pending again */
+    struct stream *stream;                /* of a task that yields */
 };
 
 /*
@@ -241,6 +245,7 @@ struct scope {
     struct base_list maps;
     struct base_list offers;  /* of runs found after a take-over */
     struct base_list lookups; /* holders waiting for positions not yet submitted */
+    struct inbox *inboxes;    /* of streams it reads */
     uint8_t is_root, is_ended, is_mapped, is_taken_over;
     uint32_t lost_on;   /* taken over: whose death made that necessary */
     uint32_t deaths;    /* and how many the owner had heard of */
@@ -290,6 +295,9 @@ struct run {
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */
     struct fetched *fetched;
+    struct manta_source *source; /* what it yields */
+    uint8_t is_again;            /* it, or its parent, may have run before */
+    uint8_t is_follower;         /* waits for an earlier run of a stream to go */
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
     uint8_t
@@ -389,6 +397,7 @@ struct rank {
     struct base_map borrows;        /* (parent, position) -> borrow */
     struct base_map homes;          /* id -> home record */
     struct base_map copies;         /* of values of other nodes, by ref */
+    struct base_map inboxes;        /* of streams that are read here, by ref */
     struct scope root;              /* of the driver; threads beyond the first have their own: */
     struct base_list roots;         /* all root scopes */
     uint32_t root_serial;           /* of the latest */
@@ -429,6 +438,8 @@ struct rank {
     struct base_list maps;    /* all of ours */
     struct base_list queues;  /* completion queues of this rank's threads and bodies */
     struct base_list orphans; /* runs whose owner died */
+    struct base_list streams; /* of our tasks that yield */
+    struct base_list sources; /* of runs here that yield */
     _Atomic uint32_t ticks;   /* of the ticker; read without the baton */
     uint64_t values_live, maps_live, homes_live, scopes_live;
     struct core_stats stats;

@@ -12,6 +12,7 @@
 #include "core/message.h"
 #include "core/recover.h"
 #include "core/registry.h"
+#include "core/stream.h"
 #include "core/task.h"
 
 #define POSITION_MAX (UINT32_MAX - 1)
@@ -430,6 +431,7 @@ void scope_drop_children(struct rank *rank, struct scope *scope)
 
 void scope_drop_all(struct rank *rank, struct scope *scope)
 {
+    inbox_close_all(rank, scope);
     drop_children_from(rank, scope, 0);
     drop_holds_from(rank, scope, 0);
 }
