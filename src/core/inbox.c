@@ -9,6 +9,7 @@
  */
 #include "core/context.h"
 #include "core/dispatch.h"
+#include "core/fetch.h"
 #include "core/idle.h"
 #include "core/put.h"
 #include "core/recover.h"
@@ -274,17 +275,25 @@ static uint64_t first_lost(struct rank *rank, const struct inbox *inbox, uint32_
     return inbox->shelf.end;
 }
 
+/* They have to be yielded again, and all behind them: items come in order. */
+static void lose_from(struct rank *rank, struct inbox *inbox, uint64_t first)
+{
+    shelf_release(rank, &inbox->shelf, first, inbox->shelf.end);
+    inbox->shelf.end = first;
+    if (inbox->is_complete) {
+        inbox->is_complete = 0;
+        send_read(rank, inbox, first);
+    } else {
+        send_taken(rank, inbox, 1);
+    }
+}
+
 static void lose_source(struct rank *rank, struct inbox *inbox, uint32_t dead)
 {
     uint64_t first = first_lost(rank, inbox, dead);
     inbox->source = inbox->source == dead ? STREAM_NOBODY : inbox->source;
     if (first < inbox->shelf.end) {
-        shelf_release(rank, &inbox->shelf, first, inbox->shelf.end);
-        inbox->shelf.end = first;
-        if (inbox->is_complete) {
-            inbox->is_complete = 0;
-            send_read(rank, inbox, first);
-        }
+        lose_from(rank, inbox, first);
     }
 }
 
@@ -394,12 +403,22 @@ static bool is_stopped(const struct context *context)
     return context->run && context->run->cancelled;
 }
 
+static bool is_empty(const struct inbox *inbox)
+{
+    return inbox->shelf.begin == inbox->shelf.end;
+}
+
+static bool is_front_here(const struct inbox *inbox)
+{
+    return !is_empty(inbox) && shelf_at(&inbox->shelf, inbox->shelf.begin)->value->output[0].data;
+}
+
 static int wait_for_item(struct context *context, struct inbox *inbox, uint64_t deadline_ns)
 {
     struct rank *rank = context->rank;
     int code = MANTA_OK;
     (void)rank_turn(rank);
-    while (code == MANTA_OK && inbox->shelf.begin == inbox->shelf.end && !has_all(inbox)) {
+    while (code == MANTA_OK && is_empty(inbox) && !has_all(inbox)) {
         if (is_stopped(context)) {
             return context_fail(context, MANTA_E_CANCELLED,
                                 "the task was cancelled while it waited for an item");
@@ -412,13 +431,37 @@ static int wait_for_item(struct context *context, struct inbox *inbox, uint64_t 
     return code == MANTA_OK ? MANTA_OK : context_fail(context, code, "waiting for an item");
 }
 
+/* The front item's bytes are on this node before it is handed out: until then it can be had again when
+ * its source dies. */
+static int bring(struct context *context, struct inbox *inbox)
+{
+    struct rank *rank = context->rank;
+    uint64_t index = inbox->shelf.begin;
+    struct value *value = shelf_at(&inbox->shelf, index)->value;
+    if (value->output[0].data) {
+        return MANTA_OK;
+    }
+    value->sharers++;
+    int code = fetch_output(context, &value->output[0]);
+    bool is_there = inbox->shelf.end > index && shelf_at(&inbox->shelf, index)->value == value;
+    if (code == MANTA_E_LOST) {
+        code = MANTA_OK;
+        if (is_there) {
+            lose_from(rank, inbox, index);
+        }
+    }
+    value_unshare(rank, value);
+    return code;
+}
+
 static int next(struct context *context, struct inbox *inbox, uint64_t deadline_ns,
                 manta_ref *ret_item)
 {
-    if (inbox->shelf.begin == inbox->shelf.end && !has_all(inbox)) {
-        MANTA_TRY(wait_for_item(context, inbox, deadline_ns));
+    while (!is_front_here(inbox) && !(is_empty(inbox) && has_all(inbox))) {
+        MANTA_TRY(is_empty(inbox) ? wait_for_item(context, inbox, deadline_ns)
+                                  : bring(context, inbox));
     }
-    if (inbox->shelf.begin < inbox->shelf.end) {
+    if (!is_empty(inbox)) {
         return take_item(context, inbox, ret_item);
     }
     return inbox->error ? take_error(context, inbox, ret_item)
