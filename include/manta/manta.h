@@ -144,10 +144,10 @@ typedef struct manta_options {
     int32_t isolated;      /* 1: it runs in a process of its own; see docs/commands.md */
     uint32_t cpus;         /* isolated, or a command: that it occupies; 0: one */
     uint64_t memory_bytes; /* isolated, or a command: it is ended when it uses more; 0: no limit */
-    uint64_t ahead_bytes;  /* a stream: that it may be ahead of its reader; 0: 32 MiB, or a quarter
-                            * of the node's store if that is less */
     uint32_t ahead;        /* a stream: items that it may be ahead of its reader; 0: 64 */
-    uint64_t reserved[2];
+    uint32_t ahead_kib;    /* a stream: the same in KiB; 0: 32 MiB, or a quarter of the node's store
+                            * if that is less */
+    uint64_t reserved[1];
 } manta_options;
 
 /*
@@ -250,7 +250,7 @@ MANTA_API void *manta_outv_alloc(manta_outv *out, size_t count);
 /*
  * Gives out the next item of this task's stream: `count` elements, copied, or those of
  * manta_yield_alloc in place. Blocks while the reader is too far behind (options ahead,
- * ahead_bytes). MANTA_E_CANCELLED when the task was cancelled or nobody can read the stream any
+ * ahead_kib). MANTA_E_CANCELLED when the task was cancelled or nobody can read the stream any
  * more, MANTA_E_TIMEOUT after its time limit: clean up and return. From the task's own body.
  */
 MANTA_API int manta_yield(manta_source *stream, const void *items, size_t count);

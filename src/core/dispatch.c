@@ -75,6 +75,11 @@ struct peer *peer_get(struct rank *rank, uint32_t number)
 
 void peer_flush_releases(struct rank *rank, struct peer *peer)
 {
+    if (peer->number == rank->number) {
+        base_list_remove(&peer->releasing);
+        exec_release_now(rank);
+        return;
+    }
     message_send(rank, peer->number, MESSAGE_RELEASE, (struct wire_header){0}, peer->release,
                  peer->release_count * sizeof peer->release[0]);
     peer->release_count = 0;

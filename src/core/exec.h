@@ -60,6 +60,11 @@ void exec_deliver(struct rank *rank, struct run *run, int code, struct value *va
  * NULL: none live. May free the run. */
 void exec_send_result(struct rank *rank, struct run *run, struct scope *scope);
 
+/* A result of this rank that its owner, this rank, does not need any more goes at the next flush: not
+ * while its end is being told. */
+void exec_release_later(struct rank *rank, struct peer *self, uint32_t index);
+void exec_release_now(struct rank *rank);
+
 /* The body of each worker thread. */
 void exec_worker_main(void *worker);
 

@@ -29,7 +29,8 @@ struct inbox {
     struct shelf shelf;            /* begin: taken; end: received */
     uint64_t credited;             /* taken, as the source knows */
     uint64_t count;                /* of all items, once the stream has ended */
-    manta_error *error;            /* it ended with; NULL: well, or it was given */
+    int32_t code;                  /* it ended with; MANTA_OK too when the error was given */
+    manta_error *error;            /* for the code; may be NULL */
     uint32_t source, source_token; /* STREAM_NOBODY: none is known */
     uint8_t attempt;               /* of the source */
     uint8_t is_ended, is_complete; /* is_complete: the owner was told that all is here */
@@ -60,7 +61,7 @@ static void send_taken(struct rank *rank, struct inbox *inbox, uint32_t is_again
         .parent = inbox->ref.parent, .position = inbox->ref.position, .token = inbox->source_token};
     inbox->credited = inbox->shelf.begin;
     if (inbox->source != STREAM_NOBODY && !comm_is_down(rank->comm, inbox->source)) {
-        message_send(rank, inbox->source, MESSAGE_TAKEN, about, &taken, sizeof taken);
+        message_tell(rank, inbox->source, MESSAGE_TAKEN, about, &taken, sizeof taken);
     }
 }
 
@@ -76,7 +77,7 @@ static void send_read(struct rank *rank, struct inbox *inbox, uint64_t from)
         owner = borrow->is_looking ? STREAM_NOBODY : borrow->ref.owner;
     }
     if (owner != STREAM_NOBODY && !comm_is_down(rank->comm, owner)) {
-        message_send(rank, owner, MESSAGE_READ, about, &message, sizeof message);
+        message_tell(rank, owner, MESSAGE_READ, about, &message, sizeof message);
     }
 }
 
@@ -141,25 +142,25 @@ static bool has_all(const struct inbox *inbox)
     return inbox->is_ended && (inbox->count == STREAM_UNKNOWN || inbox->shelf.end >= inbox->count);
 }
 
-static void end(struct rank *rank, struct inbox *inbox, uint64_t count, manta_error *error)
+static manta_error *copy_error(const manta_error *error)
+{
+    manta_error *copy = error ? base_alloc(sizeof *copy) : NULL;
+    if (copy) {
+        *copy = *error;
+    }
+    return copy;
+}
+
+/* Consumes the error. */
+static void end(struct rank *rank, struct inbox *inbox, const struct message_ended *message,
+                manta_error *error)
 {
     base_free(inbox->error);
     inbox->is_ended = 1;
-    inbox->count = count;
+    inbox->count = message->count;
+    inbox->code = message->code;
     inbox->error = error;
     wake(rank, inbox);
-}
-
-static manta_error *make_error(struct rank *rank, int code, const char *text)
-{
-    manta_error *error = base_alloc(sizeof *error);
-    if (error) {
-        error->code = code;
-        error->rank = rank->number;
-        snprintf(error->host, sizeof error->host, "%s", rank->options.host_name);
-        snprintf(error->text, sizeof error->text, "%s", text);
-    }
-    return error;
 }
 
 /* What the source holds for it can go. */
@@ -171,15 +172,20 @@ static void note_complete(struct rank *rank, struct inbox *inbox)
     }
 }
 
-/* One item of a message; false: it was not the next, or there is no memory for it. */
+/* One item that has come; false: it was not the next, or there is no memory for it. */
 static bool add(struct rank *rank, struct inbox *inbox, uint64_t index, struct item item)
 {
-    if (inbox && index == inbox->shelf.end && item.value && shelf_push(&inbox->shelf, item)) {
+    bool is_next = inbox && index == inbox->shelf.end && item.value;
+    if (is_next && shelf_push(&inbox->shelf, item)) {
         return true;
     }
     value_unshare(rank, item.value);
     if (item.token) {
         task_release_runner(rank, item.rank, item.token);
+    }
+    if (is_next) {
+        struct message_ended no_room = {.count = STREAM_UNKNOWN, .code = MANTA_E_NOMEM};
+        end(rank, inbox, &no_room, NULL);
     }
     return false;
 }
@@ -191,6 +197,23 @@ static void follow_source(struct inbox *inbox, uint32_t from, const struct wire_
         inbox->source = from;
         inbox->source_token = header->token;
         inbox->attempt = header->attempt;
+    }
+}
+
+/* That all is here is said later, by the reader: the source is in the middle of sending. */
+void inbox_hand(struct rank *rank, const struct wire_header *about, uint64_t index,
+                struct value *value)
+{
+    struct inbox *inbox = find(rank, about->parent, about->position);
+    bool is_known = inbox && index < inbox->shelf.end;
+    bool is_gap = inbox && index > inbox->shelf.end;
+    if (inbox) {
+        follow_source(inbox, rank->number, about);
+    }
+    if (add(rank, inbox, index, (struct item){.value = value, .rank = rank->number})) {
+        wake(rank, inbox);
+    } else if (is_known || is_gap) {
+        send_taken(rank, inbox, is_gap);
     }
 }
 
@@ -230,12 +253,18 @@ void inbox_on_ended(struct rank *rank, uint32_t from, const struct wire_header *
         return;
     }
     memcpy(&message, bytes, sizeof message);
-    manta_error *error = message.code != MANTA_OK ? wire_error_read(body) : NULL;
-    if (message.code != MANTA_OK && !error) {
-        error = make_error(rank, MANTA_E_NOMEM, "no memory for the error that ended the stream");
-    }
-    end(rank, inbox, message.count, error);
+    end(rank, inbox, &message, message.code != MANTA_OK ? wire_error_read(body) : NULL);
     note_complete(rank, inbox);
+}
+
+void inbox_ended(struct rank *rank, const struct wire_header *about,
+                 const struct message_ended *message, const manta_error *error)
+{
+    struct inbox *inbox = find(rank, about->parent, about->position);
+    if (inbox) {
+        end(rank, inbox, message, copy_error(error));
+        note_complete(rank, inbox);
+    }
 }
 
 /* ---- Deaths --------------------------------------------------------------------------------- */
@@ -255,11 +284,8 @@ void inbox_owner_lost(struct rank *rank, const struct borrow *borrow)
 {
     struct inbox *inbox = find(rank, borrow->ref.parent, borrow->ref.position);
     if (inbox && !has_all(inbox)) {
-        manta_error *error = make_error(rank, MANTA_E_LOST, "");
-        if (error && borrow->object.error) {
-            *error = *borrow->object.error;
-        }
-        end(rank, inbox, STREAM_UNKNOWN, error);
+        struct message_ended lost = {.count = STREAM_UNKNOWN, .code = borrow->object.code};
+        end(rank, inbox, &lost, copy_error(borrow->object.error));
     }
 }
 
@@ -389,9 +415,11 @@ static int take_error(struct context *context, struct inbox *inbox, manta_ref *r
     struct task *task;
     MANTA_TRY(next_record(context, ret_ref, &task));
     manta_error *error = inbox->error;
+    int code = inbox->code;
+    inbox->code = MANTA_OK;
     inbox->error = NULL;
     if (task) {
-        task_complete(context->rank, task, error->code, NULL, error);
+        task_complete(context->rank, task, code, NULL, error);
     } else {
         base_free(error);
     }
@@ -461,11 +489,12 @@ static int next(struct context *context, struct inbox *inbox, uint64_t deadline_
         MANTA_TRY(is_empty(inbox) ? wait_for_item(context, inbox, deadline_ns)
                                   : bring(context, inbox));
     }
+    note_complete(context->rank, inbox);
     if (!is_empty(inbox)) {
         return take_item(context, inbox, ret_item);
     }
-    return inbox->error ? take_error(context, inbox, ret_item)
-                        : context_fail(context, MANTA_E_END, "the stream has no more items");
+    return inbox->code ? take_error(context, inbox, ret_item)
+                       : context_fail(context, MANTA_E_END, "the stream has no more items");
 }
 
 /* The inbox of a stream that this scope may read; NULL: last_error says why not. */

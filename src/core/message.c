@@ -31,6 +31,18 @@ void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
     }
 }
 
+void message_tell(struct rank *rank, uint32_t peer, enum message_kind kind,
+                  struct wire_header about, const void *body, size_t body_bytes)
+{
+    if (peer != rank->number) {
+        message_send(rank, peer, kind, about, body, body_bytes);
+        return;
+    }
+    struct wire_reader reader = wire_reader_init(body, body_bytes);
+    about.kind = (uint8_t)kind;
+    handlers[kind](rank, peer, &about, &reader);
+}
+
 void message_receive(void *owner, uint32_t from, const struct wire_header *header, const void *body)
 {
     struct rank *rank = owner;

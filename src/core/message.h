@@ -222,6 +222,10 @@ static inline void message_end(struct rank *rank)
 void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
                   struct wire_header about, const void *body, size_t body_bytes);
 
+/* The same; to this rank itself it is handled here and now, and cannot be lost for want of memory. */
+void message_tell(struct rank *rank, uint32_t peer, enum message_kind kind,
+                  struct wire_header about, const void *body, size_t body_bytes);
+
 /* comm's sink. */
 void message_receive(void *rank, uint32_t from, const struct wire_header *header, const void *body);
 

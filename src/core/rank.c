@@ -46,6 +46,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->resting);
     base_list_init(&rank->throttled);
     base_list_init(&rank->releasing);
+    base_list_init(&rank->released);
     base_list_init(&rank->peer_list);
     base_list_init(&rank->parked);
     base_list_init(&rank->settling);

@@ -446,6 +446,7 @@ struct rank {
     uint64_t unfinished;        /* tasks of ours that are not done */
     struct base_list throttled; /* submitters waiting for room */
     struct base_list releasing; /* peers with results to release */
+    struct base_list released;  /* runs of this rank, for itself */
     struct base_list peer_list; /* all known peers */
     struct base_list graced;    /* tasks kept until all survivors had time to claim them */
     struct base_list settling;  /* deaths not yet acknowledged by all (rank 0), or by us */

@@ -6,6 +6,7 @@
  * its token, if it keeps the result until our RELEASE.
  */
 #include "core/dispatch.h"
+#include "core/exec.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/recover.h"
@@ -184,6 +185,10 @@ void task_release_runner(struct rank *rank, uint32_t runner, uint32_t run_token)
 {
     struct peer *peer = peer_get(rank, runner);
     if (!peer || comm_is_down(rank->comm, runner)) {
+        return;
+    }
+    if (runner == rank->number) {
+        exec_release_later(rank, peer, run_token);
         return;
     }
     peer->release[peer->release_count++] = run_token;

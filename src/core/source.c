@@ -97,7 +97,7 @@ static void tell_owner(struct rank *rank, const struct manta_source *source, enu
     struct message_open message = {
         .what = what, .run_token = run->index, .count = source->shelf.end};
     if (!run->is_orphan && !comm_is_down(rank->comm, run->owner)) {
-        message_send(rank, run->owner, MESSAGE_OPEN, about_run(run, run->token), &message,
+        message_tell(rank, run->owner, MESSAGE_OPEN, about_run(run, run->token), &message,
                      sizeof message);
     }
 }
@@ -159,8 +159,25 @@ static bool send_batch(struct rank *rank, struct manta_source *source)
     return true;
 }
 
+/* A reader on this rank shares the values. What it is given may make it say what it has taken. */
+static void hand_items(struct rank *rank, struct manta_source *source)
+{
+    struct wire_header about = about_run(source->run, source->run->index);
+    while (source->reader == rank->number && source->sent < source->shelf.end) {
+        uint64_t index = MT_MAX(source->sent, source->shelf.begin);
+        struct value *value = shelf_at(&source->shelf, index)->value;
+        value->sharers++;
+        source->sent = index + 1;
+        inbox_hand(rank, &about, index, value);
+    }
+}
+
 static void send_items(struct rank *rank, struct manta_source *source)
 {
+    if (source->reader == rank->number) {
+        hand_items(rank, source);
+        return;
+    }
     while (source->reader != STREAM_NOBODY && source->sent < source->shelf.end &&
            (source->marks[0] <= source->shelf.begin || source->unsent >= BATCH_BYTES) &&
            send_batch(rank, source)) {}
@@ -328,9 +345,7 @@ void source_end(struct rank *rank, struct run *run, int code)
     source->next.data = NULL;
     source->next.is_stored = false;
     memcpy(run->small, &source->shelf.end, sizeof source->shelf.end);
-    if (code != MANTA_OK && run->task) { /* its end is known there before a message is */
-        stream_note_failure(run->task, run->attempt, source->shelf.end);
-    } else if (code != MANTA_OK && source->is_open) {
+    if (code != MANTA_OK && source->is_open) {
         tell_owner(rank, source, OPEN_FAILED);
     }
 }

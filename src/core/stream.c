@@ -70,7 +70,7 @@ bool stream_create(struct rank *rank, struct task *task, const manta_options *op
     }
     stream->task = task;
     stream->ahead = options && options->ahead ? options->ahead : AHEAD_DEFAULT;
-    stream->ahead_bytes = options ? options->ahead_bytes : 0;
+    stream->ahead_bytes = options ? (uint64_t)options->ahead_kib * 1024 : 0;
     stream->reader_rank = STREAM_NOBODY;
     base_list_push_back(&rank->streams, &stream->link);
     extra->stream = stream;
@@ -106,7 +106,7 @@ static void send_terms(struct rank *rank, struct task *task, uint32_t run_token)
                                   .ahead = stream->ahead,
                                   .reader = is_for_children ? STREAM_NOBODY : stream->reader_rank};
     if (!comm_is_down(rank->comm, task->exec_rank)) {
-        message_send(rank, task->exec_rank, MESSAGE_TERMS, about_task(task, run_token), &terms,
+        message_tell(rank, task->exec_rank, MESSAGE_TERMS, about_task(task, run_token), &terms,
                      sizeof terms);
     }
 }
@@ -115,6 +115,10 @@ static void send_end(struct rank *rank, uint32_t peer, const struct wire_header 
                      uint64_t count, const manta_error *error)
 {
     struct message_ended message = {.count = count, .code = error ? error->code : MANTA_OK};
+    if (peer == rank->number) {
+        inbox_ended(rank, about, &message, error);
+        return;
+    }
     size_t size = sizeof message + (error ? wire_error_bytes(error) : 0);
     uint8_t *out = comm_is_down(rank->comm, peer)
                        ? NULL
@@ -172,15 +176,6 @@ void stream_ended(struct rank *rank, struct task *task)
     if (stream) {
         stream->is_complete = task->exec_token == 0;
         tell_reader(rank, task);
-    }
-}
-
-void stream_note_failure(struct task *task, uint8_t attempt, uint64_t count)
-{
-    struct stream *stream = stream_of(task);
-    if (stream && task->attempt == attempt) {
-        stream->failed_attempt = attempt;
-        stream->failed_at = count;
     }
 }
 
@@ -253,7 +248,8 @@ void stream_on_open(struct rank *rank, uint32_t from, const struct wire_header *
         stream->run_token = message.run_token;
         send_terms(rank, task, message.run_token);
     } else if (message.what == OPEN_FAILED) {
-        stream_note_failure(task, header->attempt, message.count);
+        stream->failed_attempt = task->attempt;
+        stream->failed_at = message.count;
     } else if (message.what == OPEN_REWIND && stream->run_token == message.run_token) {
         restart(rank, task);
     }

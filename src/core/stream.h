@@ -5,7 +5,8 @@
  * items that have not been taken, and holds the body back while these are too many. The *inbox* is
  * at the rank that reads: a queue of items that have come, in order. The *owner* of the task brings
  * the two together and decides what an end or a death means; items never pass through it, unless
- * it is one of the two. All three are often one rank; they then send each other the same messages.
+ * it is one of the two. All three are often one rank; what they tell each other is then handled at
+ * once, and values are shared.
  *
  *   source -> owner    OPEN   the first item is there; I cannot give what was asked for; I failed
  *   reader -> owner    READ   I read this stream, from this item on; or: I have everything
@@ -83,8 +84,6 @@ bool stream_create(struct rank *rank, struct task *task, const manta_options *op
 void stream_destroy(struct rank *rank, struct stream *stream);
 /* The task is over, well or not. */
 void stream_ended(struct rank *rank, struct task *task);
-/* An attempt failed after so many items. */
-void stream_note_failure(struct task *task, uint8_t attempt, uint64_t count);
 /* Only the execution holds the record: nobody can read what it will yield. */
 void stream_unheld(struct rank *rank, struct task *task);
 void stream_peer_down(struct rank *rank, uint32_t dead);
@@ -113,6 +112,12 @@ void source_peer_down(struct rank *rank, uint32_t dead);
 /* ---- The reader's side: inbox.c */
 
 struct inbox;
+/* An item of a source on this rank: one share of the value, consumed. `about` is as in ITEMS. */
+void inbox_hand(struct rank *rank, const struct wire_header *about, uint64_t index,
+                struct value *value);
+/* From an owner on this rank. The error may be NULL, and is copied. */
+void inbox_ended(struct rank *rank, const struct wire_header *about,
+                 const struct message_ended *message, const manta_error *error);
 /* The scope has dropped all it holds; the ref is not held on this rank any more. */
 void inbox_close_all(struct rank *rank, struct scope *scope);
 void inbox_forget(struct rank *rank, uint64_t parent, uint32_t position);

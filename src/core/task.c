@@ -117,9 +117,9 @@ static int apply_options(struct rank *rank, struct task *task, const manta_optio
         task->flags |= TASK_PINNED;
         task->exec_rank = options->rank - 1;
     }
-    if ((options->ahead || options->ahead_bytes) && !stream_is(task->function)) {
+    if ((options->ahead || options->ahead_kib) && !stream_is(task->function)) {
         snprintf(text, text_size, "option ahead%s is for streams; %s has no parameter stream(T, x)",
-                 options->ahead ? "" : "_bytes", task->function->name);
+                 options->ahead ? "" : "_kib", task->function->name);
         return MANTA_E_INVALID;
     }
     if (options->isolated || options->cpus || options->memory_bytes) {

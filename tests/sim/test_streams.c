@@ -10,7 +10,7 @@
 
 /* ---- 65: items come before the end; an error is one item, then the end, again and again ------ */
 
-static int items_come_before_the_end(int argc, char **argv)
+static int behaviour_65_items_come_before_the_end(int argc, char **argv)
 {
     const manta_options far = on_far();
     manta_ref xs = count_up_async(&far, 10, MS);
@@ -37,7 +37,7 @@ MANTA_TASK(count_then_fail, val(int64_t, n), stream(int64_t, xs))
     return manta_fail(7, "after %lld", (long long)n);
 }
 
-static int an_error_is_one_item_then_the_end(int argc, char **argv)
+static int behaviour_65_an_error_is_one_item_then_the_end(int argc, char **argv)
 {
     const manta_options far = on_far();
     int64_t x;
@@ -56,7 +56,7 @@ static int an_error_is_one_item_then_the_end(int argc, char **argv)
     return 0;
 }
 
-static int a_stream_of_nothing_ends(int argc, char **argv)
+static int behaviour_65_a_stream_of_nothing_ends(int argc, char **argv)
 {
     const manta_options far = on_far();
     int64_t x;
@@ -67,7 +67,7 @@ static int a_stream_of_nothing_ends(int argc, char **argv)
     return 0;
 }
 
-static int a_timeout_leaves_the_stream_as_it_is(int argc, char **argv)
+static int behaviour_65_a_timeout_leaves_the_stream_as_it_is(int argc, char **argv)
 {
     const manta_options far = on_far();
     manta_ref xs = count_up_async(&far, 3, 5 * MS), item;
@@ -83,7 +83,7 @@ static int a_timeout_leaves_the_stream_as_it_is(int argc, char **argv)
 
 /* ---- 66: what was consumed is freed; nothing leaks ------------------------------------------- */
 
-static int long_items_are_freed_as_they_are_dropped(int argc, char **argv)
+static int behaviour_66_long_items_are_freed_as_they_are_dropped(int argc, char **argv)
 {
     const manta_options far = {.rank = MANTA_ON(world_size() - 1), .ahead = 4};
     enum { ITEMS = 400 }; /* far more than the store holds */
@@ -97,7 +97,7 @@ static int long_items_are_freed_as_they_are_dropped(int argc, char **argv)
     return 0;
 }
 
-static int long_items_are_held_back_by_their_bytes(int argc, char **argv)
+static int behaviour_66_long_items_are_held_back_by_their_bytes(int argc, char **argv)
 {
     const manta_options far = on_far();
     manta_ref bytes = long_items_async(&far, 300), item;
@@ -110,7 +110,7 @@ static int long_items_are_held_back_by_their_bytes(int argc, char **argv)
     return 0;
 }
 
-static int what_nobody_takes_is_freed_with_the_stream(int argc, char **argv)
+static int behaviour_66_what_nobody_takes_is_freed_with_the_stream(int argc, char **argv)
 {
     const manta_options far = on_far();
     manta_ref xs = count_up_async(&far, 1000000000, 0), bytes = long_items_async(&far, 1000000);
@@ -125,7 +125,7 @@ static int what_nobody_takes_is_freed_with_the_stream(int argc, char **argv)
     return 0;
 }
 
-static int a_stream_that_nobody_reads_ends_with_the_job(int argc, char **argv)
+static int behaviour_66_a_stream_that_nobody_reads_ends_with_the_job(int argc, char **argv)
 {
     const manta_options far = on_far();
     (void)count_up_async(&far, 1000000000, 0);
@@ -142,7 +142,7 @@ MANTA_TASK(yields_for_ever, stream(int64_t, xs), val(int64_t, unused))
     return manta_cancelled() ? code : manta_fail(103, "yield gave %d", code);
 }
 
-static int an_endless_stream_is_stopped_when_it_is_dropped(int argc, char **argv)
+static int behaviour_66_an_endless_stream_is_stopped_when_it_is_dropped(int argc, char **argv)
 {
     for (uint32_t rank = 0; rank < world_size(); rank++) {
         const manta_options there = {.rank = MANTA_ON(rank)};
@@ -212,7 +212,7 @@ static int long_items_for_readers_elsewhere(int argc, char **argv)
     return 0;
 }
 
-static int chained_generators_across_four_ranks(int argc, char **argv)
+static int behaviour_68_chained_generators_across_four_ranks(int argc, char **argv)
 {
     manta_ref xs = count_up_async(NULL, 500, 1000);
     for (uint32_t i = 0; i < 4; i++) {
@@ -243,7 +243,7 @@ static int an_item_is_an_argument(int argc, char **argv)
 
 /* ---- 68: cancel ------------------------------------------------------------------------------- */
 
-static int cancel_mid_stream_is_an_error_then_the_end(int argc, char **argv)
+static int behaviour_68_cancel_mid_stream_is_an_error_then_the_end(int argc, char **argv)
 {
     const manta_options far = on_far();
     manta_ref xs = yields_for_ever_async(&far, 0), item;
@@ -263,7 +263,7 @@ static int cancel_mid_stream_is_an_error_then_the_end(int argc, char **argv)
     return 0;
 }
 
-static int a_cancel_reaches_through_a_chain(int argc, char **argv)
+static int behaviour_68_a_cancel_reaches_through_a_chain(int argc, char **argv)
 {
     const manta_options far = on_far();
     manta_ref xs = yields_for_ever_async(NULL, 0), ys = one_more_async(&far, xs), item;
@@ -296,7 +296,7 @@ MANTA_TASK(fails_once_in_between, val(int64_t, n), stream(int64_t, xs))
     return MANTA_OK;
 }
 
-static int a_run_again_does_not_repeat_items(int argc, char **argv)
+static int behaviour_67_a_run_again_does_not_repeat_items(int argc, char **argv)
 {
     const manta_options far = {.rank = MANTA_ON(world_size() - 1), .retry_errors = 1, .ahead = 5};
     int64_t count = 0, sum = 0;
@@ -327,7 +327,7 @@ MANTA_TASK(reads_half_then_fails, ref(xs), out(int64_t, total))
     return code == MANTA_E_END ? MANTA_OK : code;
 }
 
-static int a_reader_that_runs_again_reads_from_the_beginning(int argc, char **argv)
+static int behaviour_67_a_reader_that_runs_again_reads_from_the_beginning(int argc, char **argv)
 {
     int64_t total;
     for (int64_t n = 100; n < 1000; n += 350) {
@@ -371,24 +371,24 @@ static int what_is_no_stream_is_refused(int argc, char **argv)
 /* ---- A line for an item ----------------------------------------------------------------------- */
 
 #define EACH_DRIVER(X)                                                                             \
-    X(items_come_before_the_end)                                                                   \
-    X(an_error_is_one_item_then_the_end)                                                           \
-    X(a_stream_of_nothing_ends)                                                                    \
-    X(a_timeout_leaves_the_stream_as_it_is)                                                        \
-    X(long_items_are_freed_as_they_are_dropped)                                                    \
-    X(long_items_are_held_back_by_their_bytes)                                                     \
-    X(what_nobody_takes_is_freed_with_the_stream)                                                  \
-    X(a_stream_that_nobody_reads_ends_with_the_job)                                                \
-    X(an_endless_stream_is_stopped_when_it_is_dropped)                                             \
+    X(behaviour_65_items_come_before_the_end)                                                      \
+    X(behaviour_65_an_error_is_one_item_then_the_end)                                              \
+    X(behaviour_65_a_stream_of_nothing_ends)                                                       \
+    X(behaviour_65_a_timeout_leaves_the_stream_as_it_is)                                           \
+    X(behaviour_66_long_items_are_freed_as_they_are_dropped)                                       \
+    X(behaviour_66_long_items_are_held_back_by_their_bytes)                                        \
+    X(behaviour_66_what_nobody_takes_is_freed_with_the_stream)                                     \
+    X(behaviour_66_a_stream_that_nobody_reads_ends_with_the_job)                                   \
+    X(behaviour_66_an_endless_stream_is_stopped_when_it_is_dropped)                                \
     X(the_body_is_held_back)                                                                       \
     X(readers_and_sources_on_any_ranks)                                                            \
     X(long_items_for_readers_elsewhere)                                                            \
-    X(chained_generators_across_four_ranks)                                                        \
+    X(behaviour_68_chained_generators_across_four_ranks)                                           \
     X(an_item_is_an_argument)                                                                      \
-    X(cancel_mid_stream_is_an_error_then_the_end)                                                  \
-    X(a_cancel_reaches_through_a_chain)                                                            \
-    X(a_run_again_does_not_repeat_items)                                                           \
-    X(a_reader_that_runs_again_reads_from_the_beginning)                                           \
+    X(behaviour_68_cancel_mid_stream_is_an_error_then_the_end)                                     \
+    X(behaviour_68_a_cancel_reaches_through_a_chain)                                               \
+    X(behaviour_67_a_run_again_does_not_repeat_items)                                              \
+    X(behaviour_67_a_reader_that_runs_again_reads_from_the_beginning)                              \
     X(a_second_reader_is_refused)                                                                  \
     X(what_is_no_stream_is_refused)
 
