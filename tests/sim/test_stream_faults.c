@@ -12,7 +12,7 @@ enum { ITEMS = 60 };
 static const manta_options many_tries = {.retries = 100, .ahead = 8};
 
 /* The driver reads what others yield. */
-static int read_by_the_driver(int argc, char **argv)
+static int behaviour_67_read_by_the_driver(int argc, char **argv)
 {
     manta_ref xs[4];
     for (int i = 0; i < 4; i++) {
@@ -27,7 +27,7 @@ static int read_by_the_driver(int argc, char **argv)
 }
 
 /* Readers and sources are tasks of the driver's. */
-static int read_by_tasks(int argc, char **argv)
+static int behaviour_67_read_by_tasks(int argc, char **argv)
 {
     manta_ref sums[4];
     for (int i = 0; i < 4; i++) {
@@ -42,7 +42,7 @@ static int read_by_tasks(int argc, char **argv)
     return 0;
 }
 
-static int read_in_chains(int argc, char **argv)
+static int behaviour_68_read_in_chains(int argc, char **argv)
 {
     manta_ref xs = count_up_async(&many_tries, ITEMS, 3 * US);
     for (int i = 0; i < 3; i++) {
@@ -54,7 +54,7 @@ static int read_in_chains(int argc, char **argv)
     return 0;
 }
 
-static int read_long_items(int argc, char **argv)
+static int behaviour_66_read_long_items(int argc, char **argv)
 {
     manta_ref counts[3];
     for (int i = 0; i < 3; i++) {
@@ -101,7 +101,7 @@ static int pipelines_inside_tasks(int argc, char **argv)
 }
 
 /* Half read, then dropped or cancelled. */
-static int left_in_the_middle(int argc, char **argv)
+static int behaviour_66_left_in_the_middle(int argc, char **argv)
 {
     manta_ref streams[6];
     for (int i = 0; i < 6; i++) {
@@ -126,12 +126,12 @@ static int left_in_the_middle(int argc, char **argv)
 
 /* what, all its tasks one after the other, when faults come */
 #define EACH_CAMPAIGN(X)                                                                           \
-    X(read_by_the_driver, 1500, 700)                                                               \
-    X(read_by_tasks, 2500, 1200)                                                                   \
-    X(read_in_chains, 500, 400)                                                                    \
-    X(read_long_items, 500, 300)                                                                   \
+    X(behaviour_67_read_by_the_driver, 1500, 700)                                                  \
+    X(behaviour_67_read_by_tasks, 2500, 1200)                                                      \
+    X(behaviour_68_read_in_chains, 500, 400)                                                       \
+    X(behaviour_66_read_long_items, 500, 300)                                                      \
     X(pipelines_inside_tasks, 3000, 1200)                                                          \
-    X(left_in_the_middle, 2000, 500)
+    X(behaviour_66_left_in_the_middle, 2000, 500)
 #define CAMPAIGN(driver, work_us, within_us)                                                       \
     static void test_##driver(void **state)                                                        \
     {                                                                                              \

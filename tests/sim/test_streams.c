@@ -6,7 +6,7 @@
 #include "chaos.h"
 #include "streams.h"
 
-#include "core/message.h"
+#include "core/context.h"
 
 /* ---- 65: items come before the end; an error is one item, then the end, again and again ------ */
 
@@ -368,7 +368,46 @@ static int what_is_no_stream_is_refused(int argc, char **argv)
     return 0;
 }
 
-/* ---- A line for an item ----------------------------------------------------------------------- */
+/* ---- What items cost -------------------------------------------------------------------------- */
+
+static struct comm_stats stats_here(void)
+{
+    struct context *context = context_get();
+    return comm_get_stats(context->rank->comm);
+}
+
+/* Reads n items from the last rank; how many messages and bytes went each way. */
+static int count_messages(int64_t n, uint64_t work_ns, struct comm_stats *ret_cost)
+{
+    const manta_options far = on_far();
+    int64_t count = 0, sum = 0;
+    struct comm_stats before = stats_here();
+    manta_ref xs = count_up_async(&far, n, work_ns);
+    CHECK(take_all(xs, 0, &count, &sum) == MANTA_E_END && count == n);
+    struct comm_stats after = stats_here();
+    ret_cost->messages_received = after.messages_received - before.messages_received;
+    ret_cost->messages_sent = after.messages_sent - before.messages_sent;
+    ret_cost->bytes_received = after.bytes_received - before.bytes_received;
+    return 0;
+}
+
+/* A fast source makes batches of 16 bytes for an item of 8; a slow one sends each at once, and that is
+ * a line. What comes back is one message for one, at most. */
+static int small_items_cost_a_line_at_most(int argc, char **argv)
+{
+    enum { ITEMS = 2000, OTHER = 40 }; /* of the task itself */
+    struct comm_stats cost;
+    if (world_size() == 1) {
+        return 0;
+    }
+    CHECK(count_messages(ITEMS, 0, &cost) == 0);
+    CHECK(cost.messages_received <= ITEMS / 8 + OTHER && cost.messages_sent <= ITEMS / 8 + OTHER);
+    CHECK(cost.bytes_received <= (uint64_t)ITEMS * 24 + OTHER * 64);
+    CHECK(count_messages(ITEMS, 100000, &cost) == 0);
+    CHECK(cost.messages_received <= ITEMS + OTHER && cost.messages_sent <= ITEMS + OTHER);
+    CHECK(cost.bytes_received <= (uint64_t)ITEMS * (24 + 8 + 8 + 8) + OTHER * 64);
+    return 0;
+}
 
 #define EACH_DRIVER(X)                                                                             \
     X(behaviour_65_items_come_before_the_end)                                                      \
@@ -390,7 +429,8 @@ static int what_is_no_stream_is_refused(int argc, char **argv)
     X(behaviour_67_a_run_again_does_not_repeat_items)                                              \
     X(behaviour_67_a_reader_that_runs_again_reads_from_the_beginning)                              \
     X(a_second_reader_is_refused)                                                                  \
-    X(what_is_no_stream_is_refused)
+    X(what_is_no_stream_is_refused)                                                                \
+    X(small_items_cost_a_line_at_most)
 
 /* One rank, several of a node, and each on a node of its own. */
 static void on_all_layouts(manta_driver driver)
