@@ -292,12 +292,12 @@ struct run {
     int32_t code;
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
+    uint8_t is_again;        /* it, or its parent, may have run before */
+    uint8_t is_follower;     /* waits for an earlier run of a stream to go */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */
     struct fetched *fetched;
     struct manta_source *source; /* what it yields */
-    uint8_t is_again;            /* it, or its parent, may have run before */
-    uint8_t is_follower;         /* waits for an earlier run of a stream to go */
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
     uint8_t

@@ -235,7 +235,7 @@ void stream_on_open(struct rank *rank, uint32_t from, const struct wire_header *
                     struct wire_reader *body)
 {
     struct task *task = task_find_sent(rank, from, header);
-    struct stream *stream = task ? stream_of(task) : NULL;
+    struct stream *stream = task && task->object.kind ? stream_of(task) : NULL; /* 0: it is gone */
     struct message_open message;
     const void *bytes = wire_take(body, sizeof message);
     if (!bytes || !stream || task->attempt != header->attempt ||
