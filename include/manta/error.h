@@ -30,6 +30,7 @@ extern "C" {
     X(E_NOTFOUND, -8, "not found")                                                                 \
     X(E_AGAIN, -9, "not ready yet")                                                                \
     X(E_SYSTEM, -10, "the operating system refused")                                               \
+    X(E_END, -11, "the stream has ended")                                                          \
     X(E_TASK, -20, "the task failed")                                                              \
     X(E_DEPENDENCY, -21, "an argument's task failed")                                              \
     X(E_CRASH, -22, "the task's process died")                                                     \

@@ -88,7 +88,8 @@ typedef enum manta_kind {
     MANTA_KIND_REFS,    /* an array of refs, at the call and in the body */
     MANTA_KIND_OUT,     /* fixed result; size is its bytes */
     MANTA_KIND_OUTV,    /* variable result; size is an element's bytes */
-    MANTA_KIND_OUTREFS  /* variable result: refs */
+    MANTA_KIND_OUTREFS, /* variable result: refs */
+    MANTA_KIND_STREAM   /* items as it goes; size is an element's bytes; the only output */
 } manta_kind;
 
 typedef struct manta_param {
@@ -103,7 +104,7 @@ typedef struct manta_param {
 /*
  * One parameter at the call (data, and count elements for text, span and refs; the
  * ref itself for in, inout and ref; not used for outputs) and in the body (data and
- * count elements; for outv and outrefs data is a manta_outv).
+ * count elements; for outv and outrefs data is a manta_outv, for a stream a manta_source).
  */
 typedef struct manta_slot {
     void *data;
@@ -112,6 +113,8 @@ typedef struct manta_slot {
 
 /* A variable result under construction: see manta_outv_alloc. */
 typedef struct manta_outv manta_outv;
+/* What a task yields into: see manta_yield. */
+typedef struct manta_source manta_source;
 
 /* A task's descriptor: static, one per task, registered before use. Zero what is not used. */
 typedef struct manta_function {
@@ -142,7 +145,10 @@ typedef struct manta_options {
     int32_t isolated;      /* 1: it runs in a process of its own; see docs/commands.md */
     uint32_t cpus;         /* isolated, or a command: that it occupies; 0: one */
     uint64_t memory_bytes; /* isolated, or a command: it is ended when it uses more; 0: no limit */
-    uint64_t reserved[2];
+    uint32_t ahead;        /* a stream: items that it may be ahead of its reader; 0: 64 */
+    uint32_t ahead_kib;    /* a stream: the same in KiB; 0: 32 MiB, or a quarter of the node's store
+                            * if that is less */
+    uint64_t reserved[1];
 } manta_options;
 
 /*
@@ -212,6 +218,16 @@ MANTA_API int manta_queue_next(manta_queue *queue, uint64_t timeout_ns, manta_re
 /* Frees a queue and forgets what is in it; the refs live on. Accepts NULL. */
 MANTA_API void manta_queue_destroy(manta_queue *queue);
 
+/*
+ * The next item of a stream (see MANTA_TASK), as soon as it is there: a ref that this scope holds, to
+ * get, view, pass on and drop. Items come in order, each once. A stream that failed or was
+ * cancelled gives what came before, then one ref with the error, then the end: MANTA_E_END, at
+ * every later call too. MANTA_E_TIMEOUT leaves it as it is. One task or thread reads a stream, from
+ * the first item on; for another one it is MANTA_E_STATE, or an item with that error. Blocks
+ * until there is an item, the end, or timeout_ns has passed.
+ */
+MANTA_API int manta_next(manta_ref stream, uint64_t timeout_ns, manta_ref *ret_item);
+
 /* ---- Who holds refs ------------------------------------------------------------------------- */
 
 /* Ends this scope's hold on a ref now. The task still runs; cancelling is manta_cancel. */
@@ -232,6 +248,17 @@ MANTA_API int manta_scope_end(void);
  * manta_last_error says; refs may take at most MANTA_INLINE_MAX bytes. Blocks while pages are
  * cleared. */
 MANTA_API void *manta_outv_alloc(manta_outv *out, size_t count);
+/*
+ * Gives out the next item of this task's stream: `count` elements, copied, or those of
+ * manta_yield_alloc in place. Blocks while the reader is too far behind (options ahead,
+ * ahead_kib). MANTA_E_CANCELLED when the task was cancelled or nobody can read the stream any
+ * more, MANTA_E_TIMEOUT after its time limit: clean up and return. From the task's own body.
+ */
+MANTA_API int manta_yield(manta_source *stream, const void *items, size_t count);
+/* Room for the next item's `count` elements, to be filled and given to manta_yield, in the memory
+ * that it will be read from: as manta_outv_alloc, once per item. NULL when there is none, as
+ * manta_last_error says. Blocks while pages are cleared. */
+MANTA_API void *manta_yield_alloc(manta_source *stream, size_t count);
 /* Fills this task's error record and returns `code`, for `return manta_fail(...)`. code: negative
  * MANTA_E_ or your own, positive. */
 MANTA_API int manta_fail(int code, const char *format, ...) MANTA_PRINTF(2, 3);

@@ -18,6 +18,7 @@
  *     out(T, x)     -                        T *x                         a fixed result
  *     outv(T, x)    -                        manta_outv *x                see manta_outv_alloc
  *     outrefs(x)    -                        manta_outv *x                of manta_ref
+ *     stream(T, x)  -                        manta_source *x              the only output; see manta_yield
  *
  * and makes these functions and types:
  *
@@ -29,6 +30,8 @@
  *                                            out: T *x; inout, outv: const T **x, size_t *x_len;
  *                                            outrefs: const manta_ref **x, size_t *x_len. Arrays are
  *                                            borrowed as from manta_view. All or nothing is written.
+ *                                            stream: uint64_t *x, how many items there were, at its
+ *                                            end; the items come from manta_next
  *     manta_ref name_map(const manta_options *, uint64_t count, call parameters)
  *     int name_map_get(manta_ref, T *values, uint64_t count)
  *                                            manta_map; with no output (name_map only) or one out
@@ -183,6 +186,7 @@
 #define MANTA_P_out(T, x) (MANTA_KIND_OUT, T, x, pointer_, none_, fixed_, data_)
 #define MANTA_P_outv(T, x) (MANTA_KIND_OUTV, T, x, outv_, none_, view_, data_)
 #define MANTA_P_outrefs(x) (MANTA_KIND_OUTREFS, manta_ref, x, outv_, none_, view_, none_)
+#define MANTA_P_stream(T, x) (MANTA_KIND_STREAM, T, x, stream_, none_, count_, data_)
 
 /* 1 for a row, 0 for what is not in parentheses. */
 #define MANTA_IS_ROW_(row) MANTA_SECOND_(MANTA_PROBE_ row, 0, ~)
@@ -198,7 +202,7 @@
     MANTA_ASSERT_(MANTA_IS_ROW_(MANTA_P_##p),                                                      \
                   "task " #name ": no parameter: " #p ". A task takes up to 12, each one of "      \
                   "val(T, x), text(x), span(T, x), in(T, x), inout(T, x), ref(x), refs(x), "       \
-                  "out(T, x), outv(T, x), outrefs(x)")
+                  "out(T, x), outv(T, x), outrefs(x), stream(T, x)")
 
 /* MANTA_WITH_(m, i, name, row): m(i, name, kind, T, x, body, call, get, check). */
 #define MANTA_WITH_(m, i, name, row) MANTA_APPLY_(m, i, name, MANTA_STRIP_ row)
@@ -240,6 +244,7 @@
 #define MANTA_BODY_array_(T, x) T *x, size_t x##_len __attribute__((unused))
 #define MANTA_BODY_pointer_(T, x) T *x
 #define MANTA_BODY_outv_(T, x) manta_outv *x
+#define MANTA_BODY_stream_(T, x) manta_source *x
 
 #define MANTA_PASS_(i, name, row) MANTA_WITH_(MANTA_PASS_ROW_, i, name, row)
 #define MANTA_PASS_ROW_(i, name, kind, T, x, body, call, get, check)                               \
@@ -250,6 +255,7 @@
 #define MANTA_PASS_array_(T, slot) MANTA_CAST_(T *, slot.data), slot.count
 #define MANTA_PASS_pointer_(T, slot) MANTA_CAST_(T *, slot.data)
 #define MANTA_PASS_outv_(T, slot) MANTA_CAST_(manta_outv *, slot.data)
+#define MANTA_PASS_stream_(T, slot) MANTA_CAST_(manta_source *, slot.data)
 
 #define MANTA_TABLE_(i, name, row) MANTA_WITH_(MANTA_TABLE_ROW_, i, name, row)
 #define MANTA_TABLE_ROW_(i, name, kind, T, x, body, call, get, check)                              \
@@ -318,11 +324,13 @@
 #define MANTA_OUTPUT_none_(T, x)
 #define MANTA_OUTPUT_fixed_(T, x) , (fixed_, T, x)
 #define MANTA_OUTPUT_view_(T, x) , (view_, T, x)
+#define MANTA_OUTPUT_count_(T, x) , (count_, uint64_t, x)
 
 #define MANTA_GET_PARAM_(i, name, output) MANTA_APPLY_(MANTA_GET_PARAM_NOW_, MANTA_STRIP_ output)
 #define MANTA_GET_PARAM_NOW_(get, T, x) MANTA_GET_PARAM_##get(T, x)
 #define MANTA_GET_PARAM_fixed_(T, x) , T *x
 #define MANTA_GET_PARAM_view_(T, x) , const T **x, size_t *x##_len
+#define MANTA_GET_PARAM_count_(T, x) , T *x
 
 #define MANTA_MEMBER_(i, name, output) MANTA_APPLY_(MANTA_MEMBER_NOW_, MANTA_STRIP_ output)
 #define MANTA_MEMBER_NOW_(get, T, x) manta_ref x;
@@ -331,12 +339,14 @@
 #define MANTA_WANT_NOW_(get, T, x) {manta_refs_.x, MANTA_WANT_##get(T), sizeof(T), NULL, 0},
 #define MANTA_WANT_fixed_(T) 1
 #define MANTA_WANT_view_(T) 0
+#define MANTA_WANT_count_(T) 1
 
 #define MANTA_TAKE_(i, name, output) MANTA_APPLY_(MANTA_TAKE_NOW_, i, MANTA_STRIP_ output)
 #define MANTA_TAKE_NOW_(i, get, T, x) MANTA_TAKE_##get(manta_wanted_[i], T, x)
 #define MANTA_TAKE_fixed_(wanted, T, x)                                                            \
     memcpy(x, wanted.data, sizeof(T));                                                             \
     (void)manta_unview(wanted.ref);
+#define MANTA_TAKE_count_(wanted, T, x) MANTA_TAKE_fixed_(wanted, T, x)
 #define MANTA_TAKE_view_(wanted, T, x)                                                             \
     *x = MANTA_CAST_(const T *, wanted.data);                                                      \
     *x##_len = wanted.count;
@@ -369,6 +379,11 @@
     MANTA_GENERATED_ int name##_map_get(manta_ref manta_ref_, T *x, uint64_t manta_count_)         \
     {                                                                                              \
         return manta_map_get(manta_ref_, x, sizeof(T), manta_count_, NULL);                        \
+    }
+#define MANTA_CALLS_ONE_count_(name, rows, T, x)                                                   \
+    MANTA_GENERATED_ int name##_get(manta_ref manta_ref_, T *x)                                    \
+    {                                                                                              \
+        return manta_get(manta_ref_, x, sizeof(T));                                                \
     }
 #define MANTA_CALLS_ONE_view_(name, rows, T, x)                                                    \
     MANTA_GENERATED_ int name##_get(manta_ref manta_ref_, const T **x, size_t *x##_len)            \

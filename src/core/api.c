@@ -150,11 +150,9 @@ static void copy_is_here(struct rank *rank, void *waiter, struct copy *copy)
     waiter_notify(rank, waiter, 0);
 }
 
-/* The value of a target that is done is on another node. Baton held. */
-static int fetch_value(struct context *context, const struct target *target)
+int fetch_output(struct context *context, struct output *output)
 {
     struct rank *rank = context->rank;
-    struct output *output = &target->object->value->output[target->output];
     struct waiter waiter = {.context = context, .missing = 1};
     struct fetch_wait wait = {.over = copy_is_here, .arg = &waiter};
     int code;
@@ -191,7 +189,7 @@ static int settle(struct context *context, manta_ref ref, struct target *ret_tar
     } else if ((code = target_code(&target)) != MANTA_OK) {
         target_error(context->rank, &target, &context->last_error);
     } else if (MT_UNLIKELY(target_is_elsewhere(&target))) {
-        code = fetch_value(context, &target);
+        code = fetch_output(context, &target.object->value->output[target.output]);
     }
     *ret_target = target;
     return code;

@@ -13,10 +13,12 @@
 #include "core/idle.h"
 #include "core/layout.h"
 #include "core/map.h"
+#include "core/outv.h"
 #include "core/pack.h"
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/stored.h"
+#include "core/stream.h"
 #include "core/task.h"
 #include "core/value.h"
 
@@ -24,16 +26,6 @@
 #include <stdio.h>
 
 enum { FIXED_ON_STACK = 512 };
-
-struct manta_outv {
-    uint32_t element_bytes, dtype;
-    uint16_t output;         /* which of the task's */
-    bool is_refs, is_stored; /* stored: data is room's */
-    bool is_typed;           /* a layout is behind the data */
-    void *data;
-    size_t count;
-    struct store_room room;
-};
 
 struct body {
     struct run *run;
@@ -66,24 +58,21 @@ static uint8_t *run_args(struct run *run)
 
 static void set_variable(struct body *body, uint32_t param, uint16_t output)
 {
-    const manta_param *of = &body->run->function->params[param];
+    const struct run *run = body->run;
+    const manta_param *of = &run->function->params[param];
     bool is_refs = of->kind == MANTA_KIND_OUTREFS;
-    body->outv[param] =
-        (struct manta_outv){.element_bytes = is_refs ? (uint32_t)sizeof(manta_ref) : of->size,
-                            .dtype = of->dtype,
-                            .output = output,
-                            .is_refs = is_refs};
+    body->outv[param] = (struct manta_outv){
+        .element_bytes = is_refs ? (uint32_t)sizeof(manta_ref) : of->size,
+        .dtype = of->dtype,
+        .is_refs = is_refs,
+        .tag = {run->parent, run->position + output, function_hash(run->function)}};
     body->variables |= (uint16_t)(1u << param);
 }
 
-/* Room for `count` elements in the store. Baton held, but for the time it takes to clear pages. */
-static int make_room(struct rank *rank, const struct run *run, struct manta_outv *outv,
-                     size_t count)
+int outv_make_room(struct rank *rank, struct manta_outv *outv, size_t count)
 {
-    struct store_tag tag = {run->parent, run->position + outv->output,
-                            function_hash(run->function)};
     uint64_t bytes = whole_bytes(count * outv->element_bytes, outv->is_typed);
-    int code = store_create(rank->options.store, bytes, &tag, &outv->room);
+    int code = store_create(rank->options.store, bytes, &outv->tag, &outv->room);
     if (code != MANTA_OK) {
         return code;
     }
@@ -117,7 +106,7 @@ static int copy_stored(struct rank *rank, struct body *body, const struct pack_a
     const void *data = body->slots[arg->index].data;
     set_variable(body, arg->index, output_of(body->run->function, arg->index));
     copy->is_typed = arg->is_typed;
-    int code = make_room(rank, body->run, copy, body->slots[arg->index].count);
+    int code = outv_make_room(rank, copy, body->slots[arg->index].count);
     if (code == MANTA_OK) {
         baton_give(&rank->baton);
         memcpy(copy->data, data, arg->bytes);
@@ -250,6 +239,12 @@ static int place_outputs(struct body *body)
         } else if (is_variable(param)) {
             set_variable(body, i, output);
             body->slots[i] = (manta_slot){&body->outv[i], 0};
+        } else if (param->kind == MANTA_KIND_STREAM) {
+            body->slots[i] =
+                (manta_slot){source_create(body->run->worker->rank, body->run, param), 0};
+            if (!body->slots[i].data) {
+                return MANTA_E_NOMEM;
+            }
         }
         output += param->kind >= MANTA_KIND_OUT || param->kind == MANTA_KIND_INOUT;
     }
@@ -322,7 +317,7 @@ static inline int collect(struct rank *rank, struct body *body, struct value **r
                                                       : collect_parts(rank, body, ret_value);
 }
 
-static void free_outv(struct rank *rank, struct manta_outv *outv, bool is_collected)
+void outv_free(struct rank *rank, struct manta_outv *outv, bool is_collected)
 {
     if (!outv->is_stored) {
         base_free(outv->data);
@@ -337,7 +332,7 @@ static void free_outputs(struct rank *rank, struct body *body)
         base_free(body->fixed);
     }
     for (uint32_t bits = body->variables; bits; bits &= bits - 1) {
-        free_outv(rank, &body->outv[__builtin_ctz(bits)], body->is_collected);
+        outv_free(rank, &body->outv[__builtin_ctz(bits)], body->is_collected);
     }
 }
 
@@ -465,6 +460,9 @@ static int execute(struct rank *rank, struct body *body, struct value **ret_valu
     if (code == MANTA_OK) {
         code = judge(rank, run, call(rank, body));
     }
+    if (MT_UNLIKELY(run->source != NULL)) {
+        source_end(rank, run, code);
+    }
     return code == MANTA_OK ? collect(rank, body, ret_value) : code;
 }
 
@@ -548,7 +546,7 @@ static int alloc_stored(struct context *context, struct manta_outv *out, size_t 
 {
     struct rank *rank = context->rank;
     baton_take(&rank->baton, rank->host);
-    int code = make_room(rank, context->run, out, count);
+    int code = outv_make_room(rank, out, count);
     if (code != MANTA_OK) {
         (void)stored_refuse(context, code, count * out->element_bytes);
     }

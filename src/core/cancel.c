@@ -6,6 +6,7 @@
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/task.h"
 
 void cancel_run(struct rank *rank, struct run *run)
@@ -18,6 +19,7 @@ void cancel_run(struct rank *rank, struct run *run)
         if (run->scope) {
             cancel_children(rank, run->scope);
         }
+        source_wake(rank, run);
         outside_stop(rank, run);
     } else if (run->state == RUN_QUEUED && !run->map_count) {
         exec_unqueue(rank, run);
@@ -47,10 +49,10 @@ void cancel_leases_here(struct rank *rank, const struct task *task)
     }
 }
 
-static void stop_runner(struct rank *rank, struct task *task)
+static void stop_runner(struct rank *rank, const struct task *task, struct run *run)
 {
-    if (task->run) {
-        cancel_run(rank, task->run);
+    if (run) {
+        cancel_run(rank, run);
     } else if (!comm_is_down(rank->comm, task->exec_rank)) {
         struct wire_header about = {.parent = task->parent, .position = task->position};
         message_send(rank, task->exec_rank, MESSAGE_CANCEL, about, NULL, 0);
@@ -80,13 +82,21 @@ void cancel_task(struct rank *rank, struct task *task)
                   state == TASK_WAITING   ? "it waited for its arguments"
                   : state == TASK_PENDING ? "it waited for a place to run"
                                           : "it ran or was about to");
-        task->run = run;
         if (state == TASK_SENT) {
-            stop_runner(rank, task);
+            stop_runner(rank, task, run);
         }
-        task->run = NULL;
     }
     object_drop(rank, &task->object);
+}
+
+void cancel_run_of(struct rank *rank, struct task *task)
+{
+    struct run *run = task->run;
+    if (run) {
+        exec_outlive_task(run);
+    }
+    task->run = NULL;
+    stop_runner(rank, task, run);
 }
 
 void cancel_target(struct rank *rank, const struct target *target)

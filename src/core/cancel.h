@@ -10,6 +10,8 @@ void cancel_task(struct rank *rank, struct task *task);
 void cancel_target(struct rank *rank, const struct target *target);
 /* The unfinished children of a cancelled run. */
 void cancel_children(struct rank *rank, struct scope *scope);
+/* Stops the run of a task that will run again: what it gives is for nobody. */
+void cancel_run_of(struct rank *rank, struct task *task);
 /* The parts of a map that this rank runs itself. */
 void cancel_leases_here(struct rank *rank, const struct task *task);
 /* Asks a run on this rank to stop; one that has not started never will. */

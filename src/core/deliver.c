@@ -14,6 +14,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/task.h"
 #include "core/value.h"
 
@@ -121,6 +122,10 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
         uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;
         memcpy(task->small + CORE_SMALL_BYTES, run->small, single);
         task->object.small_bytes = (uint8_t)single;
+        if (MT_UNLIKELY(source_is_wanted(run))) {
+            run->is_retained = 1;
+            task->exec_token = run->index;
+        }
         task_complete(rank, task, code, value, error);
     }
 }
@@ -192,8 +197,10 @@ static void deliver_remote(struct rank *rank, struct run *run, int code, struct 
     run->result = value;
     run->error = error;
     run->is_retained =
-        !run->is_orphan && code == MANTA_OK &&
-        (!run->parent_is_root || (value && (value->ref_outputs || value->stored_outputs)));
+        !run->is_orphan &&
+        (source_is_wanted(run) ||
+         (code == MANTA_OK &&
+          (!run->parent_is_root || (value && (value->ref_outputs || value->stored_outputs)))));
     if (kept) {
         count = collect_kept(rank, run->scope, kept);
     }
@@ -239,16 +246,46 @@ void exec_deliver(struct rank *rank, struct run *run, int code, struct value *va
     }
 }
 
+static struct run *find_retained(struct rank *rank, uint32_t index, uint32_t owner)
+{
+    struct run *run =
+        base_slab_is_known(&rank->runs, index) ? base_slab_at(&rank->runs, index) : NULL;
+    bool fits = run && run->index == index && run->is_retained && run->owner == owner;
+    return fits ? run : NULL;
+}
+
+void exec_release_later(struct rank *rank, struct peer *self, uint32_t index)
+{
+    struct run *run = find_retained(rank, index, rank->number);
+    if (run && base_list_is_empty(&run->link)) {
+        base_list_push_back(&rank->released, &run->link);
+        if (base_list_is_empty(&self->releasing)) {
+            base_list_push_back(&rank->releasing, &self->releasing);
+        }
+    }
+}
+
+static void release(struct rank *rank, struct run *run)
+{
+    value_drop_refs(rank, run->result);
+    exec_run_free(rank, run);
+}
+
+void exec_release_now(struct rank *rank)
+{
+    struct base_list *link;
+    while ((link = base_list_pop_front(&rank->released))) {
+        release(rank, MT_CONTAINER(link, struct run, link));
+    }
+}
+
 void exec_on_release(struct rank *rank, uint32_t from, const struct wire_header *header,
                      struct wire_reader *body)
 {
     while (wire_left(body) >= sizeof(uint32_t)) {
-        uint32_t index = wire_get_u32(body);
-        struct run *run =
-            base_slab_is_known(&rank->runs, index) ? base_slab_at(&rank->runs, index) : NULL;
-        if (run && run->index == index && run->is_retained && run->owner == from) {
-            value_drop_refs(rank, run->result);
-            exec_run_free(rank, run);
+        struct run *run = find_retained(rank, wire_get_u32(body), from);
+        if (run) {
+            release(rank, run);
         }
     }
 }

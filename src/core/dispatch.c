@@ -75,6 +75,11 @@ struct peer *peer_get(struct rank *rank, uint32_t number)
 
 void peer_flush_releases(struct rank *rank, struct peer *peer)
 {
+    if (peer->number == rank->number) {
+        base_list_remove(&peer->releasing);
+        exec_release_now(rank);
+        return;
+    }
     message_send(rank, peer->number, MESSAGE_RELEASE, (struct wire_header){0}, peer->release,
                  peer->release_count * sizeof peer->release[0]);
     peer->release_count = 0;
@@ -285,9 +290,9 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
     } else {
         note_sent(rank, peer, task);
         struct run *run = exec_make_local(rank, task);
-        bool is_again = may_have_run(task) || recover_has_met(rank, task_id(task));
-        if (run && (!is_again || !recover_takes_over(rank, run))) {
-            exec_queue(rank, run);
+        if (run) {
+            run->is_again = may_have_run(task) || recover_has_met(rank, task_id(task));
+            exec_begin(rank, run);
         }
     }
 }
@@ -500,7 +505,7 @@ static bool has_all_here(struct rank *rank, struct task *task)
 struct run *dispatch_take(struct rank *rank, struct task *task)
 {
     if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) ||
-        may_have_run(task) || recover_has_met(rank, task_id(task))) {
+        task->object.is_stream || may_have_run(task) || recover_has_met(rank, task_id(task))) {
         return NULL;
     }
     size_t bytes =

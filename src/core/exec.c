@@ -25,6 +25,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/task.h"
 #include "core/value.h"
 #include "core/wait.h"
@@ -64,6 +65,10 @@ void exec_outlive_task(struct run *run)
 void exec_run_free(struct rank *rank, struct run *run)
 {
     struct task *lender = run->lender;
+    struct run *follower = MT_UNLIKELY(run->source != NULL) ? source_destroy(rank, run) : NULL;
+    if (MT_UNLIKELY(run->is_follower)) {
+        source_unfollow(rank, run);
+    }
     if (run->scope) { /* it never started */
         scope_end(rank, run->scope);
     }
@@ -86,6 +91,9 @@ void exec_run_free(struct rank *rank, struct run *run)
     base_slab_give(&rank->runs, run->index);
     if (MT_UNLIKELY(lender != NULL)) {
         object_drop(rank, &lender->object);
+    }
+    if (MT_UNLIKELY(follower != NULL)) {
+        exec_begin(rank, follower);
     }
 }
 
@@ -188,6 +196,16 @@ void exec_queue(struct rank *rank, struct run *run)
         queue_after_inputs(rank, run);
     } else {
         make_ready(rank, run);
+    }
+}
+
+void exec_begin(struct rank *rank, struct run *run)
+{
+    if (MT_UNLIKELY(stream_is(run->function)) && source_comes_after(rank, run)) {
+        return;
+    }
+    if (MT_LIKELY(!run->is_again) || !recover_takes_over(rank, run)) {
+        exec_queue(rank, run);
     }
 }
 
@@ -318,10 +336,8 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
         return;
     }
     memcpy(args, packed, size);
-    bool is_again = message.flags & TASK_MESSAGE_AGAIN || recover_has_met(rank, run->id);
-    if (MT_LIKELY(!is_again) || !recover_takes_over(rank, run)) {
-        exec_queue(rank, run);
-    }
+    run->is_again = message.flags & TASK_MESSAGE_AGAIN || recover_has_met(rank, run->id);
+    exec_begin(rank, run);
 }
 
 /* ---- Stacks --------------------------------------------------------------------------------- */

@@ -15,6 +15,9 @@ void exec_outlive_task(struct run *run);
 
 /* Puts a run into the ready queue and sees that a worker looks. */
 void exec_queue(struct rank *rank, struct run *run);
+/* What has come, or was made here, is queued when nothing has to be waited for before: what its earlier
+ * run has left, and its earlier run itself. */
+void exec_begin(struct rank *rank, struct run *run);
 /* The same when what it reads is on this node. */
 void exec_queue_fetched(struct rank *rank, struct run *run);
 /* Where it has its place at its owner; and whether nothing more for that waits here. */
@@ -56,6 +59,11 @@ void exec_deliver(struct rank *rank, struct run *run, int code, struct value *va
 /* The same for a finished orphan that has found its new owner. `scope` is what its children are in,
  * NULL: none live. May free the run. */
 void exec_send_result(struct rank *rank, struct run *run, struct scope *scope);
+
+/* A result of this rank that its owner, this rank, does not need any more goes at the next flush: not
+ * while its end is being told. */
+void exec_release_later(struct rank *rank, struct peer *self, uint32_t index);
+void exec_release_now(struct rank *rank);
 
 /* The body of each worker thread. */
 void exec_worker_main(void *worker);

@@ -43,6 +43,10 @@ void fetch_drop(struct rank *rank, struct copy *copy);
 /* The bytes of a place, on this node or copied from another; NULL: they are not here. */
 const void *fetch_data(struct rank *rank, const struct location *of);
 
+struct context;
+/* Waits until the bytes of an output that is on another node are here. Its value is held. Baton held. */
+int fetch_output(struct context *context, struct output *output);
+
 /* True: the run waits for copies, and is queued when they are here. */
 bool fetch_for_run(struct rank *rank, struct run *run);
 void fetch_end_run(struct rank *rank, struct run *run);

@@ -19,6 +19,7 @@
 #include "core/outside.h"
 #include "core/recover.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/value.h"
 #include "core/wait.h"
 
@@ -58,6 +59,7 @@ static void drop_orphans(struct rank *rank)
             run->is_dismissed = 1;
             atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
             outside_stop(rank, run);
+            source_wake(rank, run);
         }
     }
     home_clear(rank);

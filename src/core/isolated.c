@@ -34,7 +34,8 @@ const manta_param *isolated_refused(const manta_function *function)
 {
     for (uint32_t i = 0; i < function->param_count; i++) {
         uint32_t kind = function->params[i].kind;
-        if (kind == MANTA_KIND_REF || kind == MANTA_KIND_REFS || kind == MANTA_KIND_OUTREFS) {
+        if (kind == MANTA_KIND_REF || kind == MANTA_KIND_REFS || kind == MANTA_KIND_OUTREFS ||
+            kind == MANTA_KIND_STREAM) {
             return &function->params[i];
         }
     }

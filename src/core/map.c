@@ -195,11 +195,13 @@ static int check_function(const manta_function *function, uint64_t count, char *
 {
     for (uint32_t i = 0; i < function->param_count; i++) {
         uint32_t kind = function->params[i].kind;
-        if (kind == MANTA_KIND_INOUT || kind == MANTA_KIND_OUTV || kind == MANTA_KIND_OUTREFS) {
-            snprintf(text, size,
-                     "parameter %s is inout, outv or outrefs; a mapped task has at most one "
-                     "output, an out",
-                     function->params[i].name);
+        if (kind == MANTA_KIND_INOUT || kind == MANTA_KIND_OUTV || kind == MANTA_KIND_OUTREFS ||
+            kind == MANTA_KIND_STREAM) {
+            snprintf(
+                text, size,
+                "parameter %s is inout, outv, outrefs or a stream; a mapped task has at most one "
+                "output, an out",
+                function->params[i].name);
             return MANTA_E_TYPE;
         }
     }

@@ -11,6 +11,9 @@ static message_handler *const handlers[MESSAGE_KINDS] = {
     [MESSAGE_OFFER] = home_on_offer,         [MESSAGE_ADOPT] = recover_on_adopt,
     [MESSAGE_LOOKUP] = home_on_lookup,       [MESSAGE_FOUND] = recover_on_found,
     [MESSAGE_FETCH] = fetch_on_fetch,        [MESSAGE_CHUNK] = fetch_on_chunk,
+    [MESSAGE_OPEN] = stream_on_open,         [MESSAGE_TERMS] = source_on_terms,
+    [MESSAGE_READ] = stream_on_read,         [MESSAGE_ITEMS] = inbox_on_items,
+    [MESSAGE_TAKEN] = source_on_taken,       [MESSAGE_ENDED] = inbox_on_ended,
     [MESSAGE_SETTLED] = recover_on_settled,  [MESSAGE_CLEARED] = recover_on_cleared,
     [MESSAGE_QUIET] = finish_on_quiet,       [MESSAGE_QUIET_ANSWER] = finish_on_quiet_answer,
     [MESSAGE_STOP_ALL] = finish_on_stop_all,
@@ -26,6 +29,18 @@ void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
         }
         message_end(rank);
     }
+}
+
+void message_tell(struct rank *rank, uint32_t peer, enum message_kind kind,
+                  struct wire_header about, const void *body, size_t body_bytes)
+{
+    if (peer != rank->number) {
+        message_send(rank, peer, kind, about, body, body_bytes);
+        return;
+    }
+    struct wire_reader reader = wire_reader_init(body, body_bytes);
+    about.kind = (uint8_t)kind;
+    handlers[kind](rank, peer, &about, &reader);
 }
 
 void message_receive(void *owner, uint32_t from, const struct wire_header *header, const void *body)

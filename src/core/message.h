@@ -7,6 +7,8 @@
  *   holder -> owner    ASK (send me the value), HOLD (rank X holds it), LET_GO, STOP (cancel)
  *   owner -> holder    VALUE, HELD (acknowledges a HOLD)
  *   reader -> store    FETCH; back: CHUNK (of a value in another node's store)
+ *   source -> owner    OPEN; back: TERMS; source -> reader: ITEMS; back: TAKEN; owner -> reader:
+ *                      ENDED; back: READ (streams, see stream.h)
  *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
  *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
  *
@@ -40,6 +42,12 @@ enum message_kind {
     MESSAGE_FOUND,
     MESSAGE_FETCH,
     MESSAGE_CHUNK,
+    MESSAGE_OPEN,
+    MESSAGE_TERMS,
+    MESSAGE_READ,
+    MESSAGE_ITEMS,
+    MESSAGE_TAKEN,
+    MESSAGE_ENDED,
     MESSAGE_SETTLED,
     MESSAGE_CLEARED,
     MESSAGE_QUIET,
@@ -135,6 +143,38 @@ struct message_ask {
     uint32_t is_redirected, unused;
 };
 
+enum open_what { OPEN_BEGUN = 1, OPEN_REWIND, OPEN_FAILED };
+
+struct message_open {
+    uint32_t what, run_token;
+    uint64_t count; /* OPEN_FAILED: of the items before */
+};
+
+struct message_terms {
+    uint64_t from; /* no earlier item is wanted; UINT64_MAX: none at all */
+    uint64_t ahead_bytes;
+    uint32_t ahead, reader;
+};
+
+struct message_read {
+    uint64_t reader; /* id of its scope */
+    uint64_t from;   /* UINT64_MAX: it has everything */
+};
+
+/* ITEMS: u64 index of the first; then each as an output travels, and u64 token if it is stored. */
+
+struct message_taken {
+    uint64_t taken, received;  /* items below these */
+    uint32_t is_again, unused; /* 1: what came after `received` has to be sent again */
+};
+
+/* Then the error record, if the code is not 0. */
+struct message_ended {
+    uint64_t count; /* UINT64_MAX: what has come is all */
+    int32_t code;
+    uint32_t unused;
+};
+
 struct message_offer {
     uint64_t digest;
     uint32_t function;
@@ -182,6 +222,10 @@ static inline void message_end(struct rank *rank)
 void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
                   struct wire_header about, const void *body, size_t body_bytes);
 
+/* The same; to this rank itself it is handled here and now, and cannot be lost for want of memory. */
+void message_tell(struct rank *rank, uint32_t peer, enum message_kind kind,
+                  struct wire_header about, const void *body, size_t body_bytes);
+
 /* comm's sink. */
 void message_receive(void *rank, uint32_t from, const struct wire_header *header, const void *body);
 
@@ -193,7 +237,8 @@ message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, 
     exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
     fetch_on_fetch, fetch_on_chunk, recover_on_adopt, home_on_lookup, recover_on_found,
-    recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
+    stream_on_open, source_on_terms, stream_on_read, inbox_on_items, source_on_taken,
+    inbox_on_ended, recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
     finish_on_stop_all;
 
 #endif

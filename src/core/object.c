@@ -18,6 +18,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/task.h"
 #include "core/value.h"
 #include "core/wait.h"
@@ -175,6 +176,9 @@ static void free_borrow(struct rank *rank, struct borrow *borrow)
             &gone, sizeof gone);
     }
     base_map_remove(&rank->borrows, core_key(borrow->ref.parent, borrow->ref.position));
+    if (MT_UNLIKELY(rank->inboxes.count)) {
+        inbox_forget(rank, borrow->ref.parent, borrow->ref.position);
+    }
     borrow_acknowledged(rank, borrow);
     value_unshare(rank, borrow->object.value);
     base_free(borrow->object.error);
@@ -223,6 +227,8 @@ void object_check(struct rank *rank, struct object *object)
 {
     if (is_over(object)) {
         reap(rank, object);
+    } else if (MT_UNLIKELY(object->is_stream) && object->holds == 1 && !object->is_done) {
+        stream_unheld(rank, object_task(object));
     }
 }
 

@@ -33,7 +33,8 @@ int outside_check_options(const struct task *task, const manta_options *options,
         snprintf(text, text_size, "option isolated is 1, but a command is no task of the program");
     } else if (refused) {
         snprintf(text, text_size,
-                 "option isolated is 1, but parameter %s takes or gives refs: an isolated task has "
+                 "option isolated is 1, but parameter %s takes or gives refs or items: an isolated "
+                 "task has "
                  "values only (val, text, span, in, inout, out, outv)",
                  refused->name);
     } else if (options->cpus > CPUS_MAX) {

@@ -6,6 +6,7 @@
  * the same positions.
  */
 #include "core/put.h"
+
 #include "core/context.h"
 #include "core/idle.h"
 #include "core/recover.h"
@@ -31,14 +32,13 @@ __attribute__((constructor)) static void register_put(void)
     manta_function_register(&put_function);
 }
 
-/* The record, waiting for its value. NULL: last_error says why. */
-static struct task *make_record(struct context *context)
+struct task *put_make_record(struct context *context, manta_function *function)
 {
     struct scope *scope = context_scope(context);
     char text[MANTA_ERROR_TEXT_MAX] = "no memory for another value";
     int code = MANTA_E_NOMEM;
     struct task *task =
-        scope ? task_create(context->rank, scope, &put_function, NULL, 1, text, sizeof text, &code)
+        scope ? task_create(context->rank, scope, function, NULL, 1, text, sizeof text, &code)
               : NULL;
     if (!task) {
         context_fail(context, code, "%s", text);
@@ -126,7 +126,7 @@ static bool find_or_make(struct context *context, struct task **ret_task)
     struct task *task = scope && scope->is_taken_over
                             ? recover_resubmit(context->rank, scope, &put_function)
                             : NULL;
-    *ret_task = task ? task : make_record(context);
+    *ret_task = task ? task : put_make_record(context, &put_function);
     return task != NULL;
 }
 

@@ -46,6 +46,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->resting);
     base_list_init(&rank->throttled);
     base_list_init(&rank->releasing);
+    base_list_init(&rank->released);
     base_list_init(&rank->peer_list);
     base_list_init(&rank->parked);
     base_list_init(&rank->settling);
@@ -54,6 +55,8 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->rooms);
     base_list_init(&rank->queues);
     base_list_init(&rank->orphans);
+    base_list_init(&rank->streams);
+    base_list_init(&rank->sources);
     base_list_init(&rank->outside.queued);
     base_list_init(&rank->outside.running);
     base_list_init(&rank->ticker_sleeper.idle);
@@ -159,6 +162,7 @@ static void free_rank(struct rank *rank)
     base_map_fini(&rank->borrows);
     base_map_fini(&rank->homes);
     base_map_fini(&rank->copies);
+    base_map_fini(&rank->inboxes);
     if (rank->stacks &&
         fiber_pool_in_use(rank->stacks) == 0) { /* else bodies waited when the rank was stopped */
         fiber_pool_destroy(rank->stacks);

@@ -41,6 +41,9 @@
 
 struct copy;
 struct fetched;
+struct inbox;
+struct manta_source;
+struct stream;
 struct rank;
 struct worker;
 struct run;
@@ -111,7 +114,7 @@ struct object {
     uint8_t kind; /* enum object_kind */
     uint8_t is_done;
     uint8_t small_bytes; /* the value is in the record's small area */
-    uint8_t small_used;
+    uint8_t is_stream;   /* of a task: see stream.h */
 };
 
 enum task_state { TASK_WAITING, TASK_PENDING, TASK_SENT, TASK_DONE };
@@ -154,6 +157,7 @@ struct task_extra {
     uint32_t unacked;           /* refs in the value whose owners have not acknowledged us */
     uint32_t release_rank, release_token; /* who keeps the result until then */
     uint64_t due_ns;                      /* in rank->later: when it is pending again */
+    struct stream *stream;                /* of a task that yields */
 };
 
 /*
@@ -242,6 +246,7 @@ struct scope {
     struct base_list maps;
     struct base_list offers;  /* of runs found after a take-over */
     struct base_list lookups; /* holders waiting for positions not yet submitted */
+    struct inbox *inboxes;    /* of streams it reads */
     uint8_t is_root, is_ended, is_mapped, is_taken_over;
     uint32_t lost_on;   /* taken over: whose death made that necessary */
     uint32_t deaths;    /* and how many the owner had heard of */
@@ -288,10 +293,13 @@ struct run {
     int32_t code;
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
+    uint8_t is_again;        /* it, or its parent, may have run before */
+    uint8_t is_follower;     /* waits for an earlier run of a stream to go */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */
     struct fetched *fetched;
     struct body *typed; /* running, with arguments that have layouts; NULL for most */
+    struct manta_source *source; /* what it yields */
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
     uint8_t
@@ -391,6 +399,7 @@ struct rank {
     struct base_map borrows;        /* (parent, position) -> borrow */
     struct base_map homes;          /* id -> home record */
     struct base_map copies;         /* of values of other nodes, by ref */
+    struct base_map inboxes;        /* of streams that are read here, by ref */
     struct scope root;              /* of the driver; threads beyond the first have their own: */
     struct base_list roots;         /* all root scopes */
     uint32_t root_serial;           /* of the latest */
@@ -433,12 +442,15 @@ struct rank {
     uint64_t room_serial;     /* of the latest */
     struct base_list queues;  /* completion queues of this rank's threads and bodies */
     struct base_list orphans; /* runs whose owner died */
+    struct base_list streams; /* of our tasks that yield */
+    struct base_list sources; /* of runs here that yield */
     _Atomic uint32_t ticks;   /* of the ticker; read without the baton */
     uint64_t values_live, maps_live, homes_live, scopes_live;
     struct core_stats stats;
     uint64_t unfinished;        /* tasks of ours that are not done */
     struct base_list throttled; /* submitters waiting for room */
     struct base_list releasing; /* peers with results to release */
+    struct base_list released;  /* runs of this rank, for itself */
     struct base_list peer_list; /* all known peers */
     struct base_list graced;    /* tasks kept until all survivors had time to claim them */
     struct base_list settling;  /* deaths not yet acknowledged by all (rank 0), or by us */

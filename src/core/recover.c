@@ -31,6 +31,7 @@
 #include "core/outside.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/task.h"
 #include "core/value.h"
 
@@ -64,7 +65,10 @@ static void lose_borrow(struct rank *rank, struct borrow *borrow, const char *wh
         snprintf(error->text, sizeof error->text, "its owner, rank %u, died%s", borrow->ref.owner,
                  why);
     }
+    object_hold(&borrow->object);
     object_finish(rank, &borrow->object, MANTA_E_LOST, NULL, error);
+    inbox_owner_lost(rank, borrow);
+    object_drop(rank, &borrow->object);
 }
 
 void recover_borrow(struct rank *rank, struct borrow *borrow)
@@ -112,6 +116,7 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
         if (wants_value) {
             borrow_request(rank, borrow);
         }
+        inbox_owner_found(rank, borrow);
     }
     object_drop(rank, &borrow->object);
 }
@@ -163,6 +168,12 @@ static void offer_run(struct rank *rank, struct run *run)
     message_send(rank, run->offered_to, MESSAGE_OFFER, about, &offer, sizeof offer);
 }
 
+/* Nobody but the owner that died could take what it yields. */
+static bool is_for_owner_only(const struct run *run)
+{
+    return run->parent_is_root || run->map_count || stream_is(run->function);
+}
+
 /* An orphan nobody will adopt. */
 void recover_drop_orphan(struct rank *rank, struct run *run)
 {
@@ -177,9 +188,10 @@ void recover_drop_orphan(struct rank *rank, struct run *run)
         exec_run_free(rank, run);
     } else if (run->state == RUN_REGISTERING || run->state == RUN_FETCHING) {
         exec_run_free(rank, run);
-    } else if (run->parent_is_root || run->map_count) {
+    } else if (is_for_owner_only(run)) {
         atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
         outside_stop(rank, run);
+        source_wake(rank, run);
     } /* else it may still be wanted: see find_twin */
 }
 
@@ -191,7 +203,7 @@ static void orphan_runs(struct rank *rank, struct peer *peer)
     while (!base_list_is_empty(&runs)) {
         struct run *run = MT_CONTAINER(base_list_pop_front(&runs), struct run, owned);
         base_list_push_back(&rank->orphans, &run->owned);
-        if (run->parent_is_root || run->map_count || run->state == RUN_REGISTERING) {
+        if (is_for_owner_only(run) || run->state == RUN_REGISTERING) {
             recover_drop_orphan(rank, run);
         } else {
             offer_run(rank, run);
@@ -273,6 +285,9 @@ void recover_peer_down(void *owner, uint32_t dead)
     struct peer *peer = rank->peers[dead];
     rank->down[dead] = 1;
     rank->deaths++;
+    stream_peer_down(rank, dead);
+    source_peer_down(rank, dead);
+    inbox_peer_down(rank, dead);
     if (peer) {
         base_list_remove(&peer->hungry[LANE_WORKERS]);
         base_list_remove(&peer->hungry[LANE_OUTSIDE]);

@@ -59,15 +59,18 @@ static bool is_well_formed(const manta_function *function)
         function->param_count > MANTA_PARAM_MAX || (function->param_count && !function->params)) {
         return false;
     }
+    uint32_t outputs = 0, streams = 0;
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
-        if (param->kind < MANTA_KIND_VAL || param->kind > MANTA_KIND_OUTREFS || !param->size ||
+        if (param->kind < MANTA_KIND_VAL || param->kind > MANTA_KIND_STREAM || !param->size ||
             param->size > MANTA_INLINE_MAX || !param->align || param->align > 16 ||
             (param->align & (param->align - 1)) || !param->type || !param->name) {
             return false;
         }
+        outputs += is_output(param->kind);
+        streams += param->kind == MANTA_KIND_STREAM;
     }
-    return true;
+    return !streams || outputs == 1;
 }
 
 static void note_info(manta_function *function)
@@ -80,6 +83,7 @@ static void note_info(manta_function *function)
                                pack_is_after(&function->params[i]);
         info.ref_inputs += kind >= MANTA_KIND_IN && kind <= MANTA_KIND_REFS;
         info.ref_outputs += kind == MANTA_KIND_OUTREFS;
+        info.is_stream |= kind == MANTA_KIND_STREAM;
         if (is_output(kind)) {
             single = &function->params[i];
             info.value_outputs++;
@@ -88,6 +92,9 @@ static void note_info(manta_function *function)
     info.outputs = (uint16_t)MT_MAX(info.value_outputs, 1);
     if (info.value_outputs == 1 && single->kind == MANTA_KIND_OUT && single->size <= 48) {
         info.single_bytes = (uint8_t)single->size;
+    }
+    if (info.is_stream) {
+        info.single_bytes = sizeof(uint64_t); /* how many items there were */
     }
     *function_info(function) = info;
 }
@@ -150,7 +157,8 @@ int registry_check(char *text, size_t size)
         snprintf(text, size,
                  "the descriptor of task %s is malformed: it needs a name, a file, a run function "
                  "and at "
-                 "most %d parameters of known kinds with sizes from 1 to %d bytes",
+                 "most %d parameters of known kinds with sizes from 1 to %d bytes; a stream is "
+                 "the only output",
                  bad->name ? bad->name : "(unnamed)", MANTA_PARAM_MAX, MANTA_INLINE_MAX);
         return MANTA_E_INVALID;
     }
@@ -172,10 +180,10 @@ uint64_t registry_digest(void)
 }
 
 static const char *const kind_names[] = {
-    [MANTA_KIND_VAL] = "val",         [MANTA_KIND_TEXT] = "text",   [MANTA_KIND_SPAN] = "span",
-    [MANTA_KIND_IN] = "in",           [MANTA_KIND_INOUT] = "inout", [MANTA_KIND_REF] = "ref",
-    [MANTA_KIND_REFS] = "refs",       [MANTA_KIND_OUT] = "out",     [MANTA_KIND_OUTV] = "outv",
-    [MANTA_KIND_OUTREFS] = "outrefs",
+    [MANTA_KIND_VAL] = "val",         [MANTA_KIND_TEXT] = "text",     [MANTA_KIND_SPAN] = "span",
+    [MANTA_KIND_IN] = "in",           [MANTA_KIND_INOUT] = "inout",   [MANTA_KIND_REF] = "ref",
+    [MANTA_KIND_REFS] = "refs",       [MANTA_KIND_OUT] = "out",       [MANTA_KIND_OUTV] = "outv",
+    [MANTA_KIND_OUTREFS] = "outrefs", [MANTA_KIND_STREAM] = "stream",
 };
 
 int registry_describe(unsigned i, char *text, size_t size)

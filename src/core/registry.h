@@ -14,6 +14,7 @@ struct function_info {
     uint16_t ref_outputs;
     uint8_t is_checked;
     uint8_t single_bytes; /* of the one small fixed output; 0: something else */
+    uint8_t is_stream;
 };
 
 static inline struct function_info *function_info(const manta_function *function)

@@ -6,6 +6,7 @@
  * its token, if it keeps the result until our RELEASE.
  */
 #include "core/dispatch.h"
+#include "core/exec.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/recover.h"
@@ -25,8 +26,7 @@ static void take_back(struct rank *rank, struct task *task)
     }
 }
 
-/* The task a RESULT, CREDIT or GONE is about, if it is ours and the message fits it. */
-static struct task *find_sent(struct rank *rank, uint32_t from, const struct wire_header *header)
+struct task *task_find_sent(struct rank *rank, uint32_t from, const struct wire_header *header)
 {
     if (!base_slab_is_known(&rank->tasks, header->token)) {
         return NULL;
@@ -114,11 +114,15 @@ void task_release_settled(struct rank *rank, uint32_t task_index)
     }
 }
 
-static void take_failure(struct rank *rank, struct task *task, const struct message_result *result,
-                         struct wire_reader *body)
+static void take_failure(struct rank *rank, struct task *task, uint32_t from,
+                         const struct message_result *result, struct wire_reader *body)
 {
     manta_error *error = wire_error_read(body);
     if ((result->flags & RESULT_LOST ? task_retry_lost : task_retry_error)(rank, task)) {
+        if (result->flags & RESULT_RETAINED) {
+            task->exec_token = 0;
+            task_release_runner(rank, from, result->run_token);
+        }
         base_free(error);
         return;
     }
@@ -141,7 +145,7 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
         dispatch_credit(rank, from, result.flags & RESULT_OUTSIDE ? LANE_OUTSIDE : LANE_WORKERS,
                         result.flags & RESULT_DRY);
     }
-    struct task *task = find_sent(rank, from, header);
+    struct task *task = task_find_sent(rank, from, header);
     if (task && result.flags & RESULT_LEASE) {
         map_on_result(rank, task, from, &result, body);
     } else if (!task || task->object.is_done || task->state != TASK_SENT ||
@@ -162,7 +166,7 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
         } else if (result.code == MANTA_OK) {
             take_value(rank, task, from, &result, body);
         } else {
-            take_failure(rank, task, &result, body);
+            take_failure(rank, task, from, &result, body);
         }
     }
     dispatch_pump(rank);
@@ -171,7 +175,7 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
 void task_on_gone(struct rank *rank, uint32_t from, const struct wire_header *header,
                   struct wire_reader *body)
 {
-    struct task *task = find_sent(rank, from, header);
+    struct task *task = task_find_sent(rank, from, header);
     if (task && task->state == TASK_DONE && task->flags & TASK_LINEAGE) {
         task_end_lineage(rank, task);
     }
@@ -181,6 +185,10 @@ void task_release_runner(struct rank *rank, uint32_t runner, uint32_t run_token)
 {
     struct peer *peer = peer_get(rank, runner);
     if (!peer || comm_is_down(rank->comm, runner)) {
+        return;
+    }
+    if (runner == rank->number) {
+        exec_release_later(rank, peer, run_token);
         return;
     }
     peer->release[peer->release_count++] = run_token;

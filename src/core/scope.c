@@ -13,6 +13,7 @@
 #include "core/put.h"
 #include "core/recover.h"
 #include "core/registry.h"
+#include "core/stream.h"
 #include "core/task.h"
 
 #define POSITION_MAX (UINT32_MAX - 1)
@@ -432,6 +433,7 @@ void scope_drop_children(struct rank *rank, struct scope *scope)
 void scope_drop_all(struct rank *rank, struct scope *scope)
 {
     put_end_scope(rank, scope, 0);
+    inbox_close_all(rank, scope);
     drop_children_from(rank, scope, 0);
     drop_holds_from(rank, scope, 0);
 }

@@ -14,6 +14,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/task.h"
 
 #include <stdio.h>
@@ -213,8 +214,10 @@ static void replay_lookups(struct rank *rank, struct scope *scope, const struct 
         }
         struct wire_reader reader = wire_reader_init(lookup->message, lookup->size);
         base_list_remove(&lookup->link);
-        (lookup->header.kind == MESSAGE_HOLD ? object_on_hold : object_on_ask)(
-            rank, lookup->from, &lookup->header, &reader);
+        (lookup->header.kind == MESSAGE_HOLD ? object_on_hold
+         : lookup->header.kind == MESSAGE_READ
+             ? stream_on_read
+             : object_on_ask)(rank, lookup->from, &lookup->header, &reader);
         base_free(lookup);
     }
 }
@@ -322,6 +325,8 @@ void recover_fail_lookups(struct rank *rank, struct scope *scope)
         memcpy(&hold, lookup->message, sizeof hold);
         if (lookup->header.kind == MESSAGE_ASK) {
             answer_lost(rank, lookup->from, ref);
+        } else if (lookup->header.kind == MESSAGE_READ) {
+            stream_answer_lost(rank, lookup->from, &lookup->header);
         } else if (hold.want_ack) {
             message_send(rank, lookup->from, MESSAGE_HELD, lookup->header, NULL, 0);
         }

@@ -20,6 +20,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/stream.h"
 #include "core/value.h"
 
 #include <stdarg.h>
@@ -116,6 +117,11 @@ static int apply_options(struct rank *rank, struct task *task, const manta_optio
         task->flags |= TASK_PINNED;
         task->exec_rank = options->rank - 1;
     }
+    if ((options->ahead || options->ahead_kib) && !stream_is(task->function)) {
+        snprintf(text, text_size, "option ahead%s is for streams; %s has no parameter stream(T, x)",
+                 options->ahead ? "" : "_kib", task->function->name);
+        return MANTA_E_INVALID;
+    }
     if (options->isolated || options->cpus || options->memory_bytes) {
         code = outside_check_options(task, options, text, text_size);
         if (code != MANTA_OK) {
@@ -170,11 +176,15 @@ struct task *task_create(struct rank *rank, struct scope *scope, manta_function 
         scope->children++;
     }
     *ret_code = apply_options(rank, task, options, text, text_size);
+    if (MT_UNLIKELY(stream_is(function)) && !stream_create(rank, task, options)) {
+        *ret_code = MANTA_E_NOMEM;
+    }
     return task;
 }
 
-static void free_extra(struct task_extra *extra)
+static void free_extra(struct rank *rank, struct task_extra *extra)
 {
+    stream_destroy(rank, extra ? extra->stream : NULL);
     while (extra && extra->holders) {
         struct remote_holder *next = extra->holders->next;
         base_free(extra->holders);
@@ -195,6 +205,8 @@ void task_drop_value(struct rank *rank, struct task *task)
     value_unshare(rank, value);
 }
 
+static void drop_pins(struct rank *rank, struct task *task);
+
 void task_free(struct rank *rank, struct task *task)
 {
     struct scope *scope = task->scope;
@@ -203,7 +215,13 @@ void task_free(struct rank *rank, struct task *task)
     task->object.kind = 0;
     task_drop_value(rank, task);
     base_free(task->object.error);
-    free_extra(task->extra);
+    if (MT_UNLIKELY(task->object.is_stream)) {
+        drop_pins(rank, task);
+    }
+    if (MT_UNLIKELY(rank->inboxes.count)) {
+        inbox_forget(rank, task->parent, position);
+    }
+    free_extra(rank, task->extra);
     if (task->flags & TASK_IS_MAP) {
         map_free(rank, task);
         base_slab_give(&rank->tasks, task->index);
@@ -487,10 +505,13 @@ void task_complete(struct rank *rank, struct task *task, int code, struct value 
     rank->stats.completed++;
     if (task->flags & TASK_LINEAGE) {
         dispatch_note_lineage(rank, task);
-    } else {
+    } else if (!task->object.is_stream) { /* its reader may make it run again */
         drop_pins(rank, task);
     }
     object_finish(rank, &task->object, code, value, error);
+    if (MT_UNLIKELY(task->object.is_stream)) {
+        stream_ended(rank, task);
+    }
     object_drop(rank, &task->object);
     dispatch_unthrottle(rank);
 }
@@ -527,6 +548,21 @@ static void try_again(struct rank *rank, struct task *task, bool has_failed)
     task->attempt += task->attempt < UINT8_MAX;
     rank->stats.retried++;
     later_add(rank, task, failures);
+}
+
+void task_undo(struct rank *rank, struct task *task)
+{
+    base_list_remove(&task->link);
+    task->flags &= (uint16_t) ~(TASK_LINEAGE | TASK_RERUN);
+    task->object.is_done = 0;
+    object_hold(&task->object);
+    rank->unfinished++;
+    rank->stats.completed--;
+}
+
+void task_restart(struct rank *rank, struct task *task)
+{
+    try_again(rank, task, false);
 }
 
 bool task_retry_error(struct rank *rank, struct task *task)

@@ -53,6 +53,10 @@ void task_fail(struct rank *rank, struct task *task, int code, const char *forma
 void task_run_lost(struct rank *rank, struct task *task, uint32_t where);
 /* Its run was taken over by another owner of the same task: as if it had not been sent. */
 void task_place_again(struct rank *rank, struct task *task);
+/* It is done, and is as if it was not: to be placed again by the caller. */
+void task_undo(struct rank *rank, struct task *task);
+/* Runs again from the beginning, though nothing has failed. */
+void task_restart(struct rank *rank, struct task *task);
 /* The run of it ended with a failure of its own; true when it will be tried again. */
 bool task_retry_error(struct rank *rank, struct task *task);
 /* The same for a failure of the system's (RESULT_LOST). */
@@ -69,6 +73,10 @@ void task_release_settled(struct rank *rank, uint32_t task_index);
 /* The runner's subtree is gone: the task will never be needed again. */
 void task_end_lineage(struct rank *rank, struct task *task);
 void task_release_runner(struct rank *rank, uint32_t runner, uint32_t run_token);
+
+struct wire_header;
+/* The task that a runner's message is about, if it is ours and the message fits it; NULL. */
+struct task *task_find_sent(struct rank *rank, uint32_t from, const struct wire_header *header);
 
 /* A fingerprint of function and arguments. */
 uint64_t task_digest(struct task *task);

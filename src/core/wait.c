@@ -5,6 +5,7 @@
 #include "core/exec.h"
 #include "core/idle.h"
 #include "core/outside.h"
+#include "core/stream.h"
 #include "core/task.h"
 
 /* A body is only started on top of another's stack with this part of a whole one left below. */
@@ -52,7 +53,8 @@ static struct run *find_unstarted(struct rank *rank, const struct target *target
         manta_ref ref = object_borrow(target->object)->ref;
         run = exec_find_run(rank, ref.owner, ref.parent, ref.position);
     }
-    return run && run->state == RUN_QUEUED && !run->outside ? run : NULL;
+    return run && run->state == RUN_QUEUED && !run->outside && !stream_is(run->function) ? run
+                                                                                         : NULL;
 }
 
 static bool is_pending(const struct target *target)

@@ -81,6 +81,14 @@ check_retries()
     done
 }
 
+check_primes()
+{
+    for count in $(counts 1 3); do
+        ranks "$count" "$program" || fail "primes on $count ranks ended with $?"
+        expect 2 3 5 7 11 13 17 19 23 29 31 37 41 43 47 53 59 61 67 71 73 79 83 89 97
+    done
+}
+
 check_resources()
 {
     ranks 0 "$program" || fail "resources ended with $?"

@@ -60,7 +60,8 @@ static struct world_options draw_world(const struct chaos *chaos, uint64_t seed)
                                   .kills = only_kills ? count : 0,
                                   .faults = only_kills ? 0 : count,
                                   .kill_within_ns = chaos->within_ns,
-                                  .work_ns = chaos->work_ns};
+                                  .work_ns = chaos->work_ns,
+                                  .store_bytes = chaos->store_bytes};
 }
 
 static void write_json(const struct tally *tally)

@@ -75,14 +75,14 @@ MANTA_TASK(t, val(int, a), val(int, b), val(int, c), val(int, d), val(int, e), v
 END
 for bad in 'vall(int, x)' 'Val(int, x)' 'outs(int, x)' 'int x' 'output(x)'; do
     quoted=$(printf '%s' "$bad" | sed 's/[()]/\\&/g')
-    mistake unknown_kind "task t: no parameter: $quoted\..*val\(T, x\), text\(x\), span\(T, x\), in\(T, x\), inout\(T, x\), ref\(x\), refs\(x\), out\(T, x\), outv\(T, x\), outrefs\(x\)" <<END
+    mistake unknown_kind "task t: no parameter: $quoted\..*val\(T, x\), text\(x\), span\(T, x\), in\(T, x\), inout\(T, x\), ref\(x\), refs\(x\), out\(T, x\), outv\(T, x\), outrefs\(x\), stream\(T, x\)" <<END
 MANTA_TASK(t, val(int, a), $bad) { (void)a; return 0; }
 END
 done
 mistake empty_parameter 'no parameter: ' <<'END'
 MANTA_TASK(t, val(int, a),) { (void)a; return 0; }
 END
-for kind in val span out outv in inout; do
+for kind in val span out outv in inout stream; do
     sound plain_$kind <<END
 struct s { double a[3]; };
 MANTA_TASK(t, $kind(struct s, x)) { (void)x; return 0; }
@@ -95,7 +95,7 @@ mistake function_pointer 'is a pointer' <<'END'
 typedef int (*callback)(int);
 MANTA_TASK(t, val(callback, x)) { (void)x; return 0; }
 END
-for kind in val span out outv; do
+for kind in val span out outv stream; do
     mistake ref_in_$kind "hides a ref in its bytes. Use ref\(x\), refs\(x\) or outrefs\(x\)" <<END
 MANTA_TASK(t, $kind(manta_ref, x)) { (void)x; return 0; }
 END
@@ -129,6 +129,11 @@ END
 done
 mistake no_map_of_a_variable_output 't_map' <<'END'
 MANTA_TASK(t, outv(int, y)) { (void)y; return 0; }
+manta_ref use(void);
+manta_ref use(void) { return t_map(NULL, 3); }
+END
+mistake no_map_of_a_stream 't_map' <<'END'
+MANTA_TASK(t, stream(int, xs)) { (void)xs; return 0; }
 manta_ref use(void);
 manta_ref use(void) { return t_map(NULL, 3); }
 END

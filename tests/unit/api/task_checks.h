@@ -91,6 +91,14 @@ MANTA_TASK(squares, val(uint64_t, base), out(uint64_t, y))
     return MANTA_OK;
 }
 
+MANTA_TASK(count_down, val(int16_t, from), stream(int16_t, xs))
+{
+    for (; from > 0; from--) {
+        MANTA_TRY(manta_yield(xs, &from, 1));
+    }
+    return MANTA_OK;
+}
+
 /* Defined and never called: the generated functions must not warn. */
 MANTA_TASK(never_called, ref(a), out(int, b), out(int, c))
 {
@@ -145,6 +153,18 @@ static void the_descriptor_says_what_the_source_says(void **state)
     assert_int_equal(function->params[1].kind, MANTA_KIND_OUT);
     assert_int_equal(function->params[1].size, 8);
     assert_int_equal(function->params[1].align, 8);
+}
+
+static void a_stream_is_given_items_and_its_value_is_their_count(void **state)
+{
+    const int16_t expected[] = {3, 2, 1};
+    uint64_t count = 0;
+    assert_int_equal(count_down_get(count_down_async(NULL, 3), &count), MANTA_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(fake_source.bytes, sizeof expected);
+    assert_memory_equal(fake_source.items, expected, sizeof expected);
+    assert_int_equal(fake.function->params[1].kind, MANTA_KIND_STREAM);
+    assert_int_equal(fake.function->params[1].size, sizeof(int16_t));
 }
 
 static void the_table_has_every_kind_with_its_element(void **state)
@@ -337,7 +357,7 @@ static void options_arrive_and_the_rest_is_default(void **state)
     assert_int_equal(fake.options.rank, 3);
     assert_int_equal(fake.options.retries, 0);
     assert_int_equal(fake.options.timeout_ns, 0);
-    assert_int_equal(fake.options.reserved[1], 0);
+    assert_int_equal(fake.options.reserved[0], 0);
     square_async(MANTA_OPTIONS(), 7);
     assert_true(fake.had_options);
     assert_null(fake.options.name);
@@ -366,6 +386,7 @@ static void try_returns_the_code_or_goes_on(void **state)
     X(a_value_goes_in_and_a_result_comes_out)                                                      \
     X(the_body_is_an_ordinary_function)                                                            \
     X(the_descriptor_says_what_the_source_says)                                                    \
+    X(a_stream_is_given_items_and_its_value_is_their_count)                                        \
     X(the_table_has_every_kind_with_its_element)                                                   \
     X(every_task_registers_itself_once)                                                            \
     X(parameters_may_have_the_names_of_ours)                                                       \

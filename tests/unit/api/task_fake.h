@@ -56,6 +56,15 @@ struct manta_outv {
     struct fake_value *value;
 };
 
+/* What a stream was given, one behind the other; how many items is its value. */
+struct manta_source {
+    size_t size;
+    struct fake_value *count;
+    char items[256];
+    size_t bytes;
+};
+static struct manta_source fake_source;
+
 static struct fake_value *fake_at(manta_ref ref)
 {
     assert_in_range(ref.position, 1, fake.values);
@@ -155,6 +164,14 @@ static struct fake_value *fake_unpack(const manta_param *param, manta_slot *slot
         out->size = param->size;
         out->value = value;
         slot->data = out;
+        break;
+    case MANTA_KIND_STREAM:
+        assert_null(slot->data);
+        value = fake_make(sizeof(uint64_t));
+        memset(&fake_source, 0, sizeof fake_source);
+        fake_source.size = param->size;
+        fake_source.count = value;
+        slot->data = &fake_source;
         break;
     default:
         break;
@@ -261,6 +278,18 @@ void *manta_outv_alloc(manta_outv *out, size_t count)
     out->value->data = (char *)calloc(count + 1, out->size);
     out->value->bytes = count * out->size;
     return out->value->data;
+}
+
+int manta_yield(manta_source *stream, const void *items, size_t count)
+{
+    uint64_t yielded;
+    memcpy(&yielded, stream->count->data, sizeof yielded);
+    yielded++;
+    memcpy(stream->count->data, &yielded, sizeof yielded);
+    assert_true(stream->bytes + count * stream->size <= sizeof stream->items);
+    memcpy(stream->items + stream->bytes, items, count * stream->size);
+    stream->bytes += count * stream->size;
+    return MANTA_OK;
 }
 
 int manta_fail(int code, const char *format, ...)

@@ -92,6 +92,32 @@ MANTA_TASK(sum_of_squares, val(int32_t, n), out(int64_t, sum))
     return MANTA_OK;
 }
 
+MANTA_TASK(count_up, val(int64_t, n), stream(int64_t, xs))
+{
+    for (int64_t i = 0; i < n; i++) {
+        MANTA_TRY(manta_yield(xs, &i, 1));
+    }
+    return MANTA_OK;
+}
+
+static int add_up(manta_ref xs, int64_t *total)
+{
+    manta_ref item;
+    int code;
+    while ((code = manta_next(xs, MANTA_FOREVER, &item)) == MANTA_OK) {
+        int64_t x;
+        MANTA_TRY(manta_get(item, &x, sizeof x));
+        *total += x;
+        MANTA_TRY(manta_drop(item));
+    }
+    return code == MANTA_E_END ? MANTA_OK : code;
+}
+
+MANTA_TASK(sum_up, ref(xs), out(int64_t, total))
+{
+    return add_up(xs, total);
+}
+
 MANTA_TASK(until_cancelled, val(int32_t, unused))
 {
     while (!manta_cancelled()) {
@@ -202,6 +228,16 @@ static int step_block(void)
     return MANTA_OK;
 }
 
+static int step_stream(void)
+{
+    int64_t total = 0;
+    MANTA_TRY(add_up(count_up_async(NULL, 40), &total));
+    RIGHT(total == 780);
+    MANTA_TRY(sum_up_get(sum_up_async(NULL, count_up_async(MANTA_OPTIONS(.ahead = 3), 40)), &total));
+    RIGHT(total == 780);
+    return MANTA_OK;
+}
+
 static int step_failure_and_cancel(void)
 {
     int64_t y;
@@ -218,7 +254,7 @@ static int step_failure_and_cancel(void)
 }
 
 static int (*const steps[])(void) = {step_kinds, step_consumed_and_big, step_nested, step_map,
-                                     step_queue, step_block, step_failure_and_cancel};
+                                     step_queue, step_block, step_stream, step_failure_and_cancel};
 enum { STEPS = sizeof steps / sizeof *steps };
 
 /* All steps on a rank alone. ret_failed: how many steps ended with an error. */

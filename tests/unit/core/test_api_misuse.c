@@ -315,10 +315,10 @@ static void behaviour_90_options_out_of_range(void **state)
                                   {.retries = MANTA_NO_RETRY}, {.timeout_ns = UINT64_MAX}};
     const manta_options bad[] = {{.priority = -9}, {.priority = INT32_MAX}, {.rank = MANTA_ON(1)},
                                  {.rank = UINT32_MAX}, {.retries = -2}, {.retries = INT32_MAX},
-                                 {.retry_errors = 9}, {.reserved = {0, 1}}};
+                                 {.retry_errors = 9}, {.reserved = {1}}};
     const char *const naming[] = {"option priority", "option priority", "option rank",
                                   "option rank", "option retries", "option retries",
-                                  "option retry_errors", "option reserved[1]"};
+                                  "option retry_errors", "option reserved[0]"};
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
         assert_int_equal(square_get(square_async(&fine[i], 2), &y), MANTA_OK);
     }
@@ -400,6 +400,92 @@ static void behaviour_90_misuse_inside_a_task(void **state)
     refused(manta_get(variable_async(NULL, SIZE_MAX), NULL, 0), MANTA_E_TOOBIG, "too many");
 }
 
+MANTA_TASK(yields, val(int32_t, n), stream(int32_t, xs))
+{
+    for (int32_t i = 0; i < n; i++) {
+        MANTA_TRY(manta_yield(xs, &i, 1));
+    }
+    return MANTA_OK;
+}
+
+static manta_source *somebody_elses;
+
+MANTA_TASK(yields_wrongly, stream(int64_t, xs))
+{
+    int64_t x = 1, *room;
+    somebody_elses = xs;
+    refused(manta_yield(NULL, &x, 1), MANTA_E_INVALID, "stream is NULL");
+    refused(manta_yield(xs, NULL, 2), MANTA_E_INVALID, "items is NULL");
+    refused(manta_yield(xs, &x, SIZE_MAX), MANTA_E_TOOBIG, "MANTA_STORE");
+    assert_null(manta_yield_alloc(NULL, 1));
+    assert_int_equal(manta_last_error()->code, MANTA_E_INVALID);
+    assert_null(manta_yield_alloc(xs, SIZE_MAX));
+    assert_int_equal(manta_last_error()->code, MANTA_E_TOOBIG);
+    room = (int64_t *)manta_yield_alloc(xs, 2);
+    assert_non_null(room);
+    assert_null(manta_yield_alloc(xs, 1));
+    refused(manta_yield(xs, &x, 1), MANTA_E_STATE, "manta_yield_alloc was not yielded");
+    refused(manta_yield(xs, room, 3), MANTA_E_INVALID, "room for 2");
+    room[0] = 5;
+    assert_int_equal(manta_yield(xs, room, 1), MANTA_OK);
+    assert_int_equal(manta_yield(xs, NULL, 0), MANTA_OK);
+    (void)manta_yield_alloc(xs, 1); /* and left */
+    return MANTA_OK;
+}
+
+MANTA_TASK(yields_for_another, val(int32_t, unused))
+{
+    int64_t x = 1;
+    refused(manta_yield(somebody_elses, &x, 1), MANTA_E_STATE, "its own task");
+    return MANTA_OK;
+}
+
+/* Its source lives while nobody reads it. */
+MANTA_TASK(lends_its_source, stream(int64_t, xs))
+{
+    int64_t x = 1;
+    somebody_elses = xs;
+    return yields_for_another_get(yields_for_another_async(NULL, 0)) ? MANTA_E_TASK
+                                                                       : manta_yield(xs, &x, 1);
+}
+
+static void behaviour_90_streams_with_bad_input(void **state)
+{
+    manta_ref item = stale_ref, xs = yields_async(NULL, 2), y = square_async(NULL, 3);
+    int64_t x;
+    uint64_t count;
+    size_t bytes;
+    const void *data;
+    refused(manta_next(xs, MANTA_FOREVER, NULL), MANTA_E_INVALID, "ret_item is NULL");
+    refused(manta_next(zero_ref, 0, &item), MANTA_E_INVALID, "ref");
+    refused(manta_next(stale_ref, 0, &item), MANTA_E_NOTFOUND, "ref");
+    refused(manta_next(far_ref, 0, &item), MANTA_E_NOTFOUND, "ref");
+    refused(manta_next(y, MANTA_FOREVER, &item), MANTA_E_TYPE, "not a stream");
+    refused(manta_yield(somebody_elses, &x, 1), MANTA_E_INVALID, "stream is NULL");
+    assert_int_equal(item.parent, stale_ref.parent);
+    assert_int_equal(manta_next(xs, MANTA_FOREVER, &item), MANTA_OK);
+    refused(manta_get(item, &x, sizeof x), MANTA_E_TYPE, "4 bytes");
+    refused(manta_next(item, MANTA_FOREVER, &item), MANTA_E_TYPE, "not a stream");
+    assert_int_equal(manta_next(xs, MANTA_FOREVER, &item), MANTA_OK);
+    refused(manta_next(xs, MANTA_FOREVER, &item), MANTA_E_END, "no more items");
+    assert_int_equal(manta_drop(xs), MANTA_OK);
+    refused(manta_next(xs, MANTA_FOREVER, &item), MANTA_E_NOTFOUND, "ref");
+    refused(square_get(square_async(MANTA_OPTIONS(.ahead_kib = 1), 2), &x), MANTA_E_INVALID,
+            "ahead_kib");
+    refused(yields_get(yields_async(MANTA_OPTIONS(.isolated = 1), 1), &count), MANTA_E_INVALID,
+            "xs");
+    xs = yields_wrongly_async(NULL);
+    assert_int_equal(manta_next(xs, MANTA_FOREVER, &item), MANTA_OK);
+    assert_int_equal(manta_get(item, &x, sizeof x), MANTA_OK);
+    assert_int_equal(x, 5);
+    assert_int_equal(manta_next(xs, MANTA_FOREVER, &item), MANTA_OK);
+    assert_int_equal(manta_view(item, &data, &bytes), MANTA_OK);
+    assert_int_equal(bytes, 0);
+    assert_int_equal(yields_wrongly_get(xs, &count), MANTA_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(lends_its_source_get(lends_its_source_async(NULL), &count), MANTA_OK);
+}
+
 static int unused_hook(void *arg)
 {
     return 0;
@@ -436,6 +522,9 @@ static void everything_is_refused(void)
     assert_int_equal(manta_queue_create(&queue), MANTA_E_STATE);
     assert_int_equal(manta_queue_add(old_queue, ref, NULL), MANTA_E_STATE);
     assert_int_equal(manta_queue_next(old_queue, 0, &ref, &label), MANTA_E_STATE);
+    assert_int_equal(manta_next(ref, MANTA_FOREVER, &ref), MANTA_E_STATE);
+    assert_int_equal(manta_yield(NULL, &y, 1), MANTA_E_STATE);
+    assert_null(manta_yield_alloc(NULL, 1));
     assert_int_equal(manta_map_get(ref, &y, 8, 1, &code), MANTA_E_STATE);
     assert_int_equal(manta_map_progress(ref, &done), MANTA_E_STATE);
     assert_int_equal(square_get(square_async(NULL, 2), &y), MANTA_E_STATE);
@@ -615,6 +704,7 @@ int main(void)
         IN_A_RUN(behaviour_90_options_out_of_range),
         IN_A_RUN(behaviour_90_holding_and_cancelling_with_bad_input),
         IN_A_RUN(behaviour_90_misuse_inside_a_task),
+        IN_A_RUN(behaviour_90_streams_with_bad_input),
         IN_A_RUN(behaviour_09_ten_threads_call_at_once),
         IN_A_RUN(behaviour_09_threads_started_by_a_task),
         IN_A_RUN(behaviour_09_scope_blocks_of_threads_are_their_own)};
