@@ -226,6 +226,7 @@ void inbox_on_items(struct rank *rank, uint32_t from, const struct wire_header *
     while (wire_left(body) && !body->failed) {
         struct item item = {.value = value_wire_read(rank, body, 1), .rank = from};
         bool is_stored = item.value && item.value->stored_outputs;
+        body->failed |= item.value && item.value->ref_outputs; /* items have none */
         item.token = is_stored ? (uint32_t)wire_get_u64(body) : 0;
         (void)add(rank, inbox, index++, item);
         if (!item.value) {

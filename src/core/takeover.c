@@ -381,11 +381,7 @@ void recover_revive(struct rank *rank, struct task *task)
         return;
     }
     bool is_rerun = task->flags & TASK_RERUN;
-    task->flags &= (uint16_t) ~(TASK_LINEAGE | TASK_RERUN);
-    task->object.is_done = 0;
-    object_hold(&task->object);
-    rank->unfinished++;
-    rank->stats.completed--;
+    task_undo(rank, task);
     if (!is_rerun) {
         task_place_again(rank, task);
     }

@@ -552,7 +552,6 @@ static void try_again(struct rank *rank, struct task *task, bool has_failed)
 
 void task_undo(struct rank *rank, struct task *task)
 {
-    base_list_remove(&task->link);
     task->flags &= (uint16_t) ~(TASK_LINEAGE | TASK_RERUN);
     task->object.is_done = 0;
     object_hold(&task->object);
