@@ -1,4 +1,4 @@
-/* Values that no task makes: put.c makes the record and the value, room.c lets a program fill it first. */
+/* Values that no task makes: put.c makes the record and the value, draft.c lets a program fill it first. */
 #ifndef CORE_PUT_H
 #define CORE_PUT_H
 
@@ -19,12 +19,12 @@ int put_refuse_without_store(struct context *context, uint64_t bytes);
  * value's if *ret_is_taken, else still the caller's. Baton held. */
 manta_ref put_finished(struct context *context, const struct value_part *part, bool *ret_is_taken);
 
-/* Gives back what is still open of a scope's rooms; of those that were begun with so many marks of
+/* Gives back what is still open of a scope's drafts; of those that were begun with so many marks of
  * blocks or more. Baton held. */
 void put_give_back(struct rank *rank, const struct scope *scope, uint32_t depth);
 static inline void put_end_scope(struct rank *rank, const struct scope *scope, uint32_t depth)
 {
-    if (MT_UNLIKELY(!base_list_is_empty(&rank->rooms))) {
+    if (MT_UNLIKELY(!base_list_is_empty(&rank->drafts))) {
         put_give_back(rank, scope, depth);
     }
 }

@@ -52,7 +52,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->settling);
     base_list_init(&rank->graced);
     base_list_init(&rank->maps);
-    base_list_init(&rank->rooms);
+    base_list_init(&rank->drafts);
     base_list_init(&rank->queues);
     base_list_init(&rank->orphans);
     base_list_init(&rank->streams);

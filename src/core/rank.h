@@ -438,8 +438,8 @@ struct rank {
     struct borrow **limbo;    /* scratch of recovery */
     uint32_t limbo_count;
     struct base_list maps;    /* all of ours */
-    struct base_list rooms;   /* values under construction, the latest first: see put.h */
-    uint64_t room_serial;     /* of the latest */
+    struct base_list drafts;  /* values under construction, the latest first: see put.h */
+    uint64_t draft_serial;    /* of the latest */
     struct base_list queues;  /* completion queues of this rank's threads and bodies */
     struct base_list orphans; /* runs whose owner died */
     struct base_list streams; /* of our tasks that yield */

@@ -1,20 +1,20 @@
 /*
- * Rooms: values that are filled where they will be read.
+ * Drafts: values that are filled where they will be read.
  *
  * manta_put_begin takes a block of the store, or memory of the rank's own for what travels inside
  * messages, and lends it to the program; manta_put_end seals it and makes it the value of a record
  * like any other put's. There is no ref before, so nobody can wait for, or look at, what is not yet
- * written. A room that is forgotten goes with the scope, or the scope block, that it was begun in.
+ * written. A draft that is forgotten goes with the scope, or the scope block, that it was begun in.
  *
- * A room is known by a number and not by its address, so a program that ends one twice is told so. They are
+ * A draft is known by a number and not by its address, so a program that ends one twice is told so. They are
  * searched from the latest: a program has few open, and ends the one it has just filled.
  */
 #include "core/context.h"
 #include "core/layout.h"
 #include "core/put.h"
 
-struct room {
-    struct base_list link; /* rank->rooms */
+struct draft {
+    struct base_list link; /* rank->drafts */
     uint64_t id;
     const struct scope *scope;
     uint32_t depth; /* marks of blocks when it was begun */
@@ -25,17 +25,17 @@ struct room {
     manta_layout layout;
 };
 
-static bool is_typed(const struct room *room)
+static bool is_typed(const struct draft *room)
 {
     return room->layout.dtype != MANTA_DTYPE_NONE;
 }
 
-static uint64_t whole_bytes(const struct room *room)
+static uint64_t whole_bytes(const struct draft *room)
 {
     return is_typed(room) ? layout_whole_bytes(room->bytes) : room->bytes;
 }
 
-static int take_memory(struct context *context, struct room *room)
+static int take_memory(struct context *context, struct draft *room)
 {
     struct rank *rank = context->rank;
     uint64_t bytes = whole_bytes(room);
@@ -60,19 +60,19 @@ static int begin(struct context *context, const manta_layout *layout, uint64_t b
 {
     struct rank *rank = context->rank;
     struct scope *scope = context_scope(context);
-    struct room *room = scope ? base_alloc(sizeof *room) : NULL;
+    struct draft *room = scope ? base_alloc(sizeof *room) : NULL;
     if (!room) {
         return context_fail(context, MANTA_E_NOMEM, "no memory for another value");
     }
-    *room = (struct room){.scope = scope, .depth = scope->block_count, .bytes = bytes};
+    *room = (struct draft){.scope = scope, .depth = scope->block_count, .bytes = bytes};
     room->layout = *layout;
     int code = take_memory(context, room);
     if (code != MANTA_OK) {
         base_free(room);
         return code;
     }
-    room->id = ++rank->room_serial;
-    base_list_push_front(&rank->rooms, &room->link);
+    room->id = ++rank->draft_serial;
+    base_list_push_front(&rank->drafts, &room->link);
     *ret_room = (manta_room){room->data, room->id};
     return MANTA_OK;
 }
@@ -98,11 +98,11 @@ int manta_put_begin(const manta_layout *layout, manta_room *ret_room)
     return code;
 }
 
-static struct room *find(struct context *context, uint64_t id)
+static struct draft *find(struct context *context, uint64_t id)
 {
-    BASE_LIST_EACH(&context->rank->rooms, link)
+    BASE_LIST_EACH(&context->rank->drafts, link)
     {
-        struct room *room = MT_CONTAINER(link, struct room, link);
+        struct draft *room = MT_CONTAINER(link, struct draft, link);
         if (room->id == id) {
             return room;
         }
@@ -115,7 +115,7 @@ static struct room *find(struct context *context, uint64_t id)
 }
 
 /* Its memory is somebody else's now if `is_taken`. */
-static void forget(struct rank *rank, struct room *room, bool is_taken)
+static void forget(struct rank *rank, struct draft *room, bool is_taken)
 {
     base_list_remove(&room->link);
     if (!room->is_stored) {
@@ -126,7 +126,7 @@ static void forget(struct rank *rank, struct room *room, bool is_taken)
     base_free(room);
 }
 
-static manta_ref end(struct context *context, struct room *room)
+static manta_ref end(struct context *context, struct draft *room)
 {
     struct value_part part = {.data = room->data,
                               .bytes = whole_bytes(room),
@@ -149,7 +149,7 @@ manta_ref manta_put_end(manta_room room)
         return ref;
     }
     baton_take(&context->rank->baton, context->rank->host);
-    struct room *found = find(context, room.id);
+    struct draft *found = find(context, room.id);
     if (found) {
         ref = end(context, found);
     }
@@ -164,7 +164,7 @@ int manta_put_abandon(manta_room room)
         return MANTA_E_STATE;
     }
     baton_take(&context->rank->baton, context->rank->host);
-    struct room *found = find(context, room.id);
+    struct draft *found = find(context, room.id);
     if (found) {
         forget(context->rank, found, false);
     }
@@ -174,9 +174,9 @@ int manta_put_abandon(manta_room room)
 
 void put_give_back(struct rank *rank, const struct scope *scope, uint32_t depth)
 {
-    struct base_list *link = rank->rooms.next;
-    while (link != &rank->rooms) {
-        struct room *room = MT_CONTAINER(link, struct room, link);
+    struct base_list *link = rank->drafts.next;
+    while (link != &rank->drafts) {
+        struct draft *room = MT_CONTAINER(link, struct draft, link);
         link = link->next;
         if (room->scope == scope && room->depth >= depth) {
             forget(rank, room, false);
