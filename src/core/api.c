@@ -7,6 +7,7 @@
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/pin.h"
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/task.h"
@@ -144,6 +145,22 @@ int context_not_held(struct context *context, manta_ref ref)
         "the ref is not held here: it was dropped, its scope has ended, or it was never one");
 }
 
+/* A wait for a value that was spilled. */
+struct pinning {
+    struct pin_wait wait;
+    struct waiter waiter;
+    int code;
+};
+
+/* In a store; NULL: it is not. */
+static const struct location *target_place(const struct target *target)
+{
+    const struct object *object = target->object;
+    const struct output *output =
+        object->kind != OBJECT_MAP && object->value ? &object->value->output[target->output] : NULL;
+    return output && output->is_stored ? &output->place : NULL;
+}
+
 static void copy_is_here(struct rank *rank, void *waiter, struct copy *copy)
 {
     waiter_notify(rank, waiter, 0);
@@ -174,6 +191,49 @@ static int fetch_value(struct context *context, const struct target *target)
                ? MANTA_OK
                : context_fail(context, code, "the value has %llu bytes on rank %u, on another node",
                               (unsigned long long)output->place.bytes, output->place.rank);
+}
+
+static void pin_is_here(struct rank *rank, void *arg, int code)
+{
+    struct pinning *pinning = arg;
+    pinning->code = code;
+    waiter_notify(rank, &pinning->waiter, 0);
+}
+
+/* The bytes of a target that is done are here, and stay until they are unpinned. Baton held. */
+static int pin_value(struct context *context, const struct target *target)
+{
+    struct rank *rank = context->rank;
+    const struct location *of = target_place(target);
+    struct pinning pinning = {.waiter = {.context = context, .missing = 1}};
+    if (!of) {
+        return MANTA_OK;
+    }
+    pinning.wait = (struct pin_wait){.over = pin_is_here, .arg = &pinning};
+    base_list_init(&pinning.wait.link);
+    int code = pin_take(rank, of, &pinning.wait);
+    if (code == MANTA_E_AGAIN) {
+        code = wait_for(context, &pinning.waiter, BASE_FOREVER);
+        base_list_remove(&pinning.wait.link);
+        if (code != MANTA_OK && !pinning.waiter.missing && pinning.code == MANTA_OK) {
+            pin_drop(rank, of);
+        }
+        code = code ? code : pinning.code;
+    }
+    return code == MANTA_OK
+               ? MANTA_OK
+               : context_fail(context, code, "%s: its %llu bytes were on the disk for spilling",
+                              code == MANTA_E_LOST ? "the value could not be read back whole"
+                                                   : "the value did not come back",
+                              (unsigned long long)of->bytes);
+}
+
+static void unpin_value(struct context *context, const struct target *target)
+{
+    const struct location *of = target_place(target);
+    if (of) {
+        pin_drop(context->rank, of);
+    }
 }
 
 /* Waits for a ref to be done and well. Baton held. */
@@ -229,8 +289,10 @@ int manta_get(manta_ref ref, void *value, size_t size)
     take(context);
     target.object = NULL;
     int code = settle(context, ref, &target);
+    code = code ? code : pin_value(context, &target);
     if (code == MANTA_OK) {
         code = copy_value(context, &target, value, size);
+        unpin_value(context, &target);
     }
     if (target.object) {
         object_drop(context->rank, target.object);
@@ -280,6 +342,18 @@ static void hold_all_viewed(struct context *context, const struct target *target
     }
 }
 
+/* Of what is pinned. */
+static int note_view(struct context *context, manta_ref ref, const struct target *target)
+{
+    const struct location *of = target_place(target);
+    struct scope *scope = of ? context_scope(context) : NULL;
+    if (!of || (scope && pin_add_view(scope, ref, of) == MANTA_OK)) {
+        return MANTA_OK;
+    }
+    unpin_value(context, target);
+    return context_fail(context, MANTA_E_NOMEM, "no memory for another view");
+}
+
 int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes)
 {
     struct context *context = context_enter();
@@ -294,6 +368,8 @@ int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes)
     take(context);
     target.object = NULL;
     int code = settle(context, ref, &target);
+    code = code ? code : pin_value(context, &target);
+    code = code ? code : note_view(context, ref, &target);
     if (code == MANTA_OK) {
         struct content content = target_content(&target);
         hold_all_viewed(context, &target);
@@ -327,6 +403,7 @@ int manta_unview(manta_ref ref)
         code = context_fail(context, MANTA_E_STATE, "the ref is not viewed in this scope");
     } else {
         scope->views--;
+        pin_end_view(context->rank, scope, ref);
     }
     give(context);
     return code;

@@ -13,7 +13,9 @@
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/pack.h"
+#include "core/pin.h"
 #include "core/registry.h"
+#include "core/room.h"
 #include "core/scope.h"
 #include "core/stored.h"
 #include "core/task.h"
@@ -66,27 +68,19 @@ static void set_variable(struct body *body, uint32_t param, uint16_t output)
     body->variables |= (uint16_t)(1u << param);
 }
 
-/* Room for `count` elements in the store. Baton held, but for the time it takes to clear pages. */
-static int make_room(struct rank *rank, const struct run *run, struct manta_outv *outv,
-                     size_t count)
+/* Room for `count` elements in the store. Baton held, but for the time it takes to wait for it and to
+ * clear pages. */
+static int make_room(const struct run *run, struct manta_outv *outv, size_t count)
 {
     struct store_tag tag = {run->parent, run->position + outv->output,
                             function_hash(run->function)};
-    int code = store_create(rank->options.store, count * outv->element_bytes, &tag, &outv->room);
-    if (code != MANTA_OK) {
-        return code;
+    int code = room_create(run->context, count * outv->element_bytes, &tag, &outv->room);
+    if (code == MANTA_OK) {
+        outv->is_stored = true;
+        outv->data = outv->room.data;
+        outv->count = count;
     }
-    baton_give(&rank->baton);
-    code = store_populate(rank->options.store, &outv->room);
-    baton_take(&rank->baton, rank->host);
-    if (code != MANTA_OK) {
-        store_abandon(rank->options.store, &outv->room);
-        return code;
-    }
-    outv->is_stored = true;
-    outv->data = outv->room.data;
-    outv->count = count;
-    return MANTA_OK;
+    return code;
 }
 
 static uint16_t output_of(const manta_function *function, uint32_t param)
@@ -105,7 +99,7 @@ static int copy_stored(struct rank *rank, struct body *body, const struct pack_a
 {
     struct manta_outv *copy = &body->outv[arg->index];
     set_variable(body, arg->index, output_of(body->run->function, arg->index));
-    int code = make_room(rank, body->run, copy, arg->bytes / arg->param->size);
+    int code = make_room(body->run, copy, arg->bytes / arg->param->size);
     if (code == MANTA_OK) {
         baton_give(&rank->baton);
         memcpy(copy->data, data, arg->bytes);
@@ -120,7 +114,7 @@ static int place_stored(struct rank *rank, struct body *body, const struct pack_
     struct location place;
     memcpy(&place, arg->data, sizeof place);
     const void *data = fetch_data(rank, &place);
-    if (!data) {
+    if (!data || body->run->code) {
         return body->run->code ? body->run->code : MANTA_E_LOST;
     }
     if (arg->param->kind == MANTA_KIND_INOUT) {
@@ -317,8 +311,11 @@ const char *exec_reason(int code)
         return "no memory for its arguments or results";
     case MANTA_E_LIMIT:
         return "the node's store is full (MANTA_STORE)";
+    case MANTA_E_TOOBIG:
+        return "its arguments together are larger than the node's store (MANTA_STORE)";
     case MANTA_E_LOST:
-        return "an argument's value is gone with the rank that had it";
+        return "an argument's value is gone with the rank that had it, or came back damaged from "
+               "the disk";
     case MANTA_E_TYPE:
         return "its arguments arrived damaged";
     default:
@@ -455,6 +452,9 @@ void exec_run(struct worker *worker, struct run *run)
         outer->inner = NULL;
     }
     free_outputs(rank, &body);
+    if (MT_UNLIKELY(run->start != NULL)) {
+        pin_end_run(rank, run);
+    }
     if (run->map_count) {
         map_lease_done(rank, run, code);
     } else {
@@ -478,10 +478,7 @@ static int alloc_stored(struct context *context, struct manta_outv *out, size_t 
 {
     struct rank *rank = context->rank;
     baton_take(&rank->baton, rank->host);
-    int code = make_room(rank, context->run, out, count);
-    if (code != MANTA_OK) {
-        (void)stored_refuse(context, code, count * out->element_bytes);
-    }
+    int code = make_room(context->run, out, count);
     baton_give(&rank->baton);
     return code;
 }

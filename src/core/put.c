@@ -9,6 +9,7 @@
 #include "core/idle.h"
 #include "core/recover.h"
 #include "core/registry.h"
+#include "core/room.h"
 #include "core/scope.h"
 #include "core/task.h"
 #include "core/value.h"
@@ -56,18 +57,11 @@ static int copy_in(struct context *context, const struct task *task, const void 
 {
     struct rank *rank = context->rank;
     struct store_tag tag = {task->parent, task->position, function_hash(&put_function)};
-    int code = store_create(rank->options.store, bytes, &tag, ret_room);
-    if (code != MANTA_OK) {
-        return code;
-    }
-    baton_give(&rank->baton);
-    code = store_populate(rank->options.store, ret_room);
+    int code = room_create(context, bytes, &tag, ret_room);
     if (code == MANTA_OK) {
+        baton_give(&rank->baton);
         memcpy(ret_room->data, data, bytes);
-    }
-    baton_take(&rank->baton, rank->host);
-    if (code != MANTA_OK) {
-        store_abandon(rank->options.store, ret_room);
+        baton_take(&rank->baton, rank->host);
     }
     return code;
 }
@@ -80,7 +74,7 @@ static int put(struct context *context, struct task *task, const void *data, siz
     if (stored_is_wanted(rank, bytes)) {
         int code = copy_in(context, task, data, bytes, &room);
         if (code != MANTA_OK) {
-            return stored_refuse(context, code, bytes);
+            return code;
         }
         part.data = room.data;
         part.is_stored = true;

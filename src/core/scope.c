@@ -10,6 +10,7 @@
 
 #include "core/map.h"
 #include "core/message.h"
+#include "core/pin.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/task.h"
@@ -183,6 +184,7 @@ static void free_scope(struct rank *rank, struct scope *scope)
         base_map_remove(&rank->scopes, scope_key(scope->id));
     }
     recover_forget_scope(rank, scope);
+    pin_end_views(rank, scope, NULL);
     for (uint32_t i = 0; i < scope->page_count; i++) {
         base_free(scope->pages[i]);
     }
@@ -376,6 +378,7 @@ bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref)
 {
     struct task *task = find_held_child(rank, scope, ref);
     struct scope_hold *hold;
+    pin_end_views(rank, scope, &ref);
     if (task && task->flags & TASK_IS_MAP && ref.position != task->position) {
         return true; /* an element goes with its map */
     }
@@ -416,7 +419,9 @@ static void drop_children_from(struct rank *rank, struct scope *scope, uint32_t 
 static void drop_holds_from(struct rank *rank, struct scope *scope, uint32_t first)
 {
     while (scope->hold_count > first) {
-        struct object *object = scope->holds[--scope->hold_count].object;
+        const struct scope_hold *hold = &scope->holds[--scope->hold_count];
+        struct object *object = hold->object;
+        pin_end_views(rank, scope, &hold->ref);
         if (object) {
             object_drop(rank, object);
         }
@@ -425,11 +430,13 @@ static void drop_holds_from(struct rank *rank, struct scope *scope, uint32_t fir
 
 void scope_drop_children(struct rank *rank, struct scope *scope)
 {
+    pin_end_views_from(rank, scope, 0);
     drop_children_from(rank, scope, 0);
 }
 
 void scope_drop_all(struct rank *rank, struct scope *scope)
 {
+    pin_end_views(rank, scope, NULL);
     drop_children_from(rank, scope, 0);
     drop_holds_from(rank, scope, 0);
 }
@@ -458,6 +465,7 @@ int scope_block_end(struct rank *rank, struct scope *scope)
     }
     uint32_t holds = scope->blocks[--scope->block_count];
     uint32_t position = scope->blocks[--scope->block_count];
+    pin_end_views_from(rank, scope, position);
     drop_children_from(rank, scope, position);
     drop_holds_from(rank, scope, MT_MIN(holds, scope->hold_count));
     return MANTA_OK;
@@ -467,6 +475,7 @@ void scope_end(struct rank *rank, struct scope *scope)
 {
     scope->run = NULL;
     scope->is_ended = 1;
+    pin_end_views(rank, scope, NULL);
     recover_fail_lookups(rank, scope);
     free_if_over(rank, scope);
 }

@@ -370,6 +370,11 @@ static struct heap *heap_of(const struct store *store, struct store_place at)
     return store->shares[at.index].heap;
 }
 
+bool store_has_disk(const struct store *store)
+{
+    return store->options.disk != NULL;
+}
+
 enum store_state store_get_state(struct store *store, struct store_place at)
 {
     const void *data = store_at(store, at.index, at.place);
@@ -526,6 +531,23 @@ void store_show(struct store *store, uint64_t pinned_bytes, uint64_t spare_bytes
     atomic_store_explicit(&slot->pinned, pinned_bytes, memory_order_relaxed);
     atomic_store_explicit(&slot->spare, spare_bytes, memory_order_relaxed);
     atomic_store_explicit(&slot->trouble, trouble, memory_order_relaxed);
+}
+
+uint64_t store_get_pinned(const struct store *store)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < store->options.ranks; i++) {
+        sum += atomic_load_explicit(&store->head->slots[i].pinned, memory_order_relaxed);
+    }
+    return sum;
+}
+
+void store_forget(struct store *store, uint32_t index)
+{
+    struct slot *slot = &store->head->slots[index];
+    atomic_store_explicit(&slot->pinned, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->spare, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->trouble, MANTA_OK, memory_order_relaxed);
 }
 
 uint64_t store_get_released(const struct store *store)

@@ -49,9 +49,9 @@ struct store_tag {
 };
 
 struct store_options {
-    int fd;                /* duplicated */
-    uint64_t offset;       /* in its file: where the store begins, to its end */
-    uint32_t index, ranks; /* this rank's on the node */
+    int fd;                        /* duplicated */
+    uint64_t offset;               /* in its file: where the store begins, to its end */
+    uint32_t index, ranks;         /* this rank's on the node */
     const struct store_disk *disk; /* borrowed; NULL: nothing is spilled */
 };
 
@@ -120,6 +120,8 @@ struct store_place {
     uint64_t place;
 };
 
+bool store_has_disk(const struct store *store);
+
 enum store_state { STORE_NONE, STORE_SEALED, STORE_LEAVING, STORE_SPILLED };
 
 /* Of any rank's block, from any thread. STORE_NONE: it cannot be mapped, or is not sealed. */
@@ -163,6 +165,9 @@ struct store_slot {
 };
 struct store_slot store_get_slot(const struct store *store, uint32_t index);
 void store_show(struct store *store, uint64_t pinned_bytes, uint64_t spare_bytes, int trouble);
+uint64_t store_get_pinned(const struct store *store); /* of all slots together */
+/* A rank is dead, and uses nothing any more. */
+void store_forget(struct store *store, uint32_t index);
 /* Grows whenever pages go, anywhere on the node. */
 uint64_t store_get_released(const struct store *store);
 /* Pages of the own share's free blocks. */
