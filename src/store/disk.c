@@ -25,11 +25,11 @@ static const struct kind {
     uint32_t magic;
     const char *name;
 } memories[] = {{0x01021994, "tmpfs"}, {0x858458f6, "ramfs"}, {0x958458f6, "hugetlbfs"}},
-  networks[] = {{0x00006969, "NFS"},       {0x0bd00bd0, "Lustre"}, {0x47504653, "GPFS"},
-                {0x19830326, "BeeGFS"},    {0x00c36400, "Ceph"},   {0xff534d42, "CIFS"},
-                {0xfe534d42, "SMB"},       {0xaad7aaea, "PanFS"},  {0x5346414f, "AFS"},
-                {0x6b414653, "AFS"},       {0x01021997, "9p"},     {0x20030528, "OrangeFS"},
-                {0x7461636f, "OCFS2"},     {0x01161970, "GFS2"},   {0x65735546, "FUSE"}};
+  networks[] = {{0x00006969, "NFS"},    {0x0bd00bd0, "Lustre"}, {0x47504653, "GPFS"},
+                {0x19830326, "BeeGFS"}, {0x00c36400, "Ceph"},   {0xff534d42, "CIFS"},
+                {0xfe534d42, "SMB"},    {0xaad7aaea, "PanFS"},  {0x5346414f, "AFS"},
+                {0x6b414653, "AFS"},    {0x01021997, "9p"},     {0x20030528, "OrangeFS"},
+                {0x7461636f, "OCFS2"},  {0x01161970, "GFS2"},   {0x65735546, "FUSE"}};
 
 static const char *find_kind(const struct kind *kinds, size_t count, uint32_t magic)
 {

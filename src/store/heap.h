@@ -40,10 +40,10 @@
 #define HEAP_POWERS 42
 
 enum heap_state {
-    HEAP_FREE,   /* with its pages */
-    HEAP_HOLLOW, /* free, without the whole pages inside it */
-    HEAP_OPEN,   /* being written */
-    HEAP_SEALED, /* not written any more */
+    HEAP_FREE,    /* with its pages */
+    HEAP_HOLLOW,  /* free, without the whole pages inside it */
+    HEAP_OPEN,    /* being written */
+    HEAP_SEALED,  /* not written any more */
     HEAP_LEAVING, /* sealed, and about to be spilled: nobody is to begin to read it */
     HEAP_SPILLED, /* sealed, without the whole pages inside it */
 };
