@@ -145,20 +145,17 @@ int context_not_held(struct context *context, manta_ref ref)
         "the ref is not held here: it was dropped, its scope has ended, or it was never one");
 }
 
-/* A wait for a value that was spilled. */
-struct pinning {
-    struct pin_wait wait;
-    struct waiter waiter;
-    int code;
-};
-
-/* In a store; NULL: it is not. */
-static const struct location *target_place(const struct target *target)
+static inline bool target_is_stored(const struct target *target)
 {
     const struct object *object = target->object;
-    const struct output *output =
-        object->kind != OBJECT_MAP && object->value ? &object->value->output[target->output] : NULL;
-    return output && output->is_stored ? &output->place : NULL;
+    return object->value && object->kind != OBJECT_MAP && object->value->stored_outputs &&
+           object->value->output[target->output].is_stored;
+}
+
+/* NULL: it is not in a store. */
+static const struct location *target_place(const struct target *target)
+{
+    return target_is_stored(target) ? &target->object->value->output[target->output].place : NULL;
 }
 
 static void copy_is_here(struct rank *rank, void *waiter, struct copy *copy)
@@ -193,39 +190,11 @@ static int fetch_value(struct context *context, const struct target *target)
                               (unsigned long long)output->place.bytes, output->place.rank);
 }
 
-static void pin_is_here(struct rank *rank, void *arg, int code)
-{
-    struct pinning *pinning = arg;
-    pinning->code = code;
-    waiter_notify(rank, &pinning->waiter, 0);
-}
-
 /* The bytes of a target that is done are here, and stay until they are unpinned. Baton held. */
 static int pin_value(struct context *context, const struct target *target)
 {
-    struct rank *rank = context->rank;
     const struct location *of = target_place(target);
-    struct pinning pinning = {.waiter = {.context = context, .missing = 1}};
-    if (!of) {
-        return MANTA_OK;
-    }
-    pinning.wait = (struct pin_wait){.over = pin_is_here, .arg = &pinning};
-    base_list_init(&pinning.wait.link);
-    int code = pin_take(rank, of, &pinning.wait);
-    if (code == MANTA_E_AGAIN) {
-        code = wait_for(context, &pinning.waiter, BASE_FOREVER);
-        base_list_remove(&pinning.wait.link);
-        if (code != MANTA_OK && !pinning.waiter.missing && pinning.code == MANTA_OK) {
-            pin_drop(rank, of);
-        }
-        code = code ? code : pinning.code;
-    }
-    return code == MANTA_OK
-               ? MANTA_OK
-               : context_fail(context, code, "%s: its %llu bytes were on the disk for spilling",
-                              code == MANTA_E_LOST ? "the value could not be read back whole"
-                                                   : "the value did not come back",
-                              (unsigned long long)of->bytes);
+    return of ? pin_wait_for(context, of) : MANTA_OK;
 }
 
 static void unpin_value(struct context *context, const struct target *target)
@@ -275,6 +244,17 @@ static int copy_value(struct context *context, const struct target *target, void
     return MANTA_OK;
 }
 
+static MT_NOINLINE int copy_stored_value(struct context *context, const struct target *target,
+                                         void *value, size_t size)
+{
+    int code = pin_value(context, target);
+    if (code == MANTA_OK) {
+        code = copy_value(context, target, value, size);
+        unpin_value(context, target);
+    }
+    return code;
+}
+
 int manta_get(manta_ref ref, void *value, size_t size)
 {
     struct context *context = context_enter();
@@ -289,10 +269,10 @@ int manta_get(manta_ref ref, void *value, size_t size)
     take(context);
     target.object = NULL;
     int code = settle(context, ref, &target);
-    code = code ? code : pin_value(context, &target);
     if (code == MANTA_OK) {
-        code = copy_value(context, &target, value, size);
-        unpin_value(context, &target);
+        code = MT_UNLIKELY(target_is_stored(&target))
+                   ? copy_stored_value(context, &target, value, size)
+                   : copy_value(context, &target, value, size);
     }
     if (target.object) {
         object_drop(context->rank, target.object);

@@ -168,11 +168,6 @@ static inline void make_ready(struct rank *rank, struct run *run)
     idle_wake_worker(rank);
 }
 
-bool exec_may_start(struct rank *rank, struct run *run)
-{
-    return MT_LIKELY(!run->has_stored) || pin_run(rank, run);
-}
-
 MT_NOINLINE void exec_queue_fetched(struct rank *rank, struct run *run)
 {
     if (run->outside && exec_may_start(rank, run)) {

@@ -1,10 +1,12 @@
 #include "core/pin.h"
 
+#include "core/context.h"
 #include "core/exec.h"
 #include "core/idle.h"
 #include "core/message.h"
 #include "core/pack.h"
 #include "core/room.h"
+#include "core/wait.h"
 
 struct pin {
     struct location of;
@@ -126,6 +128,11 @@ static bool is_there(struct rank *rank, const struct location *of)
     return state == STORE_SEALED || (state == STORE_LEAVING && rank->down[of->rank]);
 }
 
+static bool is_same(const struct location *a, const struct location *b)
+{
+    return a->parent == b->parent && a->position == b->position;
+}
+
 int pin_take(struct rank *rank, const struct location *of, struct pin_wait *wait)
 {
     if (!is_near(rank, of)) {
@@ -135,6 +142,12 @@ int pin_take(struct rank *rank, const struct location *of, struct pin_wait *wait
     pin = pin ? pin : make(rank, of);
     if (!pin) {
         return MANTA_E_NOMEM;
+    }
+    if (!is_same(&pin->of, of)) { /* asked for once, and freed before the answer */
+        rank->pinned_bytes += of->bytes - pin->of.bytes;
+        pin->of = *of;
+        pin->is_asked = 0;
+        base_list_remove(&pin->want.link);
     }
     int code = pin->count || is_there(rank, of) ? MANTA_OK
                : pin->is_asked                  ? MANTA_E_AGAIN
@@ -158,6 +171,50 @@ void pin_drop(struct rank *rank, const struct location *of)
         free_if_unused(rank, pin);
         spill_show(rank);
     }
+}
+
+/* ---- Contexts ------------------------------------------------------------------------------- */
+
+struct pinning {
+    struct pin_wait wait;
+    struct waiter waiter;
+    int code;
+};
+
+static void pin_is_here(struct rank *rank, void *arg, int code)
+{
+    struct pinning *pinning = arg;
+    pinning->code = code;
+    waiter_notify(rank, &pinning->waiter, 0);
+}
+
+static int wait_until_pinned(struct context *context, const struct location *of)
+{
+    struct rank *rank = context->rank;
+    struct pinning pinning = {.wait = {.over = pin_is_here, .arg = &pinning},
+                              .waiter = {.context = context, .missing = 1}};
+    base_list_init(&pinning.wait.link);
+    int code = pin_take(rank, of, &pinning.wait);
+    if (code != MANTA_E_AGAIN) {
+        return code;
+    }
+    code = wait_for(context, &pinning.waiter, BASE_FOREVER);
+    base_list_remove(&pinning.wait.link);
+    if (code != MANTA_OK && !pinning.waiter.missing && pinning.code == MANTA_OK) {
+        pin_drop(rank, of); /* it came, but too late */
+    }
+    return code ? code : pinning.code;
+}
+
+int pin_wait_for(struct context *context, const struct location *of)
+{
+    int code = wait_until_pinned(context, of);
+    const char *what = code == MANTA_E_LOST ? "the value could not be read back whole"
+                                            : "the value did not come back";
+    return code == MANTA_OK
+               ? MANTA_OK
+               : context_fail(context, code, "%s: its %llu bytes were on the disk for spilling",
+                              what, (unsigned long long)of->bytes);
 }
 
 /* ---- Between ranks -------------------------------------------------------------------------- */
@@ -224,7 +281,7 @@ void pin_on_restored(struct rank *rank, uint32_t from, const struct wire_header 
     struct location of;
     int code;
     struct pin *pin = read_restore(rank, header, body, &of, &code) ? find(rank, &of) : NULL;
-    if (pin && pin->is_asked) {
+    if (pin && pin->is_asked && is_same(&pin->of, &of)) {
         arrive(rank, pin, code);
     }
 }
@@ -377,13 +434,22 @@ static struct need need_of(struct rank *rank, const struct start *start)
     return need;
 }
 
-static bool is_admissible(struct rank *rank, const struct start *start)
+/* It fits, with all that is in use on the node. For who has the claim. */
+static bool fits(struct rank *rank, const struct need *need)
 {
-    struct need need = need_of(rank, start);
     uint64_t bound = store_get_stats(rank->options.store).bound_bytes;
     uint64_t pinned = store_get_pinned(rank->options.store);
-    return (need.is_here && (need.new_bytes == 0 || rank->pinned_bytes == 0)) ||
-           pinned + need.new_bytes <= bound / 2 || pinned == 0;
+    return pinned == 0 || pinned + need->new_bytes <= bound / 2;
+}
+
+/* It may be what all the others wait for; one at a time on the node. */
+static bool is_let_in(struct rank *rank, struct start *start)
+{
+    if (!room_is_quiet(rank) || store_has_extra(rank->options.store)) {
+        return false;
+    }
+    rank->room->has_extra = start->is_extra = 1;
+    return true;
 }
 
 static void argument_is_here(struct rank *rank, void *arg, int code)
@@ -397,8 +463,7 @@ static void argument_is_here(struct rank *rank, void *arg, int code)
     }
 }
 
-/* Asks for all of it. True: it is all here. */
-static bool admit(struct rank *rank, struct start *start)
+static void take_all(struct rank *rank, struct start *start)
 {
     base_list_remove(&start->link);
     for (uint32_t i = 0; i < start->count; i++) {
@@ -412,7 +477,28 @@ static bool admit(struct rank *rank, struct start *start)
             start->run->code = code;
         }
     }
-    return start->missing == 0;
+}
+
+/* Takes it all into use if that is right now. False: it is not. */
+static bool admit(struct rank *rank, struct start *start)
+{
+    struct store *store = rank->options.store;
+    struct need need = need_of(rank, start);
+    bool is_free = need.is_here && (need.new_bytes == 0 || rank->pinned_bytes == 0);
+    if (is_free) {
+        take_all(rank, start);
+        return true;
+    }
+    if (!store_begin_claim(store)) {
+        return false;
+    }
+    bool is_admitted = fits(rank, &need) || is_let_in(rank, start);
+    if (is_admitted) {
+        take_all(rank, start);
+        spill_show(rank);
+    }
+    store_end_claim(store);
+    return is_admitted;
 }
 
 bool pin_run(struct rank *rank, struct run *run)
@@ -430,8 +516,8 @@ bool pin_run(struct rank *rank, struct run *run)
         return true;
     }
     run->state = RUN_FETCHING;
-    if (base_list_is_empty(&rank->starting) && is_admissible(rank, start)) {
-        return admit(rank, start);
+    if (base_list_is_empty(&rank->starting) && admit(rank, start)) {
+        return start->missing == 0;
     }
     base_list_push_back(&rank->starting, &start->link);
     rank->room->is_waited_for = 1;
@@ -452,18 +538,9 @@ void pin_end_run(struct rank *rank, struct run *run)
     }
     base_list_remove(&start->link);
     rank->room->has_extra &= !start->is_extra;
+    spill_show(rank);
     run->start = NULL;
     base_free(start);
-}
-
-/* It may be what all the others wait for; one at a time. */
-static bool is_let_in(struct rank *rank, struct start *start)
-{
-    if (rank->room->has_extra || !room_is_quiet(rank)) {
-        return false;
-    }
-    rank->room->has_extra = start->is_extra = 1;
-    return true;
 }
 
 void pin_tick(struct rank *rank)
@@ -471,10 +548,10 @@ void pin_tick(struct rank *rank)
     BASE_LIST_EACH(&rank->starting, link)
     {
         struct start *start = MT_CONTAINER(link, struct start, link);
-        if (!is_admissible(rank, start) && !is_let_in(rank, start)) {
+        if (!admit(rank, start)) {
             break; /* in their order: a large one gets its turn */
         }
-        if (admit(rank, start)) {
+        if (start->missing == 0) {
             exec_queue_fetched(rank, start->run);
         }
     }

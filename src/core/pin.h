@@ -30,6 +30,8 @@ struct pin_wait {
 /* MANTA_OK: pinned; MANTA_E_AGAIN: wait->over will say; or why not. */
 int pin_take(struct rank *rank, const struct location *of, struct pin_wait *wait) MT_CHECKED;
 void pin_drop(struct rank *rank, const struct location *of);
+/* The same for a context, which waits. What is wrong is in last_error. */
+int pin_wait_for(struct context *context, const struct location *of) MT_CHECKED;
 /* By share and place alone. */
 bool pin_is_held(struct rank *rank, const struct location *of);
 

@@ -292,11 +292,11 @@ struct run {
     int32_t code;
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
+    uint8_t has_stored;      /* some of its arguments are in the store */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */
     struct fetched *fetched;
     struct start *start; /* its arguments in the store, from when it might start: see pin.h */
-    uint8_t has_stored;  /* it has such */
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
     uint8_t

@@ -60,6 +60,22 @@ static bool compare_spare(struct rank *rank, uint32_t of, void *arg)
     return false;
 }
 
+/* Who shows most, and every other time the next in turn: what shows may be in use after all. */
+static uint32_t choose_donor(struct rank *rank)
+{
+    struct room *room = rank->room;
+    struct donor donor = {.rank = rank->number};
+    if (++room->asks % 2) {
+        (void)any_of_node(rank, compare_spare, &donor);
+    }
+    for (uint32_t i = 0; donor.rank == rank->number && i < room->near_count; i++) {
+        uint32_t next = room->near[++room->next_donor % room->near_count];
+        bool has_spare = !rank->down[next] && slot_of(rank, next).spare_bytes > 0;
+        donor.rank = has_spare ? next : donor.rank;
+    }
+    return donor.rank;
+}
+
 static bool has_trouble(struct rank *rank, uint32_t of, void *arg)
 {
     return slot_of(rank, of).trouble != MANTA_OK;
@@ -84,15 +100,15 @@ static void ask(struct rank *rank)
 {
     uint64_t missing = deficit(rank);
     uint64_t here = missing ? spill_release(rank, missing) : 0;
-    struct donor donor = {0};
-    if (here >= missing) {
-        return;
+    uint64_t released = store_get_released(rank->options.store);
+    if (released == rank->room->released_at_ask && !spill_is_busy(rank)) {
+        here = 0; /* what was to go from here is in use, it seems */
     }
-    (void)any_of_node(rank, compare_spare, &donor);
-    if (donor.bytes) {
+    rank->room->released_at_ask = released;
+    uint32_t donor = here < missing ? choose_donor(rank) : rank->number;
+    if (donor != rank->number) {
         struct message_room message = {missing - here};
-        message_send(rank, donor.rank, MESSAGE_ROOM, (struct wire_header){0}, &message,
-                     sizeof message);
+        message_send(rank, donor, MESSAGE_ROOM, (struct wire_header){0}, &message, sizeof message);
         dispatch_flush(rank);
     }
 }

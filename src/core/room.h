@@ -4,7 +4,7 @@
  * Who finds the store full waits here, in memory of its own: a body or a driver that makes a value,
  * a block that comes back from the disk, a copy that comes from another node. While somebody waits,
  * the rank looks at every tick how much is missing on the node, makes its own share give that up
- * (spill_release), and asks the rank of the node that shows most to spare for the rest. It asks
+ * (spill_release), and asks ranks of the node that show something to spare for the rest. It asks
  * again at the next tick, and each that waits tries again. So nothing depends on a message or on
  * a wake-up that a death could swallow; and it costs nothing while nobody waits.
  *
@@ -44,7 +44,8 @@ struct room {
     struct base_list waits;
     uint32_t *near; /* ranks of this node */
     uint32_t near_count;
-    uint64_t released, quiet_since_ns;
+    uint32_t asks, next_donor;
+    uint64_t released, released_at_ask, quiet_since_ns;
     uint8_t is_trying, is_waited_for; /* is_waited_for: by tasks whose arguments do not fit */
     uint8_t has_extra;                /* see pin.c */
 };

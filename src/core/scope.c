@@ -184,7 +184,6 @@ static void free_scope(struct rank *rank, struct scope *scope)
         base_map_remove(&rank->scopes, scope_key(scope->id));
     }
     recover_forget_scope(rank, scope);
-    pin_end_views(rank, scope, NULL);
     for (uint32_t i = 0; i < scope->page_count; i++) {
         base_free(scope->pages[i]);
     }
@@ -419,9 +418,7 @@ static void drop_children_from(struct rank *rank, struct scope *scope, uint32_t 
 static void drop_holds_from(struct rank *rank, struct scope *scope, uint32_t first)
 {
     while (scope->hold_count > first) {
-        const struct scope_hold *hold = &scope->holds[--scope->hold_count];
-        struct object *object = hold->object;
-        pin_end_views(rank, scope, &hold->ref);
+        struct object *object = scope->holds[--scope->hold_count].object;
         if (object) {
             object_drop(rank, object);
         }
@@ -430,7 +427,7 @@ static void drop_holds_from(struct rank *rank, struct scope *scope, uint32_t fir
 
 void scope_drop_children(struct rank *rank, struct scope *scope)
 {
-    pin_end_views_from(rank, scope, 0);
+    pin_end_views(rank, scope, NULL);
     drop_children_from(rank, scope, 0);
 }
 
@@ -466,6 +463,9 @@ int scope_block_end(struct rank *rank, struct scope *scope)
     uint32_t holds = scope->blocks[--scope->block_count];
     uint32_t position = scope->blocks[--scope->block_count];
     pin_end_views_from(rank, scope, position);
+    for (uint32_t i = holds; i < scope->hold_count; i++) {
+        pin_end_views(rank, scope, &scope->holds[i].ref);
+    }
     drop_children_from(rank, scope, position);
     drop_holds_from(rank, scope, MT_MIN(holds, scope->hold_count));
     return MANTA_OK;
@@ -475,7 +475,6 @@ void scope_end(struct rank *rank, struct scope *scope)
 {
     scope->run = NULL;
     scope->is_ended = 1;
-    pin_end_views(rank, scope, NULL);
     recover_fail_lookups(rank, scope);
     free_if_over(rank, scope);
 }

@@ -29,7 +29,11 @@ void spill_show(struct rank *rank)
     if (store_has_disk(rank->options.store) && spill->trouble == MANTA_OK) {
         spare += spill->here_bytes;
     }
-    store_show(rank->options.store, rank->pinned_bytes, spare, spill->trouble);
+    const struct store_slot slot = {.pinned_bytes = rank->pinned_bytes,
+                                    .spare_bytes = spare,
+                                    .trouble = spill->trouble,
+                                    .has_extra = rank->room->has_extra};
+    store_show(rank->options.store, &slot);
 }
 
 /* ---- States --------------------------------------------------------------------------------- */

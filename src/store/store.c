@@ -27,7 +27,7 @@ enum { SHARE_PER_BOUND = 64 };
 struct slot {
     _Atomic uint64_t held, pinned, spare;
     _Atomic int32_t trouble;
-    uint32_t unused;
+    _Atomic uint32_t has_extra;
 };
 
 /* The first pages. */
@@ -35,7 +35,8 @@ struct node_head {
     uint64_t magic, ranks, share_bytes, bound_bytes; /* never change */
     _Atomic uint64_t held;                           /* bytes of pages, all shares together */
     _Atomic uint64_t released;                       /* of pages, ever */
-    uint64_t unused[2];
+    _Atomic uint32_t claimer;                        /* index + 1; 0: nobody */
+    uint32_t unused[3];
     struct slot slots[];
 };
 
@@ -522,15 +523,44 @@ struct store_slot store_get_slot(const struct store *store, uint32_t index)
         .held_bytes = atomic_load_explicit(&slot->held, memory_order_relaxed),
         .pinned_bytes = atomic_load_explicit(&slot->pinned, memory_order_relaxed),
         .spare_bytes = atomic_load_explicit(&slot->spare, memory_order_relaxed),
-        .trouble = atomic_load_explicit(&slot->trouble, memory_order_relaxed)};
+        .trouble = atomic_load_explicit(&slot->trouble, memory_order_relaxed),
+        .has_extra = atomic_load_explicit(&slot->has_extra, memory_order_relaxed)};
 }
 
-void store_show(struct store *store, uint64_t pinned_bytes, uint64_t spare_bytes, int trouble)
+static void show(struct store *store, uint32_t index, const struct store_slot *as)
 {
-    struct slot *slot = &store->head->slots[store->options.index];
-    atomic_store_explicit(&slot->pinned, pinned_bytes, memory_order_relaxed);
-    atomic_store_explicit(&slot->spare, spare_bytes, memory_order_relaxed);
-    atomic_store_explicit(&slot->trouble, trouble, memory_order_relaxed);
+    struct slot *slot = &store->head->slots[index];
+    atomic_store_explicit(&slot->pinned, as->pinned_bytes, memory_order_relaxed);
+    atomic_store_explicit(&slot->spare, as->spare_bytes, memory_order_relaxed);
+    atomic_store_explicit(&slot->trouble, as->trouble, memory_order_relaxed);
+    atomic_store_explicit(&slot->has_extra, as->has_extra, memory_order_relaxed);
+}
+
+void store_show(struct store *store, const struct store_slot *slot)
+{
+    show(store, store->options.index, slot);
+}
+
+bool store_begin_claim(struct store *store)
+{
+    uint32_t nobody = 0; /* acquire and release pair among claimers: each sees what was shown */
+    return atomic_compare_exchange_strong_explicit(&store->head->claimer, &nobody,
+                                                   store->options.index + 1, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+void store_end_claim(struct store *store)
+{
+    atomic_store_explicit(&store->head->claimer, 0, memory_order_release);
+}
+
+bool store_has_extra(const struct store *store)
+{
+    bool has_extra = false;
+    for (uint32_t i = 0; i < store->options.ranks && !has_extra; i++) {
+        has_extra = atomic_load_explicit(&store->head->slots[i].has_extra, memory_order_relaxed);
+    }
+    return has_extra;
 }
 
 uint64_t store_get_pinned(const struct store *store)
@@ -544,10 +574,10 @@ uint64_t store_get_pinned(const struct store *store)
 
 void store_forget(struct store *store, uint32_t index)
 {
-    struct slot *slot = &store->head->slots[index];
-    atomic_store_explicit(&slot->pinned, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->spare, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->trouble, MANTA_OK, memory_order_relaxed);
+    uint32_t claimer = index + 1;
+    show(store, index, &(struct store_slot){0});
+    (void)atomic_compare_exchange_strong_explicit(&store->head->claimer, &claimer, 0,
+                                                  memory_order_release, memory_order_relaxed);
 }
 
 uint64_t store_get_released(const struct store *store)

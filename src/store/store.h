@@ -161,11 +161,19 @@ struct store_slot {
     uint64_t held_bytes;
     uint64_t pinned_bytes; /* it reads, or writes, so they stay */
     uint64_t spare_bytes;  /* it could spill or give back */
-    int32_t trouble;       /* why its last spill failed; MANTA_OK: it did not */
+    int32_t trouble;       /* why its last spills failed; MANTA_OK: they did not */
+    bool has_extra;        /* it uses more than is good for the others */
 };
 struct store_slot store_get_slot(const struct store *store, uint32_t index);
-void store_show(struct store *store, uint64_t pinned_bytes, uint64_t spare_bytes, int trouble);
-uint64_t store_get_pinned(const struct store *store); /* of all slots together */
+void store_show(struct store *store, const struct store_slot *slot); /* but held_bytes */
+uint64_t store_get_pinned(const struct store *store);                /* of all slots together */
+bool store_has_extra(const struct store *store);                     /* any slot */
+/*
+ * To look at all slots and then change the own one, with nobody in between. False: another rank
+ * does; try later. Ended at once; of a rank that dies in between, by store_forget.
+ */
+bool store_begin_claim(struct store *store);
+void store_end_claim(struct store *store);
 /* A rank is dead, and uses nothing any more. */
 void store_forget(struct store *store, uint32_t index);
 /* Grows whenever pages go, anywhere on the node. */

@@ -333,6 +333,28 @@ static int only_what_is_larger_than_the_store_fails_at_once(int argc, char **arg
     return 0;
 }
 
+/* While ranks die: each value is right, or lost with them, and nobody waits for ever. */
+static int deaths_lose_values_and_nothing_else(int argc, char **argv)
+{
+    enum { COUNT = 48 };
+    static uint64_t data[OBJECT / 8];
+    manta_ref refs[COUNT], checks[COUNT];
+    int32_t is_right;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        refs[i] = make_async(NULL, i, OBJECT);
+    }
+    for (uint64_t i = 0; i < COUNT; i++) {
+        checks[i] = check_one_async(NULL, i, refs[i]);
+    }
+    for (uint64_t i = 0; i < COUNT; i++) {
+        CHECK(check_one_get(checks[i], &is_right) != MANTA_OK || is_right);
+        CHECK(manta_get(refs[i], data, OBJECT) != MANTA_OK || is_filled(data, OBJECT / 8, i));
+        manta_drop(refs[i]);
+    }
+    fill(data, OBJECT / 8, 1);
+    return get_right(manta_put(data, OBJECT), OBJECT, 1);
+}
+
 /* ---- Worlds --------------------------------------------------------------------------------- */
 
 #define SECOND UINT64_C(1000000000)
@@ -460,12 +482,30 @@ static void test_too_big(void **state)
     with_any_time(only_what_is_larger_than_the_store_fails_at_once);
 }
 
+static void test_deaths(void **state)
+{
+    uint64_t first, count, killed = 0;
+    world_seeds(16, &first, &count);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        struct world_options options = options_of(seed);
+        struct world_result result;
+        options.ranks = 3 + (uint32_t)(seed % 3);
+        options.kills = 1 + (uint32_t)(seed % 2);
+        options.kill_within_ns = 20000000;
+        assert_int_equal(world_run(&options, deaths_lose_values_and_nothing_else, &result), 0);
+        assert_int_equal(world_check("spill", &options, &result), 0);
+        killed += result.killed;
+    }
+    assert_true(killed > 0);
+}
+
 int main(void)
 {
 #define ENTRY(driver) cmocka_unit_test(test_##driver),
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_behaviour_69),
         EACH_DRIVER(ENTRY) cmocka_unit_test(test_copies_wait_for_room),
+        cmocka_unit_test(test_deaths),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_writes_that_fail_are_tried_again),
         cmocka_unit_test(test_damage),
