@@ -8,6 +8,7 @@
 #include "core/layout.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/pin.h"
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/task.h"
@@ -145,6 +146,19 @@ int context_not_held(struct context *context, manta_ref ref)
         "the ref is not held here: it was dropped, its scope has ended, or it was never one");
 }
 
+static inline bool target_is_stored(const struct target *target)
+{
+    const struct object *object = target->object;
+    return object->value && object->kind != OBJECT_MAP && object->value->stored_outputs &&
+           object->value->output[target->output].is_stored;
+}
+
+/* NULL: it is not in a store. */
+static const struct location *target_place(const struct target *target)
+{
+    return target_is_stored(target) ? &target->object->value->output[target->output].place : NULL;
+}
+
 static void copy_is_here(struct rank *rank, void *waiter, struct copy *copy)
 {
     waiter_notify(rank, waiter, 0);
@@ -173,6 +187,21 @@ int fetch_output(struct context *context, struct output *output)
                ? MANTA_OK
                : context_fail(context, code, "the value has %llu bytes on rank %u, on another node",
                               (unsigned long long)output->place.bytes, output->place.rank);
+}
+
+/* The bytes of a target that is done are here, and stay until they are unpinned. Baton held. */
+static int pin_value(struct context *context, const struct target *target)
+{
+    const struct location *of = target_place(target);
+    return of ? pin_wait_for(context, of) : MANTA_OK;
+}
+
+static void unpin_value(struct context *context, const struct target *target)
+{
+    const struct location *of = target_place(target);
+    if (of) {
+        pin_drop(context->rank, of);
+    }
 }
 
 /* Waits for a ref to be done and well. Baton held. */
@@ -214,6 +243,17 @@ static int copy_value(struct context *context, const struct target *target, void
     return MANTA_OK;
 }
 
+static MT_NOINLINE int copy_stored_value(struct context *context, const struct target *target,
+                                         void *value, size_t size)
+{
+    int code = pin_value(context, target);
+    if (code == MANTA_OK) {
+        code = copy_value(context, target, value, size);
+        unpin_value(context, target);
+    }
+    return code;
+}
+
 int manta_get(manta_ref ref, void *value, size_t size)
 {
     struct context *context = context_enter();
@@ -229,7 +269,9 @@ int manta_get(manta_ref ref, void *value, size_t size)
     target.object = NULL;
     int code = settle(context, ref, &target);
     if (code == MANTA_OK) {
-        code = copy_value(context, &target, value, size);
+        code = MT_UNLIKELY(target_is_stored(&target))
+                   ? copy_stored_value(context, &target, value, size)
+                   : copy_value(context, &target, value, size);
     }
     if (target.object) {
         object_drop(context->rank, target.object);
@@ -279,6 +321,16 @@ static void hold_all_viewed(struct context *context, const struct target *target
     }
 }
 
+/* Of what is pinned. */
+static int note_view(struct context *context, manta_ref ref, const struct target *target)
+{
+    const struct location *of = target_place(target);
+    struct scope *scope = of ? context_scope(context) : NULL;
+    return !of || (scope && pin_add_view(scope, ref, of) == MANTA_OK)
+               ? MANTA_OK
+               : context_fail(context, MANTA_E_NOMEM, "no memory for another view");
+}
+
 static int refuse_layout(struct context *context, const struct content *content,
                          const manta_layout *found, const manta_layout *expected)
 {
@@ -315,8 +367,13 @@ static int view(struct context *context, manta_ref ref, const manta_layout *expe
     struct target target = {.object = NULL};
     take(context);
     int code = settle(context, ref, &target);
+    code = code ? code : pin_value(context, &target);
     if (code == MANTA_OK) {
         code = inspect(context, &target, expected, ret_array);
+        code = code ? code : note_view(context, ref, &target);
+        if (code != MANTA_OK) {
+            unpin_value(context, &target);
+        }
     }
     if (code == MANTA_OK) {
         hold_all_viewed(context, &target);
@@ -377,6 +434,7 @@ int manta_unview(manta_ref ref)
         code = context_fail(context, MANTA_E_STATE, "the ref is not viewed in this scope");
     } else {
         scope->views--;
+        pin_end_view(context->rank, scope, ref);
     }
     give(context);
     return code;

@@ -51,6 +51,17 @@ bool board_blames(struct rank *rank, uint32_t dead, const struct task *task)
     return is_shown;
 }
 
+bool board_is_active(struct rank *rank, uint32_t of)
+{
+    uint64_t count;
+    const struct board *board = read_board(rank, of, &count);
+    bool is_active = false;
+    for (uint64_t i = 0; i < count && !is_active; i++) {
+        is_active = atomic_load_explicit(&board->slots[i].parent, memory_order_relaxed) != 0;
+    }
+    return is_active;
+}
+
 int board_find_element(struct rank *rank, uint32_t dead, const struct task *map, uint64_t begin,
                        uint64_t count, uint64_t *ret_index)
 {

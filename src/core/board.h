@@ -42,6 +42,9 @@ static inline void board_show_index(struct worker *worker, uint64_t index)
 /* Whether the dead rank was in this task, as far as anybody knows. */
 bool board_blames(struct rank *rank, uint32_t dead, const struct task *task);
 
+/* Whether a worker of that rank, on this node, is in a body that does not wait. */
+bool board_is_active(struct rank *rank, uint32_t of);
+
 /* The element of a map, among `count` from `begin` on, that the dead rank was in. MANTA_OK;
  * MANTA_E_NOTFOUND: in none; MANTA_E_LOST: nobody knows. */
 int board_find_element(struct rank *rank, uint32_t dead, const struct task *map, uint64_t begin,

@@ -15,7 +15,9 @@
 #include "core/map.h"
 #include "core/outv.h"
 #include "core/pack.h"
+#include "core/pin.h"
 #include "core/registry.h"
+#include "core/room.h"
 #include "core/scope.h"
 #include "core/stored.h"
 #include "core/stream.h"
@@ -69,24 +71,16 @@ static void set_variable(struct body *body, uint32_t param, uint16_t output)
     body->variables |= (uint16_t)(1u << param);
 }
 
-int outv_make_room(struct rank *rank, struct manta_outv *outv, size_t count)
+int outv_make_room(struct context *context, struct manta_outv *outv, size_t count)
 {
     uint64_t bytes = whole_bytes(count * outv->element_bytes, outv->is_typed);
-    int code = store_create(rank->options.store, bytes, &outv->tag, &outv->room);
-    if (code != MANTA_OK) {
-        return code;
+    int code = room_create(context, bytes, &outv->tag, &outv->room);
+    if (code == MANTA_OK) {
+        outv->is_stored = true;
+        outv->data = outv->room.data;
+        outv->count = count;
     }
-    baton_give(&rank->baton);
-    code = store_populate(rank->options.store, &outv->room);
-    baton_take(&rank->baton, rank->host);
-    if (code != MANTA_OK) {
-        store_abandon(rank->options.store, &outv->room);
-        return code;
-    }
-    outv->is_stored = true;
-    outv->data = outv->room.data;
-    outv->count = count;
-    return MANTA_OK;
+    return code;
 }
 
 static uint16_t output_of(const manta_function *function, uint32_t param)
@@ -106,7 +100,7 @@ static int copy_stored(struct rank *rank, struct body *body, const struct pack_a
     const void *data = body->slots[arg->index].data;
     set_variable(body, arg->index, output_of(body->run->function, arg->index));
     copy->is_typed = arg->is_typed;
-    int code = outv_make_room(rank, copy, body->slots[arg->index].count);
+    int code = outv_make_room(body->run->context, copy, body->slots[arg->index].count);
     if (code == MANTA_OK) {
         baton_give(&rank->baton);
         memcpy(copy->data, data, arg->bytes);
@@ -171,7 +165,7 @@ static int place_stored(struct rank *rank, struct body *body, const struct pack_
     struct location place;
     memcpy(&place, arg->data, sizeof place);
     const void *data = fetch_data(rank, &place);
-    if (!data) {
+    if (!data || body->run->code) {
         return body->run->code ? body->run->code : MANTA_E_LOST;
     }
     body->slots[arg->index] = (manta_slot){(void *)(uintptr_t)data, arg->bytes / arg->param->size};
@@ -381,8 +375,11 @@ const char *exec_reason(int code)
         return "no memory for its arguments or results";
     case MANTA_E_LIMIT:
         return "the node's store is full (MANTA_STORE)";
+    case MANTA_E_TOOBIG:
+        return "its arguments together are larger than the node's store (MANTA_STORE)";
     case MANTA_E_LOST:
-        return "an argument's value is gone with the rank that had it";
+        return "an argument's value is gone with the rank that had it, or came back damaged from "
+               "the disk";
     case MANTA_E_TYPE:
         return "its arguments arrived damaged";
     default:
@@ -523,6 +520,9 @@ void exec_run(struct worker *worker, struct run *run)
         outer->inner = NULL;
     }
     free_outputs(rank, &body);
+    if (MT_UNLIKELY(run->start != NULL)) {
+        pin_end_run(rank, run);
+    }
     if (run->map_count) {
         map_lease_done(rank, run, code);
     } else {
@@ -546,10 +546,7 @@ static int alloc_stored(struct context *context, struct manta_outv *out, size_t 
 {
     struct rank *rank = context->rank;
     baton_take(&rank->baton, rank->host);
-    int code = outv_make_room(rank, out, count);
-    if (code != MANTA_OK) {
-        (void)stored_refuse(context, code, count * out->element_bytes);
-    }
+    int code = outv_make_room(context, out, count);
     baton_give(&rank->baton);
     return code;
 }

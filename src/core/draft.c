@@ -12,6 +12,7 @@
 #include "core/context.h"
 #include "core/layout.h"
 #include "core/put.h"
+#include "core/room.h"
 
 struct draft {
     struct base_list link; /* rank->drafts */
@@ -42,7 +43,7 @@ static int take_memory(struct context *context, struct draft *room)
     if (stored_is_wanted(rank, bytes)) {
         struct store_tag tag = {.parent = room->scope->id};
         room->is_stored = true;
-        int code = put_open(context, bytes, &tag, &room->store);
+        int code = room_create(context, bytes, &tag, &room->store);
         room->data = room->store.data;
         return code;
     }

@@ -22,6 +22,7 @@
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/pack.h"
+#include "core/pin.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
@@ -76,6 +77,9 @@ void exec_run_free(struct rank *rank, struct run *run)
     base_list_remove(&run->owned);
     if (MT_UNLIKELY(run->fetched != NULL)) {
         fetch_end_run(rank, run);
+    }
+    if (MT_UNLIKELY(run->start != NULL)) {
+        pin_end_run(rank, run);
     }
     if (!run->args_borrowed) {
         base_free(run->args);
@@ -174,9 +178,9 @@ static inline void make_ready(struct rank *rank, struct run *run)
 
 MT_NOINLINE void exec_queue_fetched(struct rank *rank, struct run *run)
 {
-    if (run->outside) {
+    if (run->outside && exec_may_start(rank, run)) {
         outside_queue(rank, run);
-    } else {
+    } else if (!run->outside) {
         make_ready(rank, run);
     }
 }
@@ -463,7 +467,7 @@ static bool do_one(struct worker *worker)
         return true;
     }
     struct run *run = next_ready(rank);
-    if (run) {
+    if (run && exec_may_start(rank, run)) {
         exec_run(worker, run);
         (void)rank_turn(rank);
     }

@@ -3,6 +3,7 @@
 #define CORE_EXEC_H
 
 #include "core/object.h"
+#include "core/pin.h"
 
 /* A run on this rank of a task this rank owns. NULL: memory is out, and the task has failed. */
 struct run *exec_make_local(struct rank *rank, struct task *task);
@@ -20,6 +21,11 @@ void exec_queue(struct rank *rank, struct run *run);
 void exec_begin(struct rank *rank, struct run *run);
 /* The same when what it reads is on this node. */
 void exec_queue_fetched(struct rank *rank, struct run *run);
+/* What it reads can be read in place from now on; false: it waits for that, and is queued again. */
+static inline bool exec_may_start(struct rank *rank, struct run *run)
+{
+    return MT_LIKELY(!run->has_stored) || pin_run(rank, run);
+}
 /* Where it has its place at its owner; and whether nothing more for that waits here. */
 static inline enum lane exec_lane(const struct run *run)
 {

@@ -5,6 +5,8 @@
 #include "core/object.h"
 #include "core/pack.h"
 #include "core/registry.h"
+#include "core/room.h"
+#include "core/spill.h"
 
 enum { CHUNK_BYTES = 256 * 1024, CHUNKS_ASKED = 8 };
 
@@ -39,7 +41,7 @@ static void ask_more(struct rank *rank, struct copy *copy)
     }
 }
 
-static void end(struct rank *rank, struct copy *copy, int code)
+static void end_copy(struct rank *rank, struct copy *copy, int code)
 {
     struct base_list *link;
     copy->is_over = true;
@@ -52,26 +54,57 @@ static void end(struct rank *rank, struct copy *copy, int code)
     fetch_drop(rank, copy);
 }
 
+/* Its block. MANTA_E_LIMIT: not now. */
+static int take_room(struct rank *rank, struct copy *copy)
+{
+    struct store_tag tag = {.parent = copy->of.parent, .position = copy->of.position};
+    struct store_room room;
+    int code = store_create(rank->options.store, copy->of.bytes, &tag, &room);
+    if (code == MANTA_OK && (code = store_populate(rank->options.store, &room)) != MANTA_OK) {
+        store_abandon(rank->options.store, &room);
+    }
+    if (code == MANTA_OK) {
+        copy->room = room;
+    }
+    return code;
+}
+
+static void try_room(struct rank *rank, void *arg)
+{
+    struct copy *copy = arg;
+    int code = take_room(rank, copy);
+    if (code == MANTA_E_LIMIT) {
+        return;
+    }
+    room_end(&copy->room_wait);
+    if (code == MANTA_OK) {
+        ask_more(rank, copy);
+    } else {
+        end_copy(rank, copy, code);
+    }
+}
+
+static void refuse_room(struct rank *rank, void *arg, int code)
+{
+    end_copy(rank, arg, code);
+}
+
 static struct copy *make_copy(struct rank *rank, const struct location *of, int *ret_code)
 {
-    struct store_tag tag = {.parent = of->parent, .position = of->position};
     struct copy *copy = base_alloc(sizeof *copy);
     *ret_code = MANTA_E_NOMEM;
-    if (!copy) {
+    if (!copy || base_map_insert(&rank->copies, key_of(of), copy) != 0) {
+        base_free(copy);
         return NULL;
     }
     copy->of = *of;
     base_list_init(&copy->waits);
-    *ret_code = store_create(rank->options.store, of->bytes, &tag, &copy->room);
-    if (*ret_code == MANTA_OK && store_populate(rank->options.store, &copy->room) != MANTA_OK) {
-        store_abandon(rank->options.store, &copy->room);
-        *ret_code = MANTA_E_NOMEM;
-    }
-    if (*ret_code != MANTA_OK || base_map_insert(&rank->copies, key_of(of), copy) != 0) {
-        if (*ret_code == MANTA_OK) {
-            store_abandon(rank->options.store, &copy->room);
-            *ret_code = MANTA_E_NOMEM;
-        }
+    copy->room_wait =
+        (struct room_wait){.bytes = of->bytes, .try = try_room, .refuse = refuse_room, .arg = copy};
+    base_list_init(&copy->room_wait.link);
+    *ret_code = take_room(rank, copy);
+    if (*ret_code != MANTA_OK && *ret_code != MANTA_E_LIMIT) {
+        base_map_remove(&rank->copies, key_of(of));
         base_free(copy);
         return NULL;
     }
@@ -95,8 +128,10 @@ struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fe
     if (!copy->is_over) {
         base_list_push_back(&copy->waits, &wait->link);
     }
-    if (is_new) {
+    if (is_new && copy->room.data) {
         ask_more(rank, copy);
+    } else if (is_new) {
+        room_begin(rank, &copy->room_wait);
     }
     return copy;
 }
@@ -111,35 +146,94 @@ void fetch_drop(struct rank *rank, struct copy *copy)
     }
     if (copy->data) {
         store_free(rank->options.store, copy->offset);
-    } else {
+    } else if (copy->room.data) {
         store_abandon(rank->options.store, &copy->room);
     }
+    room_end(&copy->room_wait);
     base_free(copy);
 }
 
 /* ---- Chunks --------------------------------------------------------------------------------- */
+
+static void send_chunk(struct rank *rank, uint32_t to, const struct wire_header *header,
+                       const struct message_fetch *message, const uint8_t *data)
+{
+    struct message_chunk chunk = {.from = message->from, .code = data ? MANTA_OK : MANTA_E_LOST};
+    size_t size = data ? message->bytes : 0;
+    uint8_t *out = message_begin(rank, to, MESSAGE_CHUNK, header, sizeof chunk + size);
+    if (out) {
+        wire_put_bytes(&out, &chunk, sizeof chunk);
+        wire_put_bytes(&out, data ? data + message->from : NULL, size);
+        message_end(rank);
+    }
+}
+
+/* A request for what is on the disk. */
+struct postponed {
+    struct spill_want want;
+    struct wire_header header;
+    struct message_fetch message;
+    uint32_t from;
+};
+
+static void serve(struct rank *rank, uint32_t from, const struct wire_header *header,
+                  const struct message_fetch *message);
+
+static void serve_now(struct rank *rank, void *arg, int code)
+{
+    struct postponed *postponed = arg;
+    if (code == MANTA_OK) {
+        serve(rank, postponed->from, &postponed->header, &postponed->message);
+    } else {
+        send_chunk(rank, postponed->from, &postponed->header, &postponed->message, NULL);
+    }
+    base_free(postponed);
+}
+
+/* When it has come back. False: it cannot. */
+static bool serve_later(struct rank *rank, uint32_t from, const struct wire_header *header,
+                        const struct message_fetch *message)
+{
+    struct location of = {header->parent, header->position, rank->number, message->offset, 0};
+    struct postponed *postponed = base_alloc(sizeof *postponed);
+    if (!postponed) {
+        return false;
+    }
+    *postponed = (struct postponed){{.over = serve_now, .arg = postponed}, *header, *message, from};
+    base_list_init(&postponed->want.link);
+    int code = spill_want(rank, &of, &postponed->want);
+    if (code != MANTA_E_AGAIN) {
+        base_free(postponed);
+    }
+    return code == MANTA_E_AGAIN;
+}
+
+static void serve(struct rank *rank, uint32_t from, const struct wire_header *header,
+                  const struct message_fetch *message)
+{
+    struct store_tag tag = {.parent = header->parent, .position = header->position};
+    struct store_place at = {comm_node_index(rank->comm, rank->number), message->offset};
+    const uint8_t *data =
+        rank->options.store && message->bytes <= CHUNK_BYTES
+            ? store_find(rank->options.store, message->offset, &tag, message->from + message->bytes)
+            : NULL;
+    if (data && store_get_state(rank->options.store, at) == STORE_SPILLED) {
+        if (serve_later(rank, from, header, message)) {
+            return;
+        }
+        data = NULL;
+    }
+    send_chunk(rank, from, header, message, data);
+}
 
 void fetch_on_fetch(struct rank *rank, uint32_t from, const struct wire_header *header,
                     struct wire_reader *body)
 {
     struct message_fetch message;
     const void *bytes = wire_take(body, sizeof message);
-    if (!bytes) {
-        return;
-    }
-    memcpy(&message, bytes, sizeof message);
-    struct store_tag tag = {.parent = header->parent, .position = header->position};
-    const uint8_t *data =
-        rank->options.store && message.bytes <= CHUNK_BYTES
-            ? store_find(rank->options.store, message.offset, &tag, message.from + message.bytes)
-            : NULL;
-    struct message_chunk chunk = {.from = message.from, .code = data ? MANTA_OK : MANTA_E_LOST};
-    size_t size = data ? message.bytes : 0;
-    uint8_t *out = message_begin(rank, from, MESSAGE_CHUNK, header, sizeof chunk + size);
-    if (out) {
-        wire_put_bytes(&out, &chunk, sizeof chunk);
-        wire_put_bytes(&out, data ? data + message.from : NULL, size);
-        message_end(rank);
+    if (bytes) {
+        memcpy(&message, bytes, sizeof message);
+        serve(rank, from, header, &message);
     }
 }
 
@@ -151,13 +245,13 @@ void fetch_on_chunk(struct rank *rank, uint32_t from, const struct wire_header *
     const void *head = wire_take(body, sizeof chunk);
     size_t bytes = wire_left(body);
     const void *data = wire_take(body, bytes);
-    if (!head || !copy || copy->is_over || copy->of.rank != from) {
+    if (!head || !copy || copy->is_over || copy->of.rank != from || !copy->room.data) {
         return;
     }
     memcpy(&chunk, head, sizeof chunk);
     if (chunk.code != MANTA_OK || chunk.from > copy->of.bytes ||
         bytes > copy->of.bytes - chunk.from) {
-        end(rank, copy, MANTA_E_LOST);
+        end_copy(rank, copy, MANTA_E_LOST);
         return;
     }
     memcpy((uint8_t *)copy->room.data + chunk.from, data, bytes);
@@ -167,7 +261,7 @@ void fetch_on_chunk(struct rank *rank, uint32_t from, const struct wire_header *
         uint32_t index = comm_node_index(rank->comm, rank->number);
         copy->offset = store_seal(rank->options.store, copy->room.data);
         copy->data = store_at(rank->options.store, index, copy->offset);
-        end(rank, copy, copy->data ? MANTA_OK : MANTA_E_NOMEM);
+        end_copy(rank, copy, copy->data ? MANTA_OK : MANTA_E_NOMEM);
     }
 }
 
@@ -180,7 +274,7 @@ void fetch_peer_down(struct rank *rank, uint32_t dead)
         struct copy *copy = value;
         if (copy->of.rank == dead && !copy->is_over) {
             copy->sharers++;
-            end(rank, copy, MANTA_E_LOST);
+            end_copy(rank, copy, MANTA_E_LOST);
             at = copy->sharers == 1 ? 0 : at; /* it goes: the map changes */
             fetch_drop(rank, copy);
         }
@@ -200,6 +294,7 @@ struct fetched {
 static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
 {
     struct run *run = ((struct fetched *)arg)->run;
+    run->code = copy->code ? copy->code : run->code;
     if (--run->fetches_missing == 0) {
         exec_queue_fetched(rank, run);
     }
@@ -236,6 +331,7 @@ bool fetch_for_run(struct rank *rank, struct run *run)
     while (pack_next(&walk, &arg)) {
         struct location of;
         if (arg.is_stored) {
+            run->has_stored = 1;
             memcpy(&of, arg.data, sizeof of);
             if (of.rank < rank->size && rank->options.store && !stored_data(rank, &of)) {
                 fetch_argument(rank, run, &of);

@@ -13,6 +13,7 @@
 #ifndef CORE_FETCH_H
 #define CORE_FETCH_H
 
+#include "core/room.h"
 #include "core/stored.h"
 
 struct copy {
@@ -20,9 +21,10 @@ struct copy {
     uint32_t sharers;
     int code; /* when it is over */
     bool is_over;
-    struct store_room room;
-    const void *data; /* NULL: not here */
-    uint64_t offset;  /* of the block, when it is sealed */
+    struct room_wait room_wait; /* while there is no room for it */
+    struct store_room room;     /* data NULL: not yet */
+    const void *data;           /* NULL: not here */
+    uint64_t offset;            /* of the block, when it is sealed */
     uint64_t asked, got;
     struct base_list waits; /* of struct fetch_wait */
 };

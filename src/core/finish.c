@@ -19,6 +19,7 @@
 #include "core/outside.h"
 #include "core/recover.h"
 #include "core/scope.h"
+#include "core/spill.h"
 #include "core/stream.h"
 #include "core/value.h"
 #include "core/wait.h"
@@ -68,7 +69,8 @@ static void drop_orphans(struct rank *rank)
 
 static bool is_busy(const struct rank *rank)
 {
-    return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live;
+    return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live ||
+           spill_is_busy(rank);
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)

@@ -2,6 +2,7 @@
 
 #include "core/dispatch.h"
 #include "core/later.h"
+#include "core/room.h"
 
 enum { TURN_MESSAGES = 64, SPINS_PER_CLOCK = 32, SPINS_BEFORE_YIELD = 200 };
 
@@ -213,7 +214,12 @@ static bool tick(struct rank *rank, uint64_t *last_turns)
     bool is_again = false;
     dispatch_tick(rank);
     later_tick(rank);
-    if (count_of_turns(rank) == *last_turns && rank_turn(rank) == 0 && !rank->is_stopped) {
+    bool is_waited_for = room_is_wanted(rank);
+    if (is_waited_for) {
+        room_tick(rank);
+    }
+    if (count_of_turns(rank) == *last_turns && rank_turn(rank) == 0 && !rank->is_stopped &&
+        !is_waited_for) {
         is_again = ticker_sleep(rank);
         (void)rank_turn(rank);
     }

@@ -13,6 +13,7 @@
 #include "core/fetch.h"
 #include "core/outside.h"
 #include "core/pack.h"
+#include "core/pin.h"
 #include "core/registry.h"
 #include "core/value.h"
 
@@ -72,6 +73,11 @@ static size_t write_args(struct rank *rank, struct run *run, uint8_t *out)
 int isolated_start(struct outside *outside, const struct spawn_done *done, manta_error *ret_error)
 {
     struct run *run = outside->run;
+    if (run->code != MANTA_OK) {
+        *ret_error = (manta_error){.code = run->code};
+        snprintf(ret_error->text, sizeof ret_error->text, "%s", exec_reason(run->code));
+        return run->code;
+    }
     const struct core_processes *processes = outside->rank->outside.processes;
     const struct request_head head = {
         .id = run->id, .function = function_hash(run->function), .attempt = run->attempt};
@@ -83,6 +89,9 @@ int isolated_start(struct outside *outside, const struct spawn_done *done, manta
     }
     wire_put_bytes(&at, &head, sizeof head);
     (void)write_args(outside->rank, run, at);
+    if (run->start) { /* its copy is all that it reads */
+        pin_end_run(outside->rank, run);
+    }
     const struct spawn_isolated isolated = {
         .id = run->id,
         .attempt = run->attempt,

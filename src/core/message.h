@@ -9,6 +9,8 @@
  *   reader -> store    FETCH; back: CHUNK (of a value in another node's store)
  *   source -> owner    OPEN; back: TERMS; source -> reader: ITEMS; back: TAKEN; owner -> reader:
  *                      ENDED; back: READ (streams, see stream.h)
+ *   on a node          RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads
+ *                      these?), ROOM (make some)
  *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
  *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
  *
@@ -48,6 +50,11 @@ enum message_kind {
     MESSAGE_ITEMS,
     MESSAGE_TAKEN,
     MESSAGE_ENDED,
+    MESSAGE_RESTORE,
+    MESSAGE_RESTORED,
+    MESSAGE_LEAVE,
+    MESSAGE_LEAVE_ANSWER,
+    MESSAGE_ROOM,
     MESSAGE_SETTLED,
     MESSAGE_CLEARED,
     MESSAGE_QUIET,
@@ -132,6 +139,24 @@ struct message_chunk {
     uint64_t from;
     int32_t code;
     uint32_t unused;
+};
+
+/* The block at `offset` of the share of `rank`; the code in the answer. */
+struct message_restore {
+    uint64_t offset;
+    uint32_t rank;
+    int32_t code;
+};
+
+/* LEAVE: header.token names the batch; as many as there are. The answer: a byte for each, 1: it is
+ * read here. */
+struct message_leave_entry {
+    uint64_t offset;
+    uint32_t rank, unused;
+};
+
+struct message_room {
+    uint64_t bytes;
 };
 
 struct message_hold {
@@ -236,7 +261,8 @@ typedef void message_handler(struct rank *rank, uint32_t from, const struct wire
 message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, cancel_on_cancel,
     exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
-    fetch_on_fetch, fetch_on_chunk, recover_on_adopt, home_on_lookup, recover_on_found,
+    fetch_on_fetch, fetch_on_chunk, pin_on_restore, pin_on_restored, spill_on_leave,
+    spill_on_leave_answer, room_on_room, recover_on_adopt, home_on_lookup, recover_on_found,
     stream_on_open, source_on_terms, stream_on_read, inbox_on_items, source_on_taken,
     inbox_on_ended, recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
     finish_on_stop_all;

@@ -11,6 +11,7 @@
 #include "core/idle.h"
 #include "core/recover.h"
 #include "core/registry.h"
+#include "core/room.h"
 #include "core/scope.h"
 #include "core/task.h"
 
@@ -48,22 +49,6 @@ struct task *put_make_record(struct context *context, manta_function *function)
     return task;
 }
 
-int put_open(struct context *context, uint64_t bytes, const struct store_tag *tag,
-             struct store_room *ret_room)
-{
-    struct rank *rank = context->rank;
-    int code = store_create(rank->options.store, bytes, tag, ret_room);
-    if (code == MANTA_OK) {
-        baton_give(&rank->baton);
-        code = store_populate(rank->options.store, ret_room);
-        baton_take(&rank->baton, rank->host);
-        if (code != MANTA_OK) {
-            store_abandon(rank->options.store, ret_room);
-        }
-    }
-    return code == MANTA_OK ? code : stored_refuse(context, code, bytes);
-}
-
 int put_refuse_without_store(struct context *context, uint64_t bytes)
 {
     return context_fail(context, MANTA_E_TOOBIG,
@@ -93,7 +78,7 @@ static int put_stored(struct context *context, struct task *task, const void *da
     struct rank *rank = context->rank;
     struct store_tag tag = tag_of(task);
     struct store_room room;
-    int code = put_open(context, bytes, &tag, &room);
+    int code = room_create(context, bytes, &tag, &room);
     if (code != MANTA_OK) {
         return code;
     }

@@ -8,10 +8,6 @@
  * called and has one variable output. NULL: last_error says why. Baton held. */
 struct task *put_make_record(struct context *context, manta_function *function);
 
-/* A block of this rank's share, ready to be written. Baton held, but for the time it takes to clear
- * pages. The code, and last_error. */
-int put_open(struct context *context, uint64_t bytes, const struct store_tag *tag,
-             struct store_room *ret_room);
 /* MANTA_E_TOOBIG, and last_error. */
 int put_refuse_without_store(struct context *context, uint64_t bytes);
 

@@ -7,9 +7,11 @@
 #include "core/idle.h"
 #include "core/message.h"
 #include "core/outside.h"
+#include "core/pin.h"
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/scope.h"
+#include "core/spill.h"
 #include "core/wait.h"
 #include "store/store.h"
 #include "topo/topo.h"
@@ -43,6 +45,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->hungry[LANE_OUTSIDE]);
     base_list_init(&rank->doomed);
     base_list_init(&rank->idle);
+    base_list_init(&rank->starting);
     base_list_init(&rank->resting);
     base_list_init(&rank->throttled);
     base_list_init(&rank->releasing);
@@ -163,6 +166,8 @@ static void free_rank(struct rank *rank)
     base_map_fini(&rank->homes);
     base_map_fini(&rank->copies);
     base_map_fini(&rank->inboxes);
+    pin_fini(rank);
+    spill_destroy(rank);
     if (rank->stacks &&
         fiber_pool_in_use(rank->stacks) == 0) { /* else bodies waited when the rank was stopped */
         fiber_pool_destroy(rank->stacks);
@@ -184,7 +189,7 @@ int core_rank_create(const struct core_options *options, struct rank **ret_rank,
     }
     struct rank *rank = allocate(options);
     if (!rank || !rank->peers || !rank->down || !rank->workers || !rank->stacks ||
-        !peer_get(rank, rank->number)) {
+        !peer_get(rank, rank->number) || spill_create(rank) != MANTA_OK) {
         if (rank) {
             free_rank(rank);
         }
@@ -215,6 +220,7 @@ void core_rank_destroy(struct rank *rank)
         return;
     }
     join_threads(rank, rank->worker_count);
+    spill_stop(rank);
     free_rank(rank);
 }
 

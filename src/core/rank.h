@@ -43,7 +43,11 @@ struct copy;
 struct fetched;
 struct inbox;
 struct manta_source;
+struct room;
+struct spill;
+struct start;
 struct stream;
+struct view;
 struct rank;
 struct worker;
 struct run;
@@ -242,7 +246,8 @@ struct scope {
     uint32_t hold_count, hold_capacity;
     uint32_t *blocks; /* manta_scope_begin marks: pairs of position, hold_count */
     uint32_t block_count, block_capacity;
-    uint32_t views; /* open ones */
+    uint32_t views;      /* open ones */
+    struct view *pinned; /* of these, the ones of values in the store: see pin.h */
     struct base_list maps;
     struct base_list offers;  /* of runs found after a take-over */
     struct base_list lookups; /* holders waiting for positions not yet submitted */
@@ -295,10 +300,12 @@ struct run {
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
     uint8_t is_again;        /* it, or its parent, may have run before */
     uint8_t is_follower;     /* waits for an earlier run of a stream to go */
+    uint8_t has_stored;      /* some of its arguments are in the store */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */
     struct fetched *fetched;
-    struct body *typed; /* running, with arguments that have layouts; NULL for most */
+    struct start *start; /* its arguments in the store, from when it might start: see pin.h */
+    struct body *typed;  /* running, with arguments that have layouts; NULL for most */
     struct manta_source *source; /* what it yields */
     char name[MANTA_ERROR_NAME_MAX];
     uint8_t MT_ALIGNED(16) args_small[CORE_SMALL_BYTES];
@@ -395,11 +402,16 @@ struct rank {
     struct baton baton;
 
     struct base_slab tasks, runs;
-    struct base_map scopes;         /* id -> scope, those with children */
-    struct base_map borrows;        /* (parent, position) -> borrow */
-    struct base_map homes;          /* id -> home record */
-    struct base_map copies;         /* of values of other nodes, by ref */
-    struct base_map inboxes;        /* of streams that are read here, by ref */
+    struct base_map scopes;    /* id -> scope, those with children */
+    struct base_map borrows;   /* (parent, position) -> borrow */
+    struct base_map homes;     /* id -> home record */
+    struct base_map copies;    /* of values of other nodes, by ref */
+    struct base_map inboxes;   /* of streams that are read here, by ref */
+    struct base_map pins;      /* what is read here in place: see pin.h */
+    uint64_t pinned_bytes;     /* of it */
+    struct base_list starting; /* tasks whose arguments do not fit yet */
+    struct spill *spill;       /* NULL, as room: there is no store */
+    struct room *room;
     struct scope root;              /* of the driver; threads beyond the first have their own: */
     struct base_list roots;         /* all root scopes */
     uint32_t root_serial;           /* of the latest */

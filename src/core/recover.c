@@ -29,6 +29,7 @@
 #include "core/map.h"
 #include "core/message.h"
 #include "core/outside.h"
+#include "core/pin.h"
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/stream.h"
@@ -297,6 +298,8 @@ void recover_peer_down(void *owner, uint32_t dead)
         orphan_runs(rank, peer);
     }
     fetch_peer_down(rank, dead);
+    spill_peer_down(rank, dead);
+    pin_peer_down(rank, dead);
     home_forget_owner(rank, dead);
     (void)redirect_all(rank, dead);
     move_to_new_homes(rank, dead);

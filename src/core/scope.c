@@ -10,6 +10,7 @@
 
 #include "core/map.h"
 #include "core/message.h"
+#include "core/pin.h"
 #include "core/put.h"
 #include "core/recover.h"
 #include "core/registry.h"
@@ -378,6 +379,7 @@ bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref)
 {
     struct task *task = find_held_child(rank, scope, ref);
     struct scope_hold *hold;
+    pin_end_views(rank, scope, &ref);
     if (task && task->flags & TASK_IS_MAP && ref.position != task->position) {
         return true; /* an element goes with its map */
     }
@@ -427,11 +429,13 @@ static void drop_holds_from(struct rank *rank, struct scope *scope, uint32_t fir
 
 void scope_drop_children(struct rank *rank, struct scope *scope)
 {
+    pin_end_views(rank, scope, NULL);
     drop_children_from(rank, scope, 0);
 }
 
 void scope_drop_all(struct rank *rank, struct scope *scope)
 {
+    pin_end_views(rank, scope, NULL);
     put_end_scope(rank, scope, 0);
     inbox_close_all(rank, scope);
     drop_children_from(rank, scope, 0);
@@ -462,6 +466,10 @@ int scope_block_end(struct rank *rank, struct scope *scope)
     }
     uint32_t holds = scope->blocks[--scope->block_count];
     uint32_t position = scope->blocks[--scope->block_count];
+    pin_end_views_from(rank, scope, position);
+    for (uint32_t i = holds; i < scope->hold_count; i++) {
+        pin_end_views(rank, scope, &scope->holds[i].ref);
+    }
     put_end_scope(rank, scope, scope->block_count + 1);
     drop_children_from(rank, scope, position);
     drop_holds_from(rank, scope, MT_MIN(holds, scope->hold_count));

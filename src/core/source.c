@@ -446,9 +446,9 @@ static int copy_to_room(struct context *context, struct manta_outv *next, const 
 {
     struct rank *rank = context->rank;
     uint64_t bytes = (uint64_t)count * next->element_bytes;
-    int code = outv_make_room(rank, next, count);
+    int code = outv_make_room(context, next, count);
     if (code != MANTA_OK) {
-        return stored_refuse(context, code, bytes);
+        return code;
     }
     baton_give(&rank->baton);
     memcpy(next->data, items, bytes);

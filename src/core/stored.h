@@ -7,6 +7,9 @@
  * value there is: at the owner of the task, or, when that is another rank, with the
  * retained result (RELEASE); so whoever holds the ref keeps the block.
  *
+ * Whoever reads one pins it before (pin.h), because values that nobody reads may be on the disk
+ * (spill.h); so does nobody else who has its address.
+ *
  * Refs inside values are looked at by every rank on the way, so arrays of refs are never
  * stored.
  */
@@ -21,10 +24,7 @@ static inline bool stored_is_wanted(const struct rank *rank, uint64_t bytes)
     return rank->options.store && bytes > MANTA_INLINE_MAX;
 }
 
-/* The bytes at a place; NULL: on another node. Baton held. */
+/* The bytes at a place, when it is pinned; NULL: on another node. Baton held. */
 const void *stored_data(struct rank *rank, const struct location *place);
-
-/* last_error of a caller for whom there is no room. Returns the code. Baton held. */
-int stored_refuse(struct context *context, int code, uint64_t bytes);
 
 #endif

@@ -1,6 +1,7 @@
 #include "core/value.h"
 
 #include "core/fetch.h"
+#include "core/spill.h"
 
 enum wire_output { WIRE_OUTPUT_REFS = 1, WIRE_OUTPUT_STORED = 2, WIRE_OUTPUT_TYPED = 4 };
 
@@ -25,6 +26,7 @@ static void set_stored(struct rank *rank, struct output *output, const struct va
         uint64_t offset = store_seal(rank->options.store, (void *)(uintptr_t)part->data);
         output->place =
             (struct location){id.parent, id.position, rank->number, offset, part->bytes};
+        spill_add(rank, &output->place);
     }
     output->data = stored_data(rank, &output->place);
 }
@@ -69,7 +71,7 @@ static void free_blocks(struct rank *rank, const struct value *value)
     for (uint32_t i = 0; i < value->outputs; i++) {
         fetch_drop(rank, value->output[i].copy);
         if (value->owns_blocks && value->output[i].is_stored) {
-            store_free(rank->options.store, value->output[i].place.offset);
+            spill_free(rank, &value->output[i].place);
         }
     }
 }

@@ -1,5 +1,6 @@
 #include "core/wait.h"
 
+#include "core/board.h"
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
@@ -75,9 +76,10 @@ static struct run *take_unstarted(struct context *context, const struct target *
     struct run *run = find_unstarted(rank, target);
     if (run) {
         exec_unqueue(rank, run);
-        return run;
+    } else if (is_pending(target)) {
+        run = dispatch_take(rank, object_task(target->object));
     }
-    return is_pending(target) ? dispatch_take(rank, object_task(target->object)) : NULL;
+    return run && exec_may_start(rank, run) ? run : NULL;
 }
 
 static int help_waiter(struct context *context, const struct waiter *waiter)
@@ -153,7 +155,9 @@ static int wait_in_place(struct context *context, struct waiter *waiter, uint64_
         uint64_t tick_ns = base_now_ns(rank->host) + TICK_NS;
         exec_give_back(rank);
         dispatch_flush(rank);
+        board_show(context->worker, NULL);
         idle_step(rank, context->sleeper, spin_until, MT_MIN(waiter->deadline_ns, tick_ns));
+        board_show(context->worker, context->run);
     }
     return code;
 }

@@ -38,7 +38,8 @@ struct giving {
     struct link *links;
     struct pollfd *polls; /* listener, callers that have not said hello, pidfds by rank */
     uint32_t size, missing, caller_count;
-    int listener, fd;
+    int listener;
+    const struct handover_fds *fds;
 };
 
 void link_close(struct link *link)
@@ -100,31 +101,32 @@ static bool read_peer(int socket, struct ucred *ret_peer)
            ret_peer->uid == geteuid();
 }
 
-static bool send_fd(int socket, int fd)
+union control {
+    struct cmsghdr head;
+    char space[CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
+};
+
+static bool send_fds(int socket, const struct handover_fds *fds)
 {
-    union {
-        struct cmsghdr head;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    union control control = {0};
+    size_t bytes = (size_t)fds->count * sizeof fds->fds[0];
     uint64_t magic = HELLO_MAGIC;
     struct iovec part = {&magic, sizeof magic};
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = &control,
-                             .msg_controllen = sizeof control};
+                             .msg_controllen = CMSG_SPACE(bytes)};
     control.head.cmsg_level = SOL_SOCKET;
     control.head.cmsg_type = SCM_RIGHTS;
-    control.head.cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
+    control.head.cmsg_len = CMSG_LEN(bytes);
+    memcpy(CMSG_DATA(&control.head), fds->fds, bytes);
     return sendmsg(socket, &message, MSG_NOSIGNAL) == (ssize_t)sizeof magic;
 }
 
-static bool receive_fd(int socket, int *ret_fd)
+static bool receive_fds(int socket, struct handover_fds *ret_fds)
 {
-    union {
-        struct cmsghdr head;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    union control control = {0};
+    struct handover_fds fds = {0};
     uint64_t magic = 0;
     struct iovec part = {&magic, sizeof magic};
     struct msghdr message = {.msg_iov = &part,
@@ -132,11 +134,13 @@ static bool receive_fd(int socket, int *ret_fd)
                              .msg_control = &control,
                              .msg_controllen = sizeof control};
     if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof magic ||
-        magic != HELLO_MAGIC || control.head.cmsg_type != SCM_RIGHTS ||
-        control.head.cmsg_len != CMSG_LEN(sizeof *ret_fd)) {
+        magic != HELLO_MAGIC || message.msg_controllen < CMSG_LEN(sizeof fds.fds[0]) ||
+        control.head.cmsg_type != SCM_RIGHTS || message.msg_flags & MSG_CTRUNC) {
         return false;
     }
-    memcpy(ret_fd, CMSG_DATA(&control.head), sizeof *ret_fd);
+    fds.count = (int)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof fds.fds[0]);
+    memcpy(fds.fds, CMSG_DATA(&control.head), (size_t)fds.count * sizeof fds.fds[0]);
+    *ret_fds = fds;
     return true;
 }
 
@@ -149,7 +153,7 @@ static bool welcome(struct giving *giving, int socket)
     if (got != (ssize_t)sizeof hello || hello.magic != HELLO_MAGIC || hello.rank == 0 ||
         hello.rank >= giving->size || giving->links[hello.rank].socket >= 0 ||
         !read_peer(socket, &peer) || !secret_is_equal(hello.secret, giving->cards[0].card.secret) ||
-        !send_fd(socket, giving->fd)) {
+        !send_fds(socket, giving->fds)) {
         return false;
     }
     struct link *link = &giving->links[hello.rank];
@@ -258,8 +262,8 @@ static int give_all(struct giving *giving, uint64_t deadline_ns, char *text, siz
 }
 
 int handover_give(const struct base_host *host, int listener, const union card_page *cards,
-                  uint32_t size, int fd, uint64_t deadline_ns, struct link *links, char *text,
-                  size_t text_size)
+                  uint32_t size, const struct handover_fds *fds, uint64_t deadline_ns,
+                  struct link *links, char *text, size_t text_size)
 {
     struct giving giving = {.host = host,
                             .cards = cards,
@@ -267,7 +271,7 @@ int handover_give(const struct base_host *host, int listener, const union card_p
                             .size = size,
                             .missing = size - 1,
                             .listener = listener,
-                            .fd = fd};
+                            .fds = fds};
     giving.polls = base_alloc((1 + 2 * (size_t)size) * sizeof *giving.polls);
     if (!giving.polls) {
         snprintf(text, text_size, "no memory for the handover");
@@ -306,7 +310,8 @@ static int call(const struct base_host *host, const struct card *card, uint64_t 
     return MANTA_OK;
 }
 
-static bool await_fd(const struct base_host *host, int socket, uint64_t deadline_ns, int *ret_fd)
+static bool await_fds(const struct base_host *host, int socket, uint64_t deadline_ns,
+                      struct handover_fds *ret_fds)
 {
     struct pollfd one = {.fd = socket, .events = POLLIN};
     int ready;
@@ -316,17 +321,18 @@ static bool await_fd(const struct base_host *host, int socket, uint64_t deadline
                     ? poll(&one, 1, (int)MT_MIN((deadline_ns - now_ns) / 1000000 + 1, 1000u))
                     : -1;
     } while (ready == 0 || (ready < 0 && errno == EINTR && base_now_ns(host) < deadline_ns));
-    return ready > 0 && receive_fd(socket, ret_fd);
+    return ready > 0 && receive_fds(socket, ret_fds);
 }
 
 int handover_take(const struct base_host *host, const union card_page *cards, uint32_t rank,
-                  uint64_t deadline_ns, struct link *ret_link, int *ret_fd, char *text,
-                  size_t text_size)
+                  uint64_t deadline_ns, struct link *ret_link, struct handover_fds *ret_fds,
+                  char *text, size_t text_size)
 {
     const struct card *first = &cards[0].card;
     struct hello hello = {.magic = HELLO_MAGIC, .rank = rank};
     struct ucred peer;
-    int fd, socket_fd, code = call(host, first, deadline_ns, &socket_fd);
+    struct handover_fds fds;
+    int socket_fd, code = call(host, first, deadline_ns, &socket_fd);
     if (code != MANTA_OK) {
         snprintf(text, text_size,
                  "rank %u cannot reach rank %u on %s (process %u): it has ended, or the ranks do "
@@ -337,7 +343,7 @@ int handover_take(const struct base_host *host, const union card_page *cards, ui
     memcpy(hello.secret, first->secret, sizeof hello.secret);
     if (!read_peer(socket_fd, &peer) ||
         send(socket_fd, &hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello ||
-        !await_fd(host, socket_fd, deadline_ns, &fd)) {
+        !await_fds(host, socket_fd, deadline_ns, &fds)) {
         snprintf(text, text_size,
                  "rank %u on %s (process %u) ended or did not answer while the job was starting",
                  first->rank, first->host, first->pid);
@@ -345,6 +351,6 @@ int handover_take(const struct base_host *host, const union card_page *cards, ui
         return MANTA_E_LAUNCH;
     }
     *ret_link = (struct link){socket_fd, open_pidfd(peer.pid)};
-    *ret_fd = fd;
+    *ret_fds = fds;
     return MANTA_OK;
 }

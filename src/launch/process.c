@@ -1,6 +1,7 @@
 #include "launch/process.h"
 
 #include "base/alloc.h"
+#include "base/units.h"
 #include "comm/backends.h"
 #include "core/core.h"
 #include "launch/boot.h"
@@ -40,6 +41,7 @@ struct process {
     struct far *far; /* NULL: all ranks are on this node */
     struct comm *comm;
     struct store *store;
+    struct disk *disk;           /* NULL: nothing is spilled */
     struct processes *processes; /* commands and isolated tasks */
     struct rank *core;
     struct place place;
@@ -49,7 +51,8 @@ struct process {
     uint32_t rank, size;
     uint32_t node_index, node_size;
     uint64_t deadline_ns; /* of the start */
-    int listener, far_listener, segment;
+    int listener, far_listener;
+    struct handover_fds memory; /* the segment, and the files for spilling */
     char host_name[MANTA_ERROR_HOST_MAX];
     char *text; /* PROCESS_TEXT_MAX: why the start failed */
 };
@@ -220,8 +223,8 @@ static int find_ways(struct process *process)
 static int make_memory(struct process *process)
 {
     char reason[PROCESS_TEXT_MAX];
-    int code = memory_create(&process->settings, process->topo, process->node_size,
-                             &process->segment, reason, sizeof reason);
+    int code = memory_create(&process->settings, process->topo, process->node_size, &process->log,
+                             &process->memory, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
@@ -234,7 +237,7 @@ static int give(struct process *process, struct link *links)
         return code;
     }
     code = handover_give(&process->host, process->listener, process->node_cards, process->node_size,
-                         process->segment, process->deadline_ns, links, reason, sizeof reason);
+                         &process->memory, process->deadline_ns, links, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
@@ -242,7 +245,7 @@ static int take(struct process *process, struct link *link)
 {
     char reason[PROCESS_TEXT_MAX];
     int code = handover_take(&process->host, process->node_cards, process->node_index,
-                             process->deadline_ns, link, &process->segment, reason, sizeof reason);
+                             process->deadline_ns, link, &process->memory, reason, sizeof reason);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
@@ -329,7 +332,7 @@ static int open_comm(struct process *process)
         return comm_create_alone(&process->host, &process->comm);
     }
     struct comm *near;
-    int code = comm_create_shm(&process->host, process->segment, process->node_index,
+    int code = comm_create_shm(&process->host, process->memory.fds[0], process->node_index,
                                process->node_size, &near);
     if (code == MANTA_OK && process->far) {
         code =
@@ -340,6 +343,13 @@ static int open_comm(struct process *process)
     return code ? fail(process, code, "cannot map the shared segment: check ulimit -v") : MANTA_OK;
 }
 
+static void close_memory(struct process *process)
+{
+    while (process->memory.count) {
+        close(process->memory.fds[--process->memory.count]);
+    }
+}
+
 static int open_store(struct process *process)
 {
     char reason[PROCESS_TEXT_MAX];
@@ -347,9 +357,9 @@ static int open_store(struct process *process)
     if (code != MANTA_OK) {
         return code;
     }
-    code = memory_open_store(process->segment, process->node_index, process->node_size,
-                             &process->store, reason, sizeof reason);
-    close_fd(&process->segment);
+    code = memory_open_store(&process->memory, process->node_index, process->node_size,
+                             &process->disk, &process->store, reason, sizeof reason);
+    close_memory(process);
     return code ? fail(process, code, "%s", reason) : MANTA_OK;
 }
 
@@ -385,6 +395,7 @@ static int start_core(struct process *process)
                                    .host_name = process->host_name,
                                    .topo = settings->is_pinned ? process->topo : NULL,
                                    .store = process->store,
+                                   .store_patience_ns = settings->store_patience_ns,
                                    .stack_bytes = settings->stack_bytes,
                                    .parked_max = (uint32_t)settings->parked_max,
                                    .window_max = (uint32_t)settings->window_max,
@@ -513,6 +524,7 @@ static void free_process(struct process *process)
     processes_destroy(process->processes);
     comm_destroy(process->comm);
     store_close(process->store);
+    disk_close(process->disk);
     far_close(process->far);
     topo_destroy(process->topo);
     watch_destroy(process->watch);
@@ -525,7 +537,7 @@ static void free_process(struct process *process)
     base_free(process->nodes);
     close_fd(&process->listener);
     close_fd(&process->far_listener);
-    close_fd(&process->segment);
+    close_memory(process);
     base_free(process);
 }
 
@@ -538,7 +550,7 @@ static struct process *make(enum process_owner owner, struct base_log *log, char
     }
     process->owner = owner;
     process->host = owner == PROCESS_RUN ? signals_host(&base_host_real) : base_host_real;
-    process->listener = process->far_listener = process->segment = -1;
+    process->listener = process->far_listener = -1;
     process->text = text;
     gethostname(process->host_name, sizeof process->host_name - 1);
     return process;
@@ -656,6 +668,21 @@ static void tell_redone(struct process *process)
     }
 }
 
+/* For who asked to see it, of each rank. */
+static void tell_spilled(struct process *process)
+{
+    struct core_stats stats = core_get_stats(process->core);
+    if (stats.spilled_bytes || stats.room_waits || stats.evicted_bytes || stats.spill_errors) {
+        base_log(
+            &process->log, stats.spill_errors ? BASE_LOG_WARN : BASE_LOG_INFO,
+            "rank %u spilled %s and read %s back; %llu values and tasks waited for room, %s of "
+            "copies were given up, %llu reads and writes failed",
+            process->rank, base_size(stats.spilled_bytes).text,
+            base_size(stats.restored_bytes).text, (unsigned long long)stats.room_waits,
+            base_size(stats.evicted_bytes).text, (unsigned long long)stats.spill_errors);
+    }
+}
+
 /* Last chance of a warning; and what happened, for who asked to see it. */
 static void tell_ways(struct process *process)
 {
@@ -671,6 +698,7 @@ int process_end(struct process *process, int code)
     if (!watch_has_ended(process->watch, &ended)) {
         code = core_finish(process->core, code);
         tell_redone(process);
+        tell_spilled(process);
     }
     int hooked = hooks_run(MANTA_AT_STOP);
     if (hooked) {

@@ -26,8 +26,12 @@ static const struct base_config_row rows[] = {
     ROW("spin", TIME, spin_ns, 20000, 0, SECONDS,
         "How long a waiting thread polls before it sleeps."),
     ROW("store", BYTES, store_bytes, 0, 0, 1024 * 1024 * GIB,
-        "Memory of a node for values of more than 64 KiB, all its ranks together; 0 is three tenths "
+        "Memory of a node for values of more than 64 KiB, all its ranks together; 0 is three "
+        "tenths "
         "of what the process may use."),
+    ROW("store_patience", TIME, store_patience_ns, 30 * SECONDS, MS, 86400 * SECONDS,
+        "How long nothing may run or be given back on a node whose store is full before what waits "
+        "last for room is refused."),
     ROW("log_level", UINT, log_level, 2, 0, 4,
         "What is printed: 0 nothing, 1 errors, 2 warnings too, 3 what happens, 4 everything."),
     ROW("launch_timeout", TIME, launch_timeout_ns, 60 * SECONDS, 100 * MS, 3600 * SECONDS,
@@ -53,7 +57,7 @@ static const struct base_config_row rows[] = {
 
 /* Texts, read where they are needed. */
 static const char *const others[] = {"MANTA_MPI_LIBRARY", "MANTA_UCX_LIBRARY", "MANTA_COMMAND_LOG",
-                                     REPORT_VARIABLE, NULL};
+                                     "MANTA_SPILL",       REPORT_VARIABLE,     NULL};
 
 const struct base_config_row *settings_rows(size_t *ret_count)
 {

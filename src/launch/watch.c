@@ -49,14 +49,17 @@ static void report(const struct watch *watch)
              "rank %u on %s: live: %llu tasks, %llu runs, %llu borrows, %llu scopes, %llu values, "
              "%llu maps; so far: "
              "%llu submitted, %llu completed, %llu executed, %llu retried, %llu adopted, %llu "
-             "parked, %llu inlined",
+             "parked, %llu inlined; %llu bytes spilled, %llu restored, %llu evicted, %llu waits "
+             "for room",
              watch->rank, watch->options.host_name, (unsigned long long)counts.tasks,
              (unsigned long long)counts.runs, (unsigned long long)counts.borrows,
              (unsigned long long)counts.scopes, (unsigned long long)counts.values,
              (unsigned long long)counts.maps, (unsigned long long)stats.submitted,
              (unsigned long long)stats.completed, (unsigned long long)stats.executed,
              (unsigned long long)stats.retried, (unsigned long long)stats.adopted,
-             (unsigned long long)stats.parked, (unsigned long long)stats.inlined);
+             (unsigned long long)stats.parked, (unsigned long long)stats.inlined,
+             (unsigned long long)stats.spilled_bytes, (unsigned long long)stats.restored_bytes,
+             (unsigned long long)stats.evicted_bytes, (unsigned long long)stats.room_waits);
     if (watch->far) {
         far_report(watch->far, &always);
     }

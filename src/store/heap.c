@@ -330,6 +330,7 @@ static struct heap_block *take_from(struct heap *heap, struct heap_block *block,
     delist(heap, block);
     block->payload = payload;
     memset(block->tag, 0, sizeof block->tag);
+    block->is_written = block->sum = 0;
     set_word(block, heap_bytes(block), HEAP_OPEN);
     cut(heap, block, bytes, HEAP_FREE);
     heap->taken += heap_bytes(block);
@@ -378,11 +379,59 @@ void heap_seal(struct heap_block *block)
 
 void heap_give(struct heap *heap, struct heap_block *block)
 {
+    bool is_spilled = heap_state(block) == HEAP_SPILLED;
     heap->taken -= heap_bytes(block);
     heap->blocks--;
-    set_word(block, heap_bytes(block), HEAP_FREE);
+    set_word(block, heap_bytes(block), is_spilled ? HEAP_HOLLOW : HEAP_FREE);
     settle(heap, block);
 }
+
+/* ---- Spilling ------------------------------------------------------------------------------- */
+
+static struct pages pages_of(const struct heap *heap, const struct heap_block *block)
+{
+    return inside(heap_offset(heap, block), heap_bytes(block));
+}
+
+struct heap_raw heap_inside(const struct heap *heap, const struct heap_block *block)
+{
+    struct pages pages = pages_of(heap, block);
+    return (struct heap_raw){pages.begin, pages.end - pages.begin};
+}
+
+void heap_leave(struct heap_block *block)
+{
+    set_word(block, heap_bytes(block), HEAP_LEAVING);
+}
+
+void heap_stay(struct heap_block *block)
+{
+    set_word(block, heap_bytes(block), HEAP_SEALED);
+}
+
+void heap_spill(struct heap *heap, struct heap_block *block)
+{
+    set_word(block, heap_bytes(block), HEAP_SPILLED);
+    release(heap, pages_of(heap, block));
+}
+
+int heap_refill(struct heap *heap, struct heap_block *block)
+{
+    struct pages pages = pages_of(heap, block);
+    return reserve(heap, pages.end - pages.begin);
+}
+
+void heap_refilled(struct heap_block *block)
+{
+    set_word(block, heap_bytes(block), HEAP_SEALED);
+}
+
+void heap_unfill(struct heap *heap, struct heap_block *block)
+{
+    release(heap, pages_of(heap, block));
+}
+
+/* ---- Giving back ---------------------------------------------------------------------------- */
 
 /* Of a block in no list; then it is in one. Returns the bytes of pages that went. */
 static uint64_t make_hollow(struct heap *heap, struct heap_block *block)
@@ -481,9 +530,13 @@ static bool is_whole(const void *base, uint64_t range, uint64_t top)
  * pages. */
 static struct heap_block *adopt_block(struct heap *heap, struct heap_block *block, bool stays)
 {
-    struct pages pages = inside(heap_offset(heap, block), heap_bytes(block));
+    struct pages pages = pages_of(heap, block);
     enum heap_state state = heap_state(block);
+    if (state == HEAP_SPILLED) { /* it may have died while it was filling it */
+        release(heap, pages);
+    }
     if (stays) {
+        set_word(block, heap_bytes(block), state == HEAP_LEAVING ? HEAP_SEALED : state);
         heap->taken += heap_bytes(block);
         heap->blocks++;
         return block;
@@ -494,7 +547,7 @@ static struct heap_block *adopt_block(struct heap *heap, struct heap_block *bloc
         set_word(block, heap_bytes(block), HEAP_HOLLOW);
         release(heap, pages);
     } else {
-        set_word(block, heap_bytes(block), HEAP_FREE);
+        set_word(block, heap_bytes(block), state == HEAP_SPILLED ? HEAP_HOLLOW : HEAP_FREE);
     }
     struct heap_block *before = block->before ? at(heap, heap->last) : NULL;
     if (before && heap_state(before) == heap_state(block)) {
@@ -518,7 +571,7 @@ int heap_adopt(struct heap *heap, void *base, uint64_t size, const struct heap_p
         struct heap_block *block = at(heap, offset);
         block->before = heap->last ? heap_bytes(at(heap, heap->last)) : 0;
         offset += heap_bytes(block);
-        block = adopt_block(heap, block, heap_state(block) == HEAP_SEALED && stays(arg, block));
+        block = adopt_block(heap, block, heap_state(block) >= HEAP_SEALED && stays(arg, block));
         heap->last = heap_offset(heap, block);
     }
     return MANTA_OK;
@@ -542,7 +595,8 @@ const char *heap_check(const struct heap *heap)
     enum heap_state was = HEAP_SEALED;
     const struct heap_block *block = NULL, *next;
     while ((next = heap_next(heap->base, heap->size, block))) {
-        struct pages pages = inside(heap_offset(heap, next), heap_bytes(next));
+        struct pages pages = pages_of(heap, next);
+        bool is_empty = heap_state(next) == HEAP_HOLLOW || heap_state(next) == HEAP_SPILLED;
         block = next;
         if (next->before != before) {
             return "a block has a wrong length before it";
@@ -554,7 +608,7 @@ const char *heap_check(const struct heap *heap)
             return "a block is free and in no list, or taken and in one";
         }
         was = heap_state(next);
-        held -= heap_state(next) == HEAP_HOLLOW ? pages.end - pages.begin : 0;
+        held -= is_empty ? pages.end - pages.begin : 0;
         taken += is_free(next) ? 0 : heap_bytes(next);
         before = heap_bytes(next);
         end += before;

@@ -19,7 +19,11 @@
  * of a mebibyte that are filled with pages in one go; the pages of a large one are only
  * counted when it is taken, and the taker asks for them (struct heap_raw), because that may
  * take long and needs no lock. What the range holds of the node's memory is exact at any
- * moment: what it has grown to, less the pages inside hollow blocks.
+ * moment: what it has grown to, less the pages inside hollow blocks and spilled ones.
+ *
+ * A sealed block can be spilled: its pages go elsewhere and come back to the same place, what
+ * else is in the range does not notice. Its header, and the part of its data that shares a page
+ * with a neighbour, stay. Readers in other processes look at the state in the header.
  */
 #ifndef STORE_HEAP_H
 #define STORE_HEAP_H
@@ -36,10 +40,12 @@
 #define HEAP_POWERS 42
 
 enum heap_state {
-    HEAP_FREE,   /* with its pages */
-    HEAP_HOLLOW, /* free, without the whole pages inside it */
-    HEAP_OPEN,   /* being written */
-    HEAP_SEALED, /* not written any more */
+    HEAP_FREE,    /* with its pages */
+    HEAP_HOLLOW,  /* free, without the whole pages inside it */
+    HEAP_OPEN,    /* being written */
+    HEAP_SEALED,  /* not written any more */
+    HEAP_LEAVING, /* sealed, and about to be spilled: nobody is to begin to read it */
+    HEAP_SPILLED, /* sealed, without the whole pages inside it */
 };
 
 /* In front of every block. */
@@ -48,7 +54,14 @@ struct heap_block {
     uint64_t before;       /* bytes of the block before; 0: the first */
     uint64_t payload;      /* bytes that were asked for */
     uint64_t tag[3];       /* the taker's */
-    uint64_t next, prev;   /* of a free one: offsets in its list; 0: none */
+    union {
+        struct {
+            uint64_t next, prev; /* of a free one: offsets in its list; 0: none */
+        };
+        struct {
+            uint64_t is_written, sum; /* of a sealed one: its pages are also elsewhere */
+        };
+    };
 };
 _Static_assert(sizeof(struct heap_block) == HEAP_LINE, "data begins at a line");
 
@@ -93,8 +106,8 @@ int heap_init(struct heap *heap, void *base, uint64_t size,
               const struct heap_pages *pages) MT_CHECKED;
 
 /*
- * Takes over the range of a dead writer. Open blocks are given back; of each sealed one the
- * caller is asked whether it stays. MANTA_E_INVALID: this is no range, or it is damaged.
+ * Takes over the range of a dead writer. Open blocks are given back; of each sealed one, spilled or
+ * not, the caller is asked whether it stays. MANTA_E_INVALID: this is no range, or it is damaged.
  */
 int heap_adopt(struct heap *heap, void *base, uint64_t size, const struct heap_pages *pages,
                bool (*stays)(void *arg, const struct heap_block *block), void *arg) MT_CHECKED;
@@ -111,6 +124,20 @@ void heap_seal(struct heap_block *block);
 void heap_give(struct heap *heap, struct heap_block *block);
 /* The same with its pages: also of one whose raw part was never populated. */
 void heap_give_hollow(struct heap *heap, struct heap_block *block);
+
+/* The whole pages inside a block: those that it loses when it is spilled. */
+struct heap_raw heap_inside(const struct heap *heap, const struct heap_block *block);
+/* SEALED to LEAVING, and back. */
+void heap_leave(struct heap_block *block);
+void heap_stay(struct heap_block *block);
+/* LEAVING to SPILLED: the pages go. */
+void heap_spill(struct heap *heap, struct heap_block *block);
+/* Reserves the pages of a spilled block again, which are then to be populated and written, at last
+ * heap_refilled, or, when that fails, heap_unfill. MANTA_OK, or what reserve said. */
+int heap_refill(struct heap *heap, struct heap_block *block) MT_CHECKED;
+void heap_refilled(struct heap_block *block);
+void heap_unfill(struct heap *heap, struct heap_block *block);
+
 /* Shortens an open block to what was used of it. O(1). */
 void heap_shorten(struct heap *heap, struct heap_block *block, uint64_t bytes);
 

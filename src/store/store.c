@@ -1,6 +1,8 @@
 #include "store/store.h"
 
 #include "base/alloc.h"
+#include "store/crc32c.h"
+#include "store/disk.h"
 #include "store/heap.h"
 
 #include <errno.h>
@@ -14,16 +16,28 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { SHARE_PER_BOUND = 4 };
+/* Of addresses, which are 47 bits: a rank maps all shares, and its own twice. */
+enum { SHARE_PER_BOUND = 64 };
 #define SHARE_MIN (UINT64_C(1) << 22)
-#define SHARE_MAX (UINT64_C(1) << 40)
+#define SHARES_MAX (UINT64_C(1) << 46)
 
 #define MAGIC UINT64_C(0x6d616e746173746f)
 
-/* The first page. */
+/* Of one rank, and written by it or its heir. */
+struct slot {
+    _Atomic uint64_t held, pinned, spare;
+    _Atomic int32_t trouble;
+    _Atomic uint32_t has_extra;
+};
+
+/* The first pages. */
 struct node_head {
     uint64_t magic, ranks, share_bytes, bound_bytes; /* never change */
     _Atomic uint64_t held;                           /* bytes of pages, all shares together */
+    _Atomic uint64_t released;                       /* of pages, ever */
+    _Atomic uint32_t claimer;                        /* index + 1; 0: nobody */
+    uint32_t unused[3];
+    struct slot slots[];
 };
 
 struct share {
@@ -37,27 +51,32 @@ struct share {
 struct store {
     struct store_options options;
     struct node_head *head;
-    uint64_t share_bytes, bound_bytes;
+    uint64_t head_bytes, share_bytes, bound_bytes;
     struct share *shares; /* by index on the node */
     uint64_t created, freed, trimmed;
 };
 
-static uint64_t share_bytes(uint64_t bound_bytes)
+static uint64_t share_bytes(uint32_t ranks, uint64_t bound_bytes)
 {
-    uint64_t share = MT_MIN(bound_bytes, SHARE_MAX) * SHARE_PER_BOUND;
-    return MT_ALIGN_UP(MT_MIN(MT_MAX(share, SHARE_MIN), SHARE_MAX), HEAP_PAGE);
+    uint64_t share = MT_MIN(bound_bytes, SHARES_MAX / SHARE_PER_BOUND) * SHARE_PER_BOUND;
+    return MT_MIN(MT_MAX(share, SHARE_MIN), SHARES_MAX / ranks) & ~(HEAP_PAGE - 1);
+}
+
+static uint64_t head_bytes(uint32_t ranks)
+{
+    return MT_ALIGN_UP(sizeof(struct node_head) + ranks * sizeof(struct slot), HEAP_PAGE);
 }
 
 uint64_t store_bytes(uint32_t ranks, uint64_t bound_bytes)
 {
-    return HEAP_PAGE + ranks * share_bytes(bound_bytes);
+    return head_bytes(ranks) + ranks * share_bytes(ranks, bound_bytes);
 }
 
 int store_format(int fd, uint64_t offset, uint32_t ranks, uint64_t bound_bytes)
 {
     struct node_head head = {.magic = MAGIC,
                              .ranks = ranks,
-                             .share_bytes = share_bytes(bound_bytes),
+                             .share_bytes = share_bytes(ranks, bound_bytes),
                              .bound_bytes = bound_bytes};
     return pwrite(fd, &head, sizeof head, (off_t)offset) == (ssize_t)sizeof head ? MANTA_OK
                                                                                  : MANTA_E_SYSTEM;
@@ -65,11 +84,17 @@ int store_format(int fd, uint64_t offset, uint32_t ranks, uint64_t bound_bytes)
 
 /* ---- Pages ---------------------------------------------------------------------------------- */
 
+static struct slot *slot_of(const struct share *share)
+{
+    return &share->store->head->slots[share - share->store->shares];
+}
+
 static int reserve(void *arg, uint64_t bytes)
 {
     struct store *store = ((struct share *)arg)->store;
     uint64_t before = atomic_fetch_add_explicit(&store->head->held, bytes, memory_order_relaxed);
     if (before + bytes <= store->bound_bytes) {
+        atomic_fetch_add_explicit(&slot_of(arg)->held, bytes, memory_order_relaxed);
         return MANTA_OK;
     }
     atomic_fetch_sub_explicit(&store->head->held, bytes, memory_order_relaxed);
@@ -97,7 +122,9 @@ static void release(void *arg, uint64_t offset, uint64_t bytes)
 {
     struct share *share = arg;
     (void)madvise(share->writable + offset, bytes, MADV_REMOVE);
+    atomic_fetch_sub_explicit(&slot_of(share)->held, bytes, memory_order_relaxed);
     atomic_fetch_sub_explicit(&share->store->head->held, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&share->store->head->released, bytes, memory_order_relaxed);
     share->store->trimmed += bytes;
 }
 
@@ -151,7 +178,8 @@ static int make_heap(struct share *share)
 static int open_head(struct store *store)
 {
     const struct store_options *options = &store->options;
-    void *head = mmap(NULL, HEAP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, options->fd,
+    store->head_bytes = head_bytes(options->ranks);
+    void *head = mmap(NULL, store->head_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, options->fd,
                       (off_t)options->offset);
     if (head == MAP_FAILED) {
         return MANTA_E_SYSTEM;
@@ -170,7 +198,7 @@ static int make_shares(struct store *store)
     store->shares = base_alloc(options->ranks * sizeof *store->shares);
     for (uint32_t i = 0; store->shares && i < options->ranks; i++) {
         store->shares[i].store = store;
-        store->shares[i].file_offset = options->offset + HEAP_PAGE + i * store->share_bytes;
+        store->shares[i].file_offset = options->offset + store->head_bytes + i * store->share_bytes;
     }
     return store->shares ? MANTA_OK : MANTA_E_NOMEM;
 }
@@ -210,7 +238,7 @@ void store_close(struct store *store)
         base_free(share->heap);
     }
     if (store->head) {
-        munmap(store->head, HEAP_PAGE);
+        munmap(store->head, store->head_bytes);
     }
     if (store->options.fd >= 0) {
         close(store->options.fd);
@@ -329,7 +357,7 @@ const void *store_find(struct store *store, uint64_t place, const struct store_t
     }
     const struct heap_block *block = block_at(share, place);
     struct store_tag is = tag_of(block);
-    bool is_it = heap_state(block) == HEAP_SEALED && is.parent == tag->parent &&
+    bool is_it = heap_state(block) >= HEAP_SEALED && is.parent == tag->parent &&
                  is.position == tag->position && block->payload >= bytes;
     return is_it ? share->writable + place : NULL;
 }
@@ -338,6 +366,239 @@ uint64_t store_trim(struct store *store, uint64_t bytes)
 {
     struct share *share = own(store);
     return share->heap ? heap_trim(share->heap, bytes) : 0;
+}
+
+/* ---- Spilling ------------------------------------------------------------------------------- */
+
+/* For writers. */
+static struct heap_block *block_of(const struct store *store, struct store_place at)
+{
+    return block_at(&store->shares[at.index], at.place);
+}
+
+static struct heap *heap_of(const struct store *store, struct store_place at)
+{
+    return store->shares[at.index].heap;
+}
+
+bool store_has_disk(const struct store *store)
+{
+    return store->options.disk != NULL;
+}
+
+enum store_state store_get_state(struct store *store, struct store_place at)
+{
+    const void *data = store_at(store, at.index, at.place);
+    const struct heap_block *block = data ? heap_block_of(data) : NULL;
+    /* Pairs with set_word: the bytes of one that is sealed again are read back. */
+    uint64_t word = block ? atomic_load_explicit(&block->word, memory_order_acquire) : 0;
+    switch ((enum heap_state)(word & (HEAP_LINE - 1))) {
+    case HEAP_SEALED:
+        return STORE_SEALED;
+    case HEAP_LEAVING:
+        return STORE_LEAVING;
+    case HEAP_SPILLED:
+        return STORE_SPILLED;
+    default:
+        return STORE_NONE;
+    }
+}
+
+uint64_t store_page_bytes(struct store *store, struct store_place at)
+{
+    return heap_inside(heap_of(store, at), block_of(store, at)).bytes;
+}
+
+void store_leave(struct store *store, struct store_place at)
+{
+    heap_leave(block_of(store, at));
+}
+
+void store_stay(struct store *store, struct store_place at)
+{
+    heap_stay(block_of(store, at));
+}
+
+struct store_extent store_extent(struct store *store, struct store_place at)
+{
+    struct heap_raw pages = heap_inside(heap_of(store, at), block_of(store, at));
+    return (struct store_extent){store->head_bytes + at.index * store->share_bytes + pages.offset,
+                                 pages.bytes};
+}
+
+static uint8_t *pages_of(const struct store *store, struct store_place at, struct heap_raw *ret_raw)
+{
+    *ret_raw = heap_inside(heap_of(store, at), block_of(store, at));
+    return store->shares[at.index].writable + ret_raw->offset;
+}
+
+/* Writes as many of the blocks as lie side by side, with nothing but zeros for the pages between
+ * them, which stay in memory. Returns how many; 0: *ret_code says why. */
+static uint32_t write_piece(struct store *store, const struct store_place *blocks, uint32_t count,
+                            uint64_t *sums, int *ret_code)
+{
+    static const uint8_t between[STORE_PIECE_GAP];
+    struct iovec parts[STORE_PIECE_PARTS];
+    uint64_t begin = store_extent(store, blocks[0]).offset, end = begin;
+    uint32_t done = 0;
+    int used = 0;
+    for (; done < count && used + 2 <= STORE_PIECE_PARTS; done++) {
+        struct store_extent extent = store_extent(store, blocks[done]);
+        struct heap_raw raw;
+        uint8_t *data = pages_of(store, blocks[done], &raw);
+        if (extent.offset < end || extent.offset - end > sizeof between) {
+            break;
+        }
+        if (extent.offset > end) {
+            parts[used++] = (struct iovec){(void *)(uintptr_t)between, extent.offset - end};
+        }
+        parts[used++] = (struct iovec){data, raw.bytes};
+        sums[done] = crc32c(data, raw.bytes);
+        end = extent.offset + extent.bytes;
+    }
+    *ret_code = store->options.disk->write(store->options.disk->self, begin, parts, used);
+    return *ret_code == MANTA_OK ? done : 0;
+}
+
+int store_write(struct store *store, const struct store_place *blocks, uint32_t count,
+                uint64_t *ret_sums)
+{
+    int code = MANTA_OK;
+    for (uint32_t done = 0; code == MANTA_OK && done < count;) {
+        done += write_piece(store, blocks + done, count - done, ret_sums + done, &code);
+    }
+    return code;
+}
+
+void store_note_written(struct store *store, struct store_place at, uint64_t sum)
+{
+    struct heap_block *block = block_of(store, at);
+    block->is_written = 1;
+    block->sum = sum;
+}
+
+bool store_is_written(struct store *store, struct store_place at)
+{
+    return block_of(store, at)->is_written;
+}
+
+uint64_t store_spill(struct store *store, struct store_place at)
+{
+    heap_spill(heap_of(store, at), block_of(store, at));
+    return store_page_bytes(store, at);
+}
+
+int store_refill(struct store *store, struct store_place at)
+{
+    int code = heap_refill(heap_of(store, at), block_of(store, at));
+    if (code == MANTA_E_LIMIT && heap_trim(heap_of(store, at), UINT64_MAX)) {
+        code = heap_refill(heap_of(store, at), block_of(store, at));
+    }
+    return code;
+}
+
+int store_read(struct store *store, struct store_place at)
+{
+    const struct store_disk *disk = store->options.disk;
+    struct heap_raw raw;
+    uint8_t *data = pages_of(store, at, &raw);
+    uint64_t sum = block_of(store, at)->sum;
+    int code = populate(&store->shares[at.index], raw.offset, raw.bytes);
+    if (code == MANTA_OK) {
+        code = disk->read(disk->self, store_extent(store, at).offset, data, raw.bytes);
+        code = code == MANTA_OK && crc32c(data, raw.bytes) == sum ? MANTA_OK : MANTA_E_LOST;
+    }
+    return code;
+}
+
+void store_refilled(struct store *store, struct store_place at)
+{
+    heap_refilled(block_of(store, at));
+}
+
+void store_unfill(struct store *store, struct store_place at)
+{
+    heap_unfill(heap_of(store, at), block_of(store, at));
+}
+
+void store_discard(struct store *store, struct store_extent extent)
+{
+    store->options.disk->discard(store->options.disk->self, extent.offset, extent.bytes);
+}
+
+struct store_slot store_get_slot(const struct store *store, uint32_t index)
+{
+    const struct slot *slot = &store->head->slots[index];
+    return (struct store_slot){
+        .held_bytes = atomic_load_explicit(&slot->held, memory_order_relaxed),
+        .pinned_bytes = atomic_load_explicit(&slot->pinned, memory_order_relaxed),
+        .spare_bytes = atomic_load_explicit(&slot->spare, memory_order_relaxed),
+        .trouble = atomic_load_explicit(&slot->trouble, memory_order_relaxed),
+        .has_extra = atomic_load_explicit(&slot->has_extra, memory_order_relaxed)};
+}
+
+static void show(struct store *store, uint32_t index, const struct store_slot *as)
+{
+    struct slot *slot = &store->head->slots[index];
+    atomic_store_explicit(&slot->pinned, as->pinned_bytes, memory_order_relaxed);
+    atomic_store_explicit(&slot->spare, as->spare_bytes, memory_order_relaxed);
+    atomic_store_explicit(&slot->trouble, as->trouble, memory_order_relaxed);
+    atomic_store_explicit(&slot->has_extra, as->has_extra, memory_order_relaxed);
+}
+
+void store_show(struct store *store, const struct store_slot *slot)
+{
+    show(store, store->options.index, slot);
+}
+
+bool store_begin_claim(struct store *store)
+{
+    uint32_t nobody = 0; /* acquire and release pair among claimers: each sees what was shown */
+    return atomic_compare_exchange_strong_explicit(&store->head->claimer, &nobody,
+                                                   store->options.index + 1, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+void store_end_claim(struct store *store)
+{
+    atomic_store_explicit(&store->head->claimer, 0, memory_order_release);
+}
+
+bool store_has_extra(const struct store *store)
+{
+    bool has_extra = false;
+    for (uint32_t i = 0; i < store->options.ranks && !has_extra; i++) {
+        has_extra = atomic_load_explicit(&store->head->slots[i].has_extra, memory_order_relaxed);
+    }
+    return has_extra;
+}
+
+uint64_t store_get_pinned(const struct store *store)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < store->options.ranks; i++) {
+        sum += atomic_load_explicit(&store->head->slots[i].pinned, memory_order_relaxed);
+    }
+    return sum;
+}
+
+void store_forget(struct store *store, uint32_t index)
+{
+    uint32_t claimer = index + 1;
+    show(store, index, &(struct store_slot){0});
+    (void)atomic_compare_exchange_strong_explicit(&store->head->claimer, &claimer, 0,
+                                                  memory_order_release, memory_order_relaxed);
+}
+
+uint64_t store_get_released(const struct store *store)
+{
+    return atomic_load_explicit(&store->head->released, memory_order_relaxed);
+}
+
+uint64_t store_free_bytes(const struct store *store)
+{
+    const struct heap *heap = store->shares[store->options.index].heap;
+    return heap && heap->held > heap->taken ? heap->held - heap->taken : 0;
 }
 
 /* ---- Inheriting ----------------------------------------------------------------------------- */
@@ -379,6 +640,10 @@ int store_inherit(struct store *store, uint32_t dead,
         return code;
     }
     share->heap = heap;
+    /* It may have died between counting pages here and there. */
+    uint64_t counted = atomic_load_explicit(&slot_of(share)->held, memory_order_relaxed);
+    atomic_store_explicit(&slot_of(share)->held, heap->held, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&store->head->held, counted - heap->held, memory_order_relaxed);
     return MANTA_OK;
 }
 
@@ -407,7 +672,8 @@ static void each_of(struct store *store, uint32_t index,
         struct store_entry entry = {.index = index,
                                     .place = (uint64_t)((const uint8_t *)(block + 1) - base),
                                     .bytes = block->payload,
-                                    .is_sealed = state == HEAP_SEALED,
+                                    .is_sealed = state >= HEAP_SEALED,
+                                    .is_spilled = state == HEAP_SPILLED,
                                     .tag = tag_of(block)};
         if (state >= HEAP_OPEN) {
             each(arg, &entry);

@@ -8,12 +8,20 @@
  * given cannot be written through. Shares are mapped on first use; a program that stores
  * nothing pays nothing.
  *
- *     file:  head page | share of rank 0 | share of rank 1 | ...
+ *     file:  head | share of rank 0 | share of rank 1 | ...
  *
- * The bound holds for the pages of all shares together. They are counted in the head page
+ * The bound holds for the pages of all shares together. They are counted in the head
  * before they are asked for, and asked for before they are used (MADV_POPULATE_WRITE, or
  * fallocate), so memory that is not there is an error at the allocation and no SIGBUS at
  * the first touch. The thread that asks has its core's memory placed next to it.
+ *
+ * A sealed block may be spilled: its pages go to a disk (disk.h), at the same offset as they have
+ * in the memfd, so nothing but a checksum is to be noted, and come back to where they were. Its
+ * address stays what it is, and its state can be seen from every rank of the node. Of one that
+ * is LEAVING or SPILLED nobody begins to read; who does already is the caller's to know.
+ *
+ * The head has a slot for each rank, written by it (or its heir) alone, with what it holds, what it
+ * keeps from being spilled, and what it could give back: for whoever needs room.
  *
  * When a rank dies its blocks stay readable. The heir, another rank of the node, takes
  * its share over: open blocks are given back at once, sealed ones when nobody wants them.
@@ -31,6 +39,7 @@
 #include <stdint.h>
 
 struct store;
+struct store_disk;
 
 /* What a block is for: in a dump, and for the heir. */
 struct store_tag {
@@ -40,13 +49,15 @@ struct store_tag {
 };
 
 struct store_options {
-    int fd;                /* duplicated */
-    uint64_t offset;       /* in its file: where the store begins, to its end */
-    uint32_t index, ranks; /* this rank's on the node */
+    int fd;                        /* duplicated */
+    uint64_t offset;               /* in its file: where the store begins, to its end */
+    uint32_t index, ranks;         /* this rank's on the node */
+    const struct store_disk *disk; /* borrowed; NULL: nothing is spilled */
 };
 
-/* Bytes of a store in which so many ranks may hold so much together. Each share has several times as
- * much of the address range, so that it never is the addresses that are used up. */
+/* Bytes of a store in which so many ranks may hold so much together. Each share has many times as
+ * much of the address range, so that it never is the addresses that are used up, also when most
+ * blocks are on disk. */
 uint64_t store_bytes(uint32_t ranks, uint64_t bound_bytes);
 
 /* Once, before anybody opens it: the file has store_bytes behind `offset`, all zero. MANTA_OK,
@@ -89,7 +100,7 @@ void store_free(struct store *store, uint64_t place);
 const void *store_at(struct store *store, uint32_t index, uint64_t place);
 
 /* The sealed block at a place of this rank's share, if it has this parent and position and at least
- * `bytes`; else NULL. */
+ * `bytes`; else NULL. It may be spilled. */
 const void *store_find(struct store *store, uint64_t place, const struct store_tag *tag,
                        uint64_t bytes);
 
@@ -104,6 +115,74 @@ int store_inherit(struct store *store, uint32_t dead,
 /* A block of an inherited share. */
 void store_free_inherited(struct store *store, uint32_t dead, uint64_t place);
 
+/* ---- Spilling: of blocks of the own share and of inherited ones ------------------------------- */
+
+struct store_place {
+    uint32_t index; /* whose share */
+    uint64_t place;
+};
+
+bool store_has_disk(const struct store *store);
+
+enum store_state { STORE_NONE, STORE_SEALED, STORE_LEAVING, STORE_SPILLED };
+
+/* Of any rank's block, from any thread. STORE_NONE: it cannot be mapped, or is not sealed. */
+enum store_state store_get_state(struct store *store, struct store_place at);
+/* Bytes of pages that it has to itself. */
+uint64_t store_page_bytes(struct store *store, struct store_place at);
+
+/* SEALED to LEAVING, and back. */
+void store_leave(struct store *store, struct store_place at);
+void store_stay(struct store *store, struct store_place at);
+/* Writes blocks to the disk, in the order of their places; neighbours go in one piece. Any thread;
+ * they are not freed meanwhile. MANTA_OK, MANTA_E_LIMIT: it is full, MANTA_E_SYSTEM. */
+int store_write(struct store *store, const struct store_place *blocks, uint32_t count,
+                uint64_t *ret_sums) MT_CHECKED;
+/* It is on the disk too, with this sum, until it is freed. */
+void store_note_written(struct store *store, struct store_place at, uint64_t sum);
+bool store_is_written(struct store *store, struct store_place at);
+/* One that is written: LEAVING to SPILLED. Returns the bytes of its pages, which are gone. */
+uint64_t store_spill(struct store *store, struct store_place at);
+/* SPILLED to SEALED in three steps: counts its pages (MANTA_OK, MANTA_E_LIMIT); reads them back (any
+ * thread; MANTA_OK, MANTA_E_NOMEM, MANTA_E_LOST: what was read is not what was written); the
+ * end, or, if that failed, the way back. */
+int store_refill(struct store *store, struct store_place at) MT_CHECKED;
+int store_read(struct store *store, struct store_place at) MT_CHECKED;
+void store_refilled(struct store *store, struct store_place at);
+void store_unfill(struct store *store, struct store_place at);
+
+/* Where a block is on the disk, for when it is no more. */
+struct store_extent {
+    uint64_t offset, bytes;
+};
+struct store_extent store_extent(struct store *store, struct store_place at);
+void store_discard(struct store *store, struct store_extent extent); /* any thread */
+
+/* What ranks of the node say of themselves; any of it may be out of date. */
+struct store_slot {
+    uint64_t held_bytes;
+    uint64_t pinned_bytes; /* it reads, or writes, so they stay */
+    uint64_t spare_bytes;  /* it could spill or give back */
+    int32_t trouble;       /* why its last spills failed; MANTA_OK: they did not */
+    bool has_extra;        /* it uses more than is good for the others */
+};
+struct store_slot store_get_slot(const struct store *store, uint32_t index);
+void store_show(struct store *store, const struct store_slot *slot); /* but held_bytes */
+uint64_t store_get_pinned(const struct store *store);                /* of all slots together */
+bool store_has_extra(const struct store *store);                     /* any slot */
+/*
+ * To look at all slots and then change the own one, with nobody in between. False: another rank
+ * does; try later. Ended at once; of a rank that dies in between, by store_forget.
+ */
+bool store_begin_claim(struct store *store);
+void store_end_claim(struct store *store);
+/* A rank is dead, and uses nothing any more. */
+void store_forget(struct store *store, uint32_t index);
+/* Grows whenever pages go, anywhere on the node. */
+uint64_t store_get_released(const struct store *store);
+/* Pages of the own share's free blocks. */
+uint64_t store_free_bytes(const struct store *store);
+
 struct store_stats {
     uint64_t bound_bytes; /* of the node */
     uint64_t held_bytes;  /* pages, of the node */
@@ -117,7 +196,7 @@ struct store_stats store_get_stats(const struct store *store);
 struct store_entry {
     uint32_t index; /* whose share */
     uint64_t place, bytes;
-    bool is_sealed;
+    bool is_sealed, is_spilled;
     struct store_tag tag;
 };
 /* Calls each(arg, entry) for every taken block of the node: a snapshot of a moving thing. */

@@ -38,6 +38,7 @@ struct member {
     uint8_t *is_told;      /* by rank: the core has heard that it is dead */
     bool is_out;           /* it has learned that it counts as dead */
     struct pretend *processes;
+    struct pretend_disk *disk; /* NULL: none */
     struct store *store;
     int code;
 };
@@ -83,6 +84,11 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->adopted += one->adopted;
     sum->parked += one->parked;
     sum->inlined += one->inlined;
+    sum->spilled_bytes += one->spilled_bytes;
+    sum->restored_bytes += one->restored_bytes;
+    sum->evicted_bytes += one->evicted_bytes;
+    sum->room_waits += one->room_waits;
+    sum->spill_errors += one->spill_errors;
 }
 
 static void add_processes(struct pretend_counts *sum, const struct pretend_counts *one)
@@ -343,9 +349,10 @@ static struct sim *make_sim(struct world *world)
 }
 
 /* The store of a node, or the descriptor that the node's ranks before made. */
-static int open_store(const struct world *world, uint32_t number, struct store **ret_store)
+static int open_store(const struct world *world, struct member *member)
 {
-    static int fd = -1;
+    static int fd = -1, disk = -1;
+    uint32_t number = member->number;
     uint32_t ranks = world->options->ranks, node_ranks = world->node_ranks;
     uint32_t index = number % node_ranks;
     uint64_t bytes = store_bytes(node_ranks, world->options->store_bytes);
@@ -357,9 +364,18 @@ static int open_store(const struct world *world, uint32_t number, struct store *
         }
     }
     struct store_options options = {fd, 0, index, node_ranks};
-    int code = store_open(&options, ret_store);
+    if (world->options->disk.delay_max_ns) {
+        disk = index == 0 ? memfd_create("disk", MFD_CLOEXEC) : disk;
+        member->disk = pretend_disk_create(world->sim, number, disk, &world->options->disk);
+        options.disk = pretend_disk_face(member->disk);
+    }
+    int code = store_open(&options, &member->store);
     if (index == node_ranks - 1 || number == ranks - 1) {
         close(fd);
+        if (disk >= 0) {
+            close(disk);
+        }
+        disk = -1;
     }
     return code;
 }
@@ -378,8 +394,7 @@ static int make_members(struct world *world)
     for (uint32_t i = 0; world->members && i < ranks; i++) {
         struct pretend *processes = pretend_create(world->sim, i, world->options->lost_percent);
         world->members[i] = (struct member){.world = world, .number = i, .processes = processes};
-        if (world->options->store_bytes &&
-            open_store(world, i, &world->members[i].store) != MANTA_OK) {
+        if (world->options->store_bytes && open_store(world, &world->members[i]) != MANTA_OK) {
             return -1;
         }
         if (world->options->press_at_ns) {
@@ -425,6 +440,7 @@ static int run_here(const struct world_options *options, manta_driver driver,
     note_run(&world);
     for (uint32_t i = 0; i < options->ranks; i++) {
         pretend_destroy(world.members[i].processes);
+        pretend_disk_destroy(world.members[i].disk);
     }
     sim_destroy(world.sim);
     for (uint32_t i = 0; i < options->ranks; i++) {

@@ -28,6 +28,7 @@ enum { RANKS = 2, STRANGERS = RANKS + 6, FOREIGN_UID = 20001, SKIP = 77 };
 static const struct base_host *host = &base_host_real;
 static union card_page cards[RANKS];
 static int listener, segment;
+static struct handover_fds segments;
 
 static uint64_t in(uint64_t ns)
 {
@@ -42,6 +43,7 @@ static int set_up(void **state)
         cards[i].card.rank = i;
     }
     segment = memfd_create("test", MFD_CLOEXEC);
+    segments = (struct handover_fds){1, {segment}};
     return segment < 0 || handover_listen(&cards[0].card, RANKS, &listener) != MANTA_OK;
 }
 
@@ -75,7 +77,7 @@ static int give(uint64_t patience_ns)
 {
     struct link links[RANKS];
     char text[300];
-    int code = handover_give(host, listener, cards, RANKS, segment, in(patience_ns), links, text,
+    int code = handover_give(host, listener, cards, RANKS, &segments, in(patience_ns), links, text,
                              sizeof text);
     for (int i = 0; code == MANTA_OK && i < RANKS; i++) {
         link_close(&links[i]);
@@ -137,7 +139,8 @@ static int take(void)
 {
     struct link link;
     char text[300];
-    int fd, code = handover_take(host, cards, 1, in(5 * SECOND), &link, &fd, text, sizeof text);
+    struct handover_fds fds;
+    int code = handover_take(host, cards, 1, in(5 * SECOND), &link, &fds, text, sizeof text);
     return code == MANTA_OK ? 0 : 1;
 }
 

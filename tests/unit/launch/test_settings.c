@@ -38,6 +38,8 @@ static void variables_reach_their_fields(void **state)
                           "MANTA_WINDOW_MAX=9",
                           "MANTA_SPIN=5us",
                           "MANTA_STORE=2m",
+                          "MANTA_STORE_PATIENCE=11s",
+                          "MANTA_SPILL=/tmp",
                           "MANTA_LOG_LEVEL=4",
                           "MANTA_PIN=off",
                           "MANTA_LAUNCH_TIMEOUT=2s",
@@ -49,8 +51,9 @@ static void variables_reach_their_fields(void **state)
                           "MANTA_COMMAND_LOG=out",
                           "MANTA_MPI_LIBRARY=/x",
                           NULL};
-    struct settings settings, expected = {3,       1 << 20,    7, 9, 5000, 2 << 20, 4, 2000000000,
-                                          3000000, 4000000000, 0, 1, 0,    6,       8};
+    struct settings settings,
+        expected = {3,          1 << 20, 7,          9, 5000, 2 << 20, 11000000000, 4,
+                    2000000000, 3000000, 4000000000, 0, 1,    0,       6,           8};
     char text[200];
     assert_int_equal(settings_read(some, &settings, text, sizeof text), MANTA_OK);
     assert_memory_equal(&settings, &expected, sizeof settings);

@@ -70,11 +70,12 @@ static pid_t spawn(uint32_t rank, int (*act)(struct watch *watch))
     }
     struct link link;
     char text[300];
-    int fd, value = 0;
+    struct handover_fds fds;
+    int value = 0;
     struct watch *watch = watch_of(owner);
-    if (handover_take(host, cards, rank, in(5 * SECOND), &link, &fd, text, sizeof text) ||
-        pread(fd, &value, sizeof value, 0) != sizeof value || value != 42 ||
-        watch_adopt(watch, rank, RANKS, &link, cards)) {
+    if (handover_take(host, cards, rank, in(5 * SECOND), &link, &fds, text, sizeof text) ||
+        fds.count != 2 || pread(fds.fds[1], &value, sizeof value, 0) != sizeof value ||
+        value != 42 || watch_adopt(watch, rank, RANKS, &link, cards)) {
         _exit(90);
     }
     int result = act(watch);
@@ -83,6 +84,7 @@ static pid_t spawn(uint32_t rank, int (*act)(struct watch *watch))
 }
 
 static int listener = -1, segment = -1;
+static struct handover_fds segments; /* two, to see that several come over */
 
 static int set_up(void **state)
 {
@@ -95,6 +97,7 @@ static int set_up(void **state)
         strcpy(cards[i].card.host, "n1");
     }
     segment = memfd_create("test", MFD_CLOEXEC);
+    segments = (struct handover_fds){2, {0, segment}};
     return write(segment, &value, sizeof value) != sizeof value ||
            handover_listen(&cards[0].card, RANKS, &listener) != MANTA_OK;
 }
@@ -111,7 +114,7 @@ static struct watch *join(void)
     struct link links[RANKS];
     char text[300] = "";
     struct watch *watch = watch_of(owner);
-    int code = handover_give(host, listener, cards, RANKS, segment, in(5 * SECOND), links, text,
+    int code = handover_give(host, listener, cards, RANKS, &segments, in(5 * SECOND), links, text,
                              sizeof text);
     if (code) {
         print_error("%s\n", text);
@@ -514,7 +517,7 @@ static void death_before_the_call_is_noticed_at_once(void **state)
     cards[1].card.pid = (uint32_t)a;
     pid_t b = spawn(2, wait_long);
     uint64_t start_ns = base_now_ns(host);
-    assert_int_equal(handover_give(host, listener, cards, RANKS, segment, in(20 * SECOND), links,
+    assert_int_equal(handover_give(host, listener, cards, RANKS, &segments, in(20 * SECOND), links,
                                    text, sizeof text),
                      MANTA_E_LAUNCH);
     assert_true(base_now_ns(host) - start_ns < 10 * SECOND);
@@ -528,16 +531,16 @@ static void giver_and_taker_give_up_in_time(void **state)
 {
     struct link links[RANKS], link;
     char text[300] = "";
-    int fd;
+    struct handover_fds fds;
     cards[1].card.pid = cards[2].card.pid = (uint32_t)getpid();
-    assert_int_equal(
-        handover_give(host, listener, cards, RANKS, segment, in(30 * MS), links, text, sizeof text),
-        MANTA_E_LAUNCH);
+    assert_int_equal(handover_give(host, listener, cards, RANKS, &segments, in(30 * MS), links,
+                                   text, sizeof text),
+                     MANTA_E_LAUNCH);
     assert_non_null(strstr(text, "rank 1"));
-    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fd, text, sizeof text),
+    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fds, text, sizeof text),
                      MANTA_E_LAUNCH);
     cards[0].card.socket_name[0]++;
-    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fd, text, sizeof text),
+    assert_int_equal(handover_take(host, cards, 1, in(30 * MS), &link, &fds, text, sizeof text),
                      MANTA_E_LAUNCH);
     assert_non_null(strstr(text, "cannot reach rank 0"));
 }
