@@ -38,6 +38,11 @@ void idle_rouse(struct rank *rank)
     }
 }
 
+MT_COLD void idle_rouse_rarely(struct rank *rank)
+{
+    idle_rouse(rank);
+}
+
 static inline uint64_t count_of_turns(const struct rank *rank)
 {
     return atomic_load_explicit(&rank->turns, memory_order_relaxed);

@@ -32,6 +32,8 @@ void idle_wake_worker(struct rank *rank);
  * after it the ticker, which is woken for that. Nothing else disarms the bell.
  */
 void idle_rouse(struct rank *rank);
+/* The same, off the usual ways, whose copies of it stay where they are. */
+void idle_rouse_rarely(struct rank *rank);
 
 void ticker_main(void *rank);
 

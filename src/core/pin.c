@@ -522,7 +522,7 @@ bool pin_run(struct rank *rank, struct run *run)
     base_list_push_back(&rank->starting, &start->link);
     rank->room->is_waited_for = 1;
     rank->stats.room_waits++;
-    idle_rouse(rank);
+    idle_rouse_rarely(rank);
     return false;
 }
 

@@ -150,7 +150,7 @@ void room_begin(struct rank *rank, struct room_wait *wait)
     rank->stats.room_waits++;
     base_list_push_back(&rank->room->waits, &wait->link);
     ask(rank);
-    idle_rouse(rank);
+    idle_rouse_rarely(rank);
 }
 
 static void refuse(struct rank *rank, struct base_list *link)

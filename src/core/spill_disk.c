@@ -78,7 +78,7 @@ static void disk_main(void *arg)
         spill->job_count--;
         end_job(spill, job);
         room_try(rank);
-        idle_rouse(rank);
+        idle_rouse_rarely(rank);
         dispatch_pump(rank);
         dispatch_flush(rank);
     }
