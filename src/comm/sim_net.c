@@ -12,6 +12,9 @@
  * arrives, flushed or not, and the rest never existed. What is sent to the dead is
  * lost, and its ways stay full, as a ring would that nobody reads. What is sent while two
  * ranks are cut from each other flies when they are not any more.
+ *
+ * What a rank sends to other nodes leaves it one byte after the other, if a rate is given: who sends
+ * the same to many takes as many times as long.
  */
 #include "base/alloc.h"
 #include "comm/sim_world.h"
@@ -102,13 +105,33 @@ static struct wire_header *net_slot(struct comm *comm, struct comm_peer *peer, u
     return &message->header;
 }
 
+static bool shares_node(const struct sim *sim, uint32_t a, uint32_t b)
+{
+    uint32_t node_ranks = sim->options.node_ranks;
+    return node_ranks == 0 || a / node_ranks == b / node_ranks;
+}
+
+/* When the last byte of it is on its way. */
+static uint64_t leaves_ns(struct sim *sim, const struct sim_way *way,
+                          const struct sim_message *message)
+{
+    struct sim_rank *from = way->from;
+    if (!sim->options.bytes_per_us || shares_node(sim, from->index, way->to->index)) {
+        return sim->now_ns;
+    }
+    from->sends_until_ns =
+        MT_MAX(from->sends_until_ns, sim->now_ns) +
+        (sizeof message->header + message->bytes) * UINT64_C(1000) / sim->options.bytes_per_us;
+    return from->sends_until_ns;
+}
+
 static void launch(struct sim *sim, struct sim_way *way, struct sim_message *message)
 {
     uint64_t delay_ns = sim_between(sim, sim->options.delay_min_ns, sim->options.delay_max_ns);
     uint64_t apart_ns = sim_apart_until(sim, way->from, way->to);
+    uint64_t left_ns = leaves_ns(sim, way, message);
     delay_ns += sim_slowness(sim, way->from) + sim_slowness(sim, way->to);
-    way->last_arrival_ns =
-        MT_MAX(way->last_arrival_ns + 1, MT_MAX(sim->now_ns, apart_ns) + delay_ns);
+    way->last_arrival_ns = MT_MAX(way->last_arrival_ns + 1, MT_MAX(left_ns, apart_ns) + delay_ns);
     push_message(&way->flying, message);
     sim_push(sim, way->last_arrival_ns, SIM_ARRIVAL, message->bytes, message->header.kind, way);
 }
@@ -222,12 +245,6 @@ static bool net_arm(struct comm *comm)
 
 static void net_rouse(struct comm *comm)
 {
-}
-
-static bool shares_node(const struct sim *sim, uint32_t a, uint32_t b)
-{
-    uint32_t node_ranks = sim->options.node_ranks;
-    return node_ranks == 0 || a / node_ranks == b / node_ranks;
 }
 
 static uint32_t net_node_index(struct comm *comm, uint32_t rank)

@@ -90,6 +90,7 @@ struct sim_rank {
     uint32_t side;                   /* until cut_until_ns; 0: rank 0's */
     uint64_t cut_since_ns, cut_until_ns;
     uint64_t silent_since_ns; /* meaningful while rank 0 hears nothing of it */
+    uint64_t sends_until_ns;         /* what it has sent to other nodes has left by then */
     struct sim_queue inbox;   /* arrived, not delivered */
     struct sim_way *ways, *dirty;
     void *board; /* made when it is first asked for */

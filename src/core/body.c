@@ -72,7 +72,7 @@ static int make_room(struct rank *rank, const struct run *run, struct manta_outv
 {
     struct store_tag tag = {run->parent, run->position + outv->output,
                             function_hash(run->function)};
-    int code = store_create(rank->options.store, count * outv->element_bytes, &tag, &outv->room);
+    int code = stored_create(rank, count * outv->element_bytes, &tag, &outv->room);
     if (code != MANTA_OK) {
         return code;
     }

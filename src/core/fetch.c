@@ -2,11 +2,10 @@
 
 #include "core/exec.h"
 #include "core/message.h"
+#include "core/node.h"
 #include "core/object.h"
 #include "core/pack.h"
 #include "core/registry.h"
-
-enum { CHUNK_BYTES = 256 * 1024, CHUNKS_ASKED = 8 };
 
 static struct base_key key_of(const struct location *of)
 {
@@ -25,78 +24,38 @@ const void *fetch_data(struct rank *rank, const struct location *of)
     return copy ? copy->data : data;
 }
 
-/* ---- Asking --------------------------------------------------------------------------------- */
+/* ---- Copies --------------------------------------------------------------------------------- */
 
-static void ask_more(struct rank *rank, struct copy *copy)
+static struct wire_header about(const struct copy *copy)
 {
-    struct wire_header about = {.parent = copy->of.parent, .position = copy->of.position};
-    while (copy->asked < copy->of.bytes &&
-           copy->asked - copy->got < (uint64_t)CHUNK_BYTES * CHUNKS_ASKED) {
-        uint64_t bytes = MT_MIN(copy->of.bytes - copy->asked, (uint64_t)CHUNK_BYTES);
-        struct message_fetch message = {copy->of.offset, copy->asked, bytes};
-        copy->asked += bytes;
-        message_send(rank, copy->of.rank, MESSAGE_FETCH, about, &message, sizeof message);
-    }
+    return (struct wire_header){
+        .parent = copy->of.parent, .position = copy->of.position, .token = copy->token};
 }
 
-static void end(struct rank *rank, struct copy *copy, int code)
+static void ask(struct rank *rank, struct copy *copy)
 {
-    struct base_list *link;
-    copy->is_over = true;
-    copy->code = code;
-    copy->sharers++;
-    while ((link = base_list_pop_front(&copy->waits))) {
-        struct fetch_wait *wait = MT_CONTAINER(link, struct fetch_wait, link);
-        wait->over(rank, wait->arg, copy);
-    }
-    fetch_drop(rank, copy);
+    struct message_want want = {copy->of};
+    copy->agent = node_agent(rank, key_of(&copy->of));
+    copy->token = ++rank->wants;
+    message_send(rank, copy->agent, MESSAGE_WANT, about(copy), &want, sizeof want);
 }
 
-static struct copy *make_copy(struct rank *rank, const struct location *of, int *ret_code)
-{
-    struct store_tag tag = {.parent = of->parent, .position = of->position};
-    struct copy *copy = base_alloc(sizeof *copy);
-    *ret_code = MANTA_E_NOMEM;
-    if (!copy) {
-        return NULL;
-    }
-    copy->of = *of;
-    base_list_init(&copy->waits);
-    *ret_code = store_create(rank->options.store, of->bytes, &tag, &copy->room);
-    if (*ret_code == MANTA_OK && store_populate(rank->options.store, &copy->room) != MANTA_OK) {
-        store_abandon(rank->options.store, &copy->room);
-        *ret_code = MANTA_E_NOMEM;
-    }
-    if (*ret_code != MANTA_OK || base_map_insert(&rank->copies, key_of(of), copy) != 0) {
-        if (*ret_code == MANTA_OK) {
-            store_abandon(rank->options.store, &copy->room);
-            *ret_code = MANTA_E_NOMEM;
-        }
-        base_free(copy);
-        return NULL;
-    }
-    return copy;
-}
-
-struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait,
-                         int *ret_code)
+struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait)
 {
     struct copy *copy = find(rank, of);
-    bool is_new = !copy;
-    if (is_new && comm_is_down(rank->comm, of->rank)) {
-        *ret_code = MANTA_E_LOST;
-        return NULL;
-    }
-    copy = copy ? copy : make_copy(rank, of, ret_code);
     if (!copy) {
-        return NULL;
+        copy = base_alloc(sizeof *copy);
+        if (!copy || base_map_insert(&rank->copies, key_of(of), copy) != MANTA_OK) {
+            base_free(copy);
+            return NULL;
+        }
+        copy->of = *of;
+        base_list_init(&copy->waits);
+        ask(rank, copy);
     }
     copy->sharers++;
     if (!copy->is_over) {
         base_list_push_back(&copy->waits, &wait->link);
-    }
-    if (is_new) {
-        ask_more(rank, copy);
     }
     return copy;
 }
@@ -106,69 +65,36 @@ void fetch_drop(struct rank *rank, struct copy *copy)
     if (!copy || --copy->sharers) {
         return;
     }
-    if (find(rank, &copy->of) == copy) {
-        base_map_remove(&rank->copies, key_of(&copy->of));
-    }
-    if (copy->data) {
-        store_free(rank->options.store, copy->offset);
-    } else {
-        store_abandon(rank->options.store, &copy->room);
+    base_map_remove(&rank->copies, key_of(&copy->of));
+    if (copy->code == MANTA_OK && !rank->down[copy->agent]) {
+        message_send(rank, copy->agent, MESSAGE_UNWANT, about(copy), NULL, 0);
     }
     base_free(copy);
 }
 
-/* ---- Chunks --------------------------------------------------------------------------------- */
-
-void fetch_on_fetch(struct rank *rank, uint32_t from, const struct wire_header *header,
-                    struct wire_reader *body)
-{
-    struct message_fetch message;
-    const void *bytes = wire_take(body, sizeof message);
-    if (!bytes) {
-        return;
-    }
-    memcpy(&message, bytes, sizeof message);
-    struct store_tag tag = {.parent = header->parent, .position = header->position};
-    const uint8_t *data =
-        rank->options.store && message.bytes <= CHUNK_BYTES
-            ? store_find(rank->options.store, message.offset, &tag, message.from + message.bytes)
-            : NULL;
-    struct message_chunk chunk = {.from = message.from, .code = data ? MANTA_OK : MANTA_E_LOST};
-    size_t size = data ? message.bytes : 0;
-    uint8_t *out = message_begin(rank, from, MESSAGE_CHUNK, header, sizeof chunk + size);
-    if (out) {
-        wire_put_bytes(&out, &chunk, sizeof chunk);
-        wire_put_bytes(&out, data ? data + message.from : NULL, size);
-        message_end(rank);
-    }
-}
-
-void fetch_on_chunk(struct rank *rank, uint32_t from, const struct wire_header *header,
-                    struct wire_reader *body)
+void fetch_on_here(struct rank *rank, uint32_t from, const struct wire_header *header,
+                   struct wire_reader *body)
 {
     struct copy *copy = base_map_find(&rank->copies, core_key(header->parent, header->position));
-    struct message_chunk chunk;
-    const void *head = wire_take(body, sizeof chunk);
-    size_t bytes = wire_left(body);
-    const void *data = wire_take(body, bytes);
-    if (!head || !copy || copy->is_over || copy->of.rank != from) {
+    struct message_here here;
+    const void *bytes = wire_take(body, sizeof here);
+    uint32_t index = comm_node_index(rank->comm, from);
+    struct base_list *link;
+    if (!bytes || !copy || copy->is_over || copy->agent != from || copy->token != header->token) {
         return;
     }
-    memcpy(&chunk, head, sizeof chunk);
-    if (chunk.code != MANTA_OK || chunk.from > copy->of.bytes ||
-        bytes > copy->of.bytes - chunk.from) {
-        end(rank, copy, MANTA_E_LOST);
-        return;
+    memcpy(&here, bytes, sizeof here);
+    copy->data = here.code == MANTA_OK && index != COMM_ELSEWHERE
+                     ? store_at(rank->options.store, index, here.offset)
+                     : NULL;
+    copy->code = here.code == MANTA_OK && !copy->data ? MANTA_E_NOMEM : here.code;
+    copy->is_over = true;
+    copy->sharers++; /* of those who wait may be the last */
+    while ((link = base_list_pop_front(&copy->waits))) {
+        struct fetch_wait *wait = MT_CONTAINER(link, struct fetch_wait, link);
+        wait->over(rank, wait->arg, copy);
     }
-    memcpy((uint8_t *)copy->room.data + chunk.from, data, bytes);
-    copy->got += bytes;
-    ask_more(rank, copy);
-    if (copy->got == copy->of.bytes) {
-        uint32_t index = comm_node_index(rank->comm, rank->number);
-        copy->offset = store_seal(rank->options.store, copy->room.data);
-        copy->data = store_at(rank->options.store, index, copy->offset);
-        end(rank, copy, copy->data ? MANTA_OK : MANTA_E_NOMEM);
-    }
+    fetch_drop(rank, copy);
 }
 
 void fetch_peer_down(struct rank *rank, uint32_t dead)
@@ -178,11 +104,8 @@ void fetch_peer_down(struct rank *rank, uint32_t dead)
     void *value;
     while (base_map_next(&rank->copies, &at, &key, &value)) {
         struct copy *copy = value;
-        if (copy->of.rank == dead && !copy->is_over) {
-            copy->sharers++;
-            end(rank, copy, MANTA_E_LOST);
-            at = copy->sharers == 1 ? 0 : at; /* it goes: the map changes */
-            fetch_drop(rank, copy);
+        if (copy->agent == dead && !copy->is_over) {
+            ask(rank, copy);
         }
     }
 }
@@ -200,6 +123,7 @@ struct fetched {
 static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
 {
     struct run *run = ((struct fetched *)arg)->run;
+    run->code = copy->code ? copy->code : run->code; /* why the start will not find it */
     if (--run->fetches_missing == 0) {
         exec_queue_fetched(rank, run);
     }
@@ -208,7 +132,6 @@ static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
 static void fetch_argument(struct rank *rank, struct run *run, const struct location *of)
 {
     struct fetched *fetched = base_alloc(sizeof *fetched);
-    int code;
     if (!fetched) {
         run->code = MANTA_E_NOMEM;
         return;
@@ -217,9 +140,9 @@ static void fetch_argument(struct rank *rank, struct run *run, const struct loca
     fetched->wait.over = copy_is_here;
     fetched->wait.arg = fetched;
     fetched->run = run;
-    fetched->copy = fetch_begin(rank, of, &fetched->wait, &code);
+    fetched->copy = fetch_begin(rank, of, &fetched->wait);
     if (!fetched->copy) {
-        run->code = code; /* why the start will not find it */
+        run->code = MANTA_E_NOMEM; /* why the start will not find it */
         base_free(fetched);
         return;
     }

@@ -18,6 +18,7 @@
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/recover.h"
+#include "core/replica.h"
 #include "core/scope.h"
 #include "core/value.h"
 #include "core/wait.h"
@@ -66,12 +67,14 @@ static void drop_orphans(struct rank *rank)
 
 static bool is_busy(const struct rank *rank)
 {
-    return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live;
+    return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live ||
+           rank->copies.count || rank->replicas.count;
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)
 {
     drop_orphans(rank);
+    replica_drop_idle(rank);
     dispatch_pump(rank);
     dispatch_flush(rank);
     return (struct message_quiet){.round = round,

@@ -56,7 +56,7 @@ static int copy_in(struct context *context, const struct task *task, const void 
 {
     struct rank *rank = context->rank;
     struct store_tag tag = {task->parent, task->position, function_hash(&put_function)};
-    int code = store_create(rank->options.store, bytes, &tag, ret_room);
+    int code = stored_create(rank, bytes, &tag, ret_room);
     if (code != MANTA_OK) {
         return code;
     }

@@ -43,6 +43,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->hungry[LANE_OUTSIDE]);
     base_list_init(&rank->doomed);
     base_list_init(&rank->idle);
+    base_list_init(&rank->idle_replicas);
     base_list_init(&rank->resting);
     base_list_init(&rank->throttled);
     base_list_init(&rank->releasing);
@@ -158,6 +159,9 @@ static void free_rank(struct rank *rank)
     base_map_fini(&rank->borrows);
     base_map_fini(&rank->homes);
     base_map_fini(&rank->copies);
+    base_map_fini(&rank->replicas);
+    base_map_fini(&rank->spreads);
+    base_free(rank->node_next);
     if (rank->stacks &&
         fiber_pool_in_use(rank->stacks) == 0) { /* else bodies waited when the rank was stopped */
         fiber_pool_destroy(rank->stacks);
@@ -217,7 +221,8 @@ struct core_counts core_count(struct rank *rank)
 {
     struct store *store = rank->options.store;
     return (struct core_counts){.blocks = store ? store_get_stats(store).blocks : 0,
-                                .copies = rank->copies.count,
+                                .copies = rank->copies.count + rank->replicas.count +
+                                          rank->spreads.count,
                                 .tasks = rank->tasks.live,
                                 .runs = rank->runs.live,
                                 .borrows = rank->borrows.count,

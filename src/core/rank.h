@@ -388,7 +388,12 @@ struct rank {
     struct base_map scopes;         /* id -> scope, those with children */
     struct base_map borrows;        /* (parent, position) -> borrow */
     struct base_map homes;          /* id -> home record */
-    struct base_map copies;         /* of values of other nodes, by ref */
+    struct base_map copies;         /* of values of other nodes that are read here, by ref */
+    struct base_map replicas;       /* those kept here for all ranks of the node, by ref */
+    struct base_list idle_replicas; /* read by nobody; the longest unread first */
+    struct base_map spreads;        /* who fetches values of this share, by place */
+    uint32_t wants;                 /* the latest's token */
+    uint32_t *node_next; /* by rank: another one of its node, in a ring; NULL: not asked yet */
     struct scope root;              /* of the driver; threads beyond the first have their own: */
     struct base_list roots;         /* all root scopes */
     uint32_t root_serial;           /* of the latest */

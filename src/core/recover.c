@@ -30,6 +30,7 @@
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/registry.h"
+#include "core/replica.h"
 #include "core/scope.h"
 #include "core/task.h"
 #include "core/value.h"
@@ -281,6 +282,7 @@ void recover_peer_down(void *owner, uint32_t dead)
         retake_tasks(rank, peer);
         orphan_runs(rank, peer);
     }
+    replica_peer_down(rank, dead);
     fetch_peer_down(rank, dead);
     home_forget_owner(rank, dead);
     (void)redirect_all(rank, dead);

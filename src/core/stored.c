@@ -1,6 +1,7 @@
 #include "core/stored.h"
 
 #include "core/context.h"
+#include "core/replica.h"
 
 const void *stored_data(struct rank *rank, const struct location *place)
 {
@@ -8,6 +9,17 @@ const void *stored_data(struct rank *rank, const struct location *place)
     return rank->options.store && index != COMM_ELSEWHERE
                ? store_at(rank->options.store, index, place->offset)
                : NULL;
+}
+
+int stored_create(struct rank *rank, uint64_t bytes, const struct store_tag *tag,
+                  struct store_room *ret_room)
+{
+    struct store *store = rank->options.store;
+    int code = store_create(store, bytes, tag, ret_room);
+    while (code == MANTA_E_LIMIT && fetch_evict(rank, bytes)) {
+        code = store_create(store, bytes, tag, ret_room);
+    }
+    return code;
 }
 
 int stored_refuse(struct context *context, int code, uint64_t bytes)

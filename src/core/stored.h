@@ -24,6 +24,10 @@ static inline bool stored_is_wanted(const struct rank *rank, uint64_t bytes)
 /* The bytes at a place; NULL: on another node. Baton held. */
 const void *stored_data(struct rank *rank, const struct location *place);
 
+/* store_create; when the bound is reached, copies that nobody reads go first. Baton held. */
+int stored_create(struct rank *rank, uint64_t bytes, const struct store_tag *tag,
+                  struct store_room *ret_room) MT_CHECKED;
+
 /* last_error of a caller for whom there is no room. Returns the code. Baton held. */
 int stored_refuse(struct context *context, int code, uint64_t bytes);
 

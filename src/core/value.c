@@ -1,6 +1,7 @@
 #include "core/value.h"
 
 #include "core/fetch.h"
+#include "core/spread.h"
 
 enum wire_output { WIRE_OUTPUT_REFS = 1, WIRE_OUTPUT_STORED = 2 };
 
@@ -66,6 +67,7 @@ static void free_blocks(struct rank *rank, const struct value *value)
     for (uint32_t i = 0; i < value->outputs; i++) {
         fetch_drop(rank, value->output[i].copy);
         if (value->owns_blocks && value->output[i].is_stored) {
+            spread_end(rank, &value->output[i].place);
             store_free(rank->options.store, value->output[i].place.offset);
         }
     }

@@ -83,6 +83,10 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->adopted += one->adopted;
     sum->parked += one->parked;
     sum->inlined += one->inlined;
+    sum->copied += one->copied;
+    sum->evicted += one->evicted;
+    sum->chunks_sent += one->chunks_sent;
+    sum->chunks_passed += one->chunks_passed;
 }
 
 static void add_processes(struct pretend_counts *sum, const struct pretend_counts *one)
@@ -318,6 +322,7 @@ static struct sim *make_sim(struct world *world)
                               .ranks = options->ranks,
                               .delay_max_ns = options->delay_max_ns,
                               .delay_min_ns = options->delay_max_ns ? 500 : 0,
+                              .bytes_per_us = options->bytes_per_us,
                               .fenced = on_fenced,
                               .fenced_arg = world};
     sim.node_ranks = options->node_ranks;

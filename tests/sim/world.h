@@ -28,6 +28,7 @@ struct world_options {
     uint32_t window_max, parked_max;
     uint32_t node_ranks;   /* without faults: ranks of a node; 0: all */
     uint64_t store_bytes;  /* of each node; 0: no store */
+    uint64_t bytes_per_us; /* that a rank can send to other nodes; 0: any */
     uint64_t delay_max_ns; /* of messages; 0: the simulator's default */
     uint32_t lost_percent; /* of commands and isolated tasks, with the spawner */
     uint64_t press_at_ns;  /* memory runs short on all nodes then; 0: never */
