@@ -112,12 +112,15 @@ void fetch_peer_down(struct rank *rank, uint32_t dead)
 
 /* ---- Before a task starts ------------------------------------------------------------------- */
 
+enum { AHEAD_PART = 8 };
+
 /* One argument of a run that comes from another node. */
 struct fetched {
     struct fetched *next;
     struct run *run;
     struct copy *copy;
     struct fetch_wait wait;
+    uint64_t ahead_bytes; /* in the rank's sum */
 };
 
 static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
@@ -142,39 +145,122 @@ static void fetch_argument(struct rank *rank, struct run *run, const struct loca
     fetched->run = run;
     fetched->copy = fetch_begin(rank, of, &fetched->wait);
     if (!fetched->copy) {
-        run->code = MANTA_E_NOMEM; /* why the start will not find it */
+        run->code = MANTA_E_NOMEM;
         base_free(fetched);
         return;
     }
+    fetched->ahead_bytes = fetched->copy->sharers == 1 ? of->bytes : 0;
+    rank->ahead_bytes += fetched->ahead_bytes;
     fetched->next = run->fetched;
     run->fetched = fetched;
     run->fetches_missing += !fetched->copy->is_over;
 }
 
-bool fetch_for_run(struct rank *rank, struct run *run)
+/* Bytes of a run's arguments that are in no store of this node; calls each(rank, run, of) for them, if
+ * it is not NULL. */
+static uint64_t walk_arguments(struct rank *rank, struct run *run,
+                               void (*each)(struct rank *rank, struct run *run,
+                                            const struct location *of))
 {
+    uint64_t bytes = 0;
     struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
                                            run->args_bytes, PACK_RESOLVED);
     struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
+    while (rank->options.store && pack_next(&walk, &arg)) {
         struct location of;
-        if (arg.is_stored) {
-            memcpy(&of, arg.data, sizeof of);
-            if (of.rank < rank->size && rank->options.store && !stored_data(rank, &of)) {
-                fetch_argument(rank, run, &of);
+        if (!arg.is_stored) {
+            continue;
+        }
+        memcpy(&of, arg.data, sizeof of);
+        if (of.rank < rank->size && !stored_data(rank, &of)) {
+            bytes += of.bytes;
+            if (each) {
+                each(rank, run, &of);
             }
         }
     }
+    return bytes;
+}
+
+static bool has_room_ahead(const struct rank *rank, uint64_t bytes)
+{
+    uint64_t limit = store_get_stats(rank->options.store).bound_bytes / AHEAD_PART;
+    return rank->ahead_bytes == 0 || rank->ahead_bytes + bytes <= limit;
+}
+
+static bool ask_for_run(struct rank *rank, struct run *run)
+{
+    (void)walk_arguments(rank, run, fetch_argument);
     return run->fetches_missing > 0;
+}
+
+bool fetch_for_run(struct rank *rank, struct run *run)
+{
+    uint64_t bytes = walk_arguments(rank, run, NULL);
+    if (bytes == 0) {
+        return false;
+    }
+    if (base_list_is_empty(&rank->unfetched) && has_room_ahead(rank, bytes)) {
+        return ask_for_run(rank, run);
+    }
+    base_list_push_back(&rank->unfetched, &run->link);
+    return true;
+}
+
+static void ask_for_first(struct rank *rank)
+{
+    struct run *run = MT_CONTAINER(base_list_pop_front(&rank->unfetched), struct run, link);
+    if (!ask_for_run(rank, run)) {
+        exec_queue_fetched(rank, run);
+    }
+}
+
+static void ask_for_next(struct rank *rank)
+{
+    while (!base_list_is_empty(&rank->unfetched)) {
+        struct run *run = MT_CONTAINER(rank->unfetched.next, struct run, link);
+        if (!has_room_ahead(rank, walk_arguments(rank, run, NULL))) {
+            return;
+        }
+        ask_for_first(rank);
+    }
+}
+
+void fetch_all_waiting(struct rank *rank)
+{
+    while (!base_list_is_empty(&rank->unfetched)) {
+        ask_for_first(rank);
+    }
+}
+
+static bool end_ahead(struct rank *rank, struct run *run)
+{
+    uint64_t before = rank->ahead_bytes;
+    for (struct fetched *fetched = run->fetched; fetched; fetched = fetched->next) {
+        rank->ahead_bytes -= fetched->ahead_bytes;
+        fetched->ahead_bytes = 0;
+    }
+    return rank->ahead_bytes < before;
+}
+
+void fetch_start_run(struct rank *rank, struct run *run)
+{
+    if (end_ahead(rank, run)) {
+        ask_for_next(rank);
+    }
 }
 
 void fetch_end_run(struct rank *rank, struct run *run)
 {
+    bool was_ahead = end_ahead(rank, run);
     while (run->fetched) {
         struct fetched *fetched = run->fetched;
         run->fetched = fetched->next;
         base_list_remove(&fetched->wait.link);
         fetch_drop(rank, fetched->copy);
         base_free(fetched);
+    }
+    if (was_ahead) {
+        ask_for_next(rank);
     }
 }

@@ -5,7 +5,10 @@
  * for a get or a view, or before a task starts that has them as an argument. One rank of the node,
  * the agent, keeps the copy for all (replica.h). This is the side of those who read: all who want
  * the same bytes on this rank share one `struct copy`, which asks the agent once, and tells it when
- * the last of them has gone. When the agent dies before the bytes are here the next one is asked;
+ * the last of them has gone. A task's arguments are asked for as soon as it is here, while others
+ * run, but only so much ahead (AHEAD_PART of what the node may hold): what is asked for and not
+ * read yet lies in the way of others. Runs beyond that wait in their order, until those
+ * before them start; one at least is always on. When the agent dies before the bytes are here the next one is asked;
  * what is here stays readable in the share of the dead.
  */
 #ifndef CORE_FETCH_H
@@ -40,7 +43,11 @@ const void *fetch_data(struct rank *rank, const struct location *of);
 
 /* True: the run waits for copies, and is queued when they are here. */
 bool fetch_for_run(struct rank *rank, struct run *run);
+/* It reads them from now on: others may ask for theirs. */
+void fetch_start_run(struct rank *rank, struct run *run);
 void fetch_end_run(struct rank *rank, struct run *run);
+/* Whatever lies ahead: nothing that does may be able to start. */
+void fetch_all_waiting(struct rank *rank);
 
 /* What the dead agent was asked for is asked of the next. */
 void fetch_peer_down(struct rank *rank, uint32_t dead);

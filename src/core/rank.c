@@ -44,6 +44,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->doomed);
     base_list_init(&rank->idle);
     base_list_init(&rank->idle_replicas);
+    base_list_init(&rank->unfetched);
     base_list_init(&rank->resting);
     base_list_init(&rank->throttled);
     base_list_init(&rank->releasing);

@@ -126,6 +126,7 @@ enum task_flag {
     TASK_DIVERGED = 128,
     TASK_NO_PINS = 256, /* its arguments' refs are not (or no more) held by it */
     TASK_ONCE = 512,    /* may not run twice (MANTA_NO_RETRY) */
+    TASK_NEAR = 1024,   /* pending: exec_rank is where it would rather run (near.h) */
 };
 
 struct remote_holder {
@@ -391,15 +392,17 @@ struct rank {
     struct base_map copies;         /* of values of other nodes that are read here, by ref */
     struct base_map replicas;       /* those kept here for all ranks of the node, by ref */
     struct base_list idle_replicas; /* read by nobody; the longest unread first */
+    struct base_list unfetched;     /* runs whose copies are not asked for yet: see fetch.h */
+    uint64_t ahead_bytes;           /* of copies asked for by runs that have not started */
     struct base_map spreads;        /* who fetches values of this share, by place */
     uint32_t wants;                 /* the latest's token */
-    uint32_t *node_next; /* by rank: another one of its node, in a ring; NULL: not asked yet */
-    struct scope root;              /* of the driver; threads beyond the first have their own: */
-    struct base_list roots;         /* all root scopes */
-    uint32_t root_serial;           /* of the latest */
-    struct peer **peers;            /* by rank, made on first contact */
-    uint32_t next_unknown[LANES];   /* ranks below it were considered for work */
-    struct base_list hungry[LANES]; /* peers with room for tasks */
+    uint32_t *node_next;    /* by rank: another one of its node, in a ring; NULL: not asked yet */
+    struct scope root;      /* of the driver; threads beyond the first have their own: */
+    struct base_list roots; /* all root scopes */
+    uint32_t root_serial;   /* of the latest */
+    struct peer **peers;    /* by rank, made on first contact */
+    uint32_t next_unknown[LANES];                     /* ranks below it were considered for work */
+    struct base_list hungry[LANES];                   /* peers with room for tasks */
     struct base_list pending[LANES][CORE_PRIORITIES]; /* tasks to be dispatched */
     uint32_t pending_mask[LANES];
     uint32_t pending_count, pinned_count;    /* of both lanes */

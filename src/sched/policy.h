@@ -35,6 +35,12 @@ static inline bool sched_window_has_room(const struct sched_window *window)
     return window->in_flight < window->size;
 }
 
+/* Room for a task that would have to take its arguments elsewhere otherwise. */
+static inline bool sched_window_bears(const struct sched_window *window)
+{
+    return window->in_flight < 2 * window->size;
+}
+
 /* A result came; dry: the peer had nothing else of ours left; backlog: we had more to send. */
 static inline void sched_window_result(struct sched_window *window, bool dry, bool backlog)
 {

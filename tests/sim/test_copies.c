@@ -223,6 +223,133 @@ static void a_copy_goes_with_its_value(void **state)
     assert_int_equal(result.total.evicted, 0);
 }
 
+/* ---- Where tasks run ------------------------------------------------------------------------ */
+
+MANTA_TASK(where, in(uint64_t, small), in(uint64_t, large), out(uint32_t, rank))
+{
+    manta_world world;
+    MANTA_TRY(manta_world_get(&world));
+    core_work(50000);
+    *rank = world.rank;
+    return MANTA_OK;
+}
+
+/* Two values each, of different nodes; ranks 4 to 7 are one. */
+static int tasks_with_most_of_their_arguments_there(int argc, char **argv)
+{
+    enum { TASKS = 12 };
+    manta_ref small = make_async(MANTA_OPTIONS(.rank = MANTA_ON(0)), CHUNK, 1), refs[TASKS];
+    manta_ref large = make_async(MANTA_OPTIONS(.rank = MANTA_ON(5)), 3 * CHUNK, 2);
+    uint32_t rank, near = 0;
+    for (int i = 0; i < TASKS; i++) {
+        CHECK(where_get(where_async(NULL, small, large), &rank) == MANTA_OK);
+        CHECK(rank >= 4 && rank < 8);
+    }
+    CHECK(where_get(where_async(MANTA_OPTIONS(.rank = MANTA_ON(2)), small, large), &rank) ==
+          MANTA_OK);
+    CHECK(rank == 2);
+    for (int i = 0; i < TASKS; i++) {
+        refs[i] = where_async(NULL, small, large);
+    }
+    for (int i = 0; i < TASKS; i++) {
+        CHECK(where_get(refs[i], &rank) == MANTA_OK);
+        near += rank >= 4 && rank < 8;
+    }
+    CHECK(near == TASKS);
+    return 0;
+}
+
+static void a_task_goes_where_most_of_its_stored_bytes_are(void **state)
+{
+    struct world_options options = {.seed = 1, .ranks = 12, .node_ranks = 4, .store_bytes = STORE};
+    struct world_result result;
+    assert_int_equal(world_run(&options, tasks_with_most_of_their_arguments_there, &result), 0);
+    assert_int_equal(world_check("copies", &options, &result), 0);
+    assert_int_equal(result.total.copied, 2);
+}
+
+/* All read what one node has: long tasks, which nobody else is to wait for. */
+static int many_long_tasks_near_one_value(int argc, char **argv)
+{
+    enum { TASKS = 100 };
+    manta_ref xs = make_async(MANTA_OPTIONS(.rank = MANTA_ON(3)), CHUNK, 1), refs[TASKS];
+    uint32_t rank, ran[4] = {0};
+    for (int i = 0; i < TASKS; i++) {
+        refs[i] = where_async(NULL, xs, xs);
+    }
+    for (int i = 0; i < TASKS; i++) {
+        CHECK(where_get(refs[i], &rank) == MANTA_OK);
+        ran[rank]++;
+    }
+    CHECK(ran[3] >= TASKS / 4 && ran[3] < TASKS / 2);
+    CHECK(ran[0] && ran[1] && ran[2]);
+    return 0;
+}
+
+static void a_task_does_not_wait_for_its_node_while_others_are_idle(void **state)
+{
+    struct world_options options = {
+        .seed = 1, .ranks = 4, .node_ranks = 1, .window_max = 4, .store_bytes = STORE};
+    struct world_result result;
+    assert_int_equal(world_run(&options, many_long_tasks_near_one_value, &result), 0);
+    assert_int_equal(world_check("copies", &options, &result), 0);
+    assert_int_equal(result.total.copied, 3);
+}
+
+/* ---- Ahead ---------------------------------------------------------------------------------- */
+
+/* Ten times the reader's store in arguments of tasks that are all sent to it at once. */
+static int more_arguments_than_room(int argc, char **argv)
+{
+    enum { TASKS = 40 };
+    manta_ref refs[TASKS], xs[TASKS];
+    for (uint64_t i = 0; i < TASKS; i++) {
+        xs[i] = make_async(MANTA_OPTIONS(.rank = MANTA_ON(1 + i % 12)), 3 * STORE / 13, i);
+        CHECK(read_on(xs[i], i, 0, 1, &refs[i]) == MANTA_OK);
+    }
+    return expect_right(refs, TASKS);
+}
+
+static void arguments_are_asked_for_no_further_ahead_than_there_is_room(void **state)
+{
+    struct world_options options = {
+        .seed = 1, .ranks = 13, .workers = 2, .node_ranks = 1, .store_bytes = STORE};
+    struct world_result result;
+    assert_int_equal(world_run(&options, more_arguments_than_room, &result), 0);
+    assert_int_equal(world_check("copies", &options, &result), 0);
+    assert_int_equal(result.total.copied, 40);
+}
+
+/* What one task computes while the next one's argument comes costs no time. */
+static int reads_in_a_row(int argc, char **argv)
+{
+    enum { TASKS = 20 };
+    manta_ref xs[TASKS], refs[TASKS];
+    for (uint64_t i = 0; i < TASKS; i++) {
+        xs[i] = make_async(MANTA_OPTIONS(.rank = MANTA_ON(1)), CHUNK, i);
+    }
+    CHECK(manta_wait(xs, TASKS, TASKS, MANTA_FOREVER, NULL) == MANTA_OK);
+    uint64_t start_ns = virtual_now_ns();
+    for (uint64_t i = 0; i < TASKS; i++) {
+        CHECK(read_on(xs[i], i, 0, 1, &refs[i]) == MANTA_OK);
+    }
+    int code = expect_right(refs, TASKS);
+    broadcast_ns = virtual_now_ns() - start_ns;
+    return code;
+}
+
+/* Each takes 26 us to come, and 20 to be read. */
+static void arguments_come_while_other_tasks_run(void **state)
+{
+    struct world_options options = {
+        .seed = 1, .ranks = 2, .node_ranks = 1, .store_bytes = STORE, .bytes_per_us = 10000};
+    struct world_result result;
+    assert_int_equal(world_run(&options, reads_in_a_row, &result), 0);
+    assert_int_equal(world_check("copies", &options, &result), 0);
+    print_message("%.3f ms\n", (double)broadcast_ns / 1e6);
+    assert_true(broadcast_ns < 20 * 46000);
+}
+
 /* ---- Deaths --------------------------------------------------------------------------------- */
 
 enum { VALUES = 3, READS = 30 };
@@ -286,6 +413,10 @@ int main(void)
         cmocka_unit_test(a_thousand_nodes_get_a_value_of_few_chunks),
         cmocka_unit_test(copies_that_nobody_reads_make_room),
         cmocka_unit_test(a_copy_goes_with_its_value),
+        cmocka_unit_test(a_task_goes_where_most_of_its_stored_bytes_are),
+        cmocka_unit_test(a_task_does_not_wait_for_its_node_while_others_are_idle),
+        cmocka_unit_test(arguments_are_asked_for_no_further_ahead_than_there_is_room),
+        cmocka_unit_test(arguments_come_while_other_tasks_run),
         cmocka_unit_test(with_deaths_answers_are_right_or_lost_with_their_maker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
