@@ -51,7 +51,18 @@ static struct sim_message *pop_message(struct sim_queue *queue)
     return message;
 }
 
-/* Frees all but the first `kept`; returns how many those are. */
+/* Nobody reads it any more: what was lent for it goes back. */
+static void end_message(struct sim_message *message)
+{
+    struct sim_rank *from = message->way->from;
+    if (message->loan) {
+        base_list_push_back(&from->returned, &message->loan->link);
+        sim_rouse_rank(from);
+    }
+    base_free(message);
+}
+
+/* Ends all but the first `kept`; returns how many those are. */
 static uint32_t cut_queue(struct sim_queue *queue, uint32_t kept)
 {
     struct sim_queue rest = *queue;
@@ -62,7 +73,7 @@ static uint32_t cut_queue(struct sim_queue *queue, uint32_t kept)
             push_message(queue, message);
             count++;
         } else {
-            base_free(message);
+            end_message(message);
         }
     }
     return count;
@@ -91,7 +102,7 @@ static struct wire_header *net_slot(struct comm *comm, struct comm_peer *peer, u
                                     enum comm_frame frame)
 {
     struct sim_way *way = way_of(peer);
-    if (way->in_flight == way->from->sim->options.window) {
+    if (way->in_flight >= way->from->sim->options.window) {
         return NULL;
     }
     struct sim_message *message = base_alloc(sizeof *message + bytes);
@@ -143,11 +154,9 @@ static void launch_held(struct sim *sim, struct sim_way *way)
     }
 }
 
-/* comm.c has filled in the header that slot gave out. */
-static void net_publish(struct comm *comm)
+static void hold(struct comm *comm, struct sim_way *way, struct sim_message *message)
 {
-    struct sim_way *way = way_of(comm->open.peer);
-    struct sim_message *message = MT_CONTAINER(comm->open.header, struct sim_message, header);
+    comm->dirty = true;
     way->in_flight++;
     push_message(&way->held, message);
     if (!way->dirty) {
@@ -155,6 +164,13 @@ static void net_publish(struct comm *comm)
         way->next_dirty = way->from->dirty;
         way->from->dirty = way;
     }
+}
+
+/* comm.c has filled in the header that slot gave out. */
+static void net_publish(struct comm *comm)
+{
+    hold(comm, way_of(comm->open.peer),
+         MT_CONTAINER(comm->open.header, struct sim_message, header));
 }
 
 static void net_flush(struct comm *comm)
@@ -183,7 +199,7 @@ void sim_arrive(struct sim *sim, struct sim_way *way)
     sim_note(sim, message->header.parent);
     sim_note(sim, (uint64_t)message->header.position << 32 | message->header.length);
     if (!way->to->alive) {
-        base_free(message);
+        end_message(message);
         return;
     }
     push_message(&way->to->inbox, message);
@@ -193,6 +209,53 @@ void sim_arrive(struct sim *sim, struct sim_way *way)
 void sim_room(struct sim *sim, struct sim_way *way)
 {
     sim_rouse_rank(way->from);
+}
+
+/* As a network would that reads and writes memory by itself; it takes a copy in between. */
+static bool net_lend(struct comm *comm, struct comm_peer *peer, const struct comm_lent *lent,
+                     struct comm_loan *loan)
+{
+    struct sim_way *way = way_of(peer);
+    uint32_t bytes = (uint32_t)(sizeof *lent + lent->bytes);
+    struct sim_message *message =
+        way->to->comm.sink.place ? base_alloc(sizeof *message + bytes) : NULL;
+    if (!message) {
+        return false;
+    }
+    message->way = way;
+    message->frame = COMM_FRAME_WHOLE;
+    message->bytes = bytes;
+    message->loan = loan;
+    message->header = lent->header;
+    memcpy(message->body, lent, sizeof *lent);
+    memcpy(message->body + sizeof *lent, lent->data, lent->bytes);
+    hold(comm, way, message);
+    return true;
+}
+
+static void land(struct sim_rank *rank, uint32_t from, const struct sim_message *message)
+{
+    const struct comm_sink *sink = &rank->comm.sink;
+    struct comm_lent lent;
+    memcpy(&lent, message->body, sizeof lent);
+    lent.data = NULL; /* the lender's */
+    void *place = sink->place(sink->owner, from, &lent);
+    if (place) {
+        memcpy(place, message->body + sizeof lent, lent.bytes);
+        comm_count_landed(&rank->comm, &lent);
+        sink->landed(sink->owner, from, &lent, place, true);
+    }
+}
+
+static unsigned tell_returned(struct sim_rank *rank)
+{
+    const struct comm_sink *sink = &rank->comm.sink;
+    struct base_list *link;
+    unsigned count = 0;
+    for (; (link = base_list_pop_front(&rank->returned)); count++) {
+        sink->returned(sink->owner, MT_CONTAINER(link, struct comm_loan, link));
+    }
+    return count;
 }
 
 static void deliver(struct sim_rank *rank, struct sim_message *message)
@@ -208,16 +271,18 @@ static void deliver(struct sim_rank *rank, struct sim_message *message)
     }
     if (!peer) {
         sim->out_of_memory = true;
+    } else if (!peer->down && message->loan) {
+        land(rank, peer->rank, message);
     } else if (!peer->down) {
         comm_receive(&rank->comm, peer, &message->header, message->bytes, message->frame);
     }
-    base_free(message);
+    end_message(message);
 }
 
 static unsigned net_poll(struct comm *comm, unsigned budget)
 {
     struct sim_rank *rank = rank_of(comm);
-    unsigned count = 0;
+    unsigned count = tell_returned(rank);
     struct sim_message *message;
     while (count < budget && (message = pop_message(&rank->inbox))) {
         deliver(rank, message);
@@ -229,7 +294,7 @@ static unsigned net_poll(struct comm *comm, unsigned budget)
 static bool net_arm(struct comm *comm)
 {
     struct sim_rank *rank = rank_of(comm);
-    if (rank->inbox.first) {
+    if (rank->inbox.first || !base_list_is_empty(&rank->returned)) {
         return false;
     }
     BASE_LIST_EACH(&comm->congested, node)
@@ -274,6 +339,7 @@ static const struct comm_ops net_ops = {
     .fragment_bytes = FRAGMENT_BYTES,
     .peer_init = net_peer_init,
     .slot = net_slot,
+    .lend = net_lend,
     .publish = net_publish,
     .flush = net_flush,
     .poll = net_poll,
@@ -287,6 +353,7 @@ static const struct comm_ops net_ops = {
 
 int sim_end_init(struct sim_rank *rank)
 {
+    base_list_init(&rank->returned);
     return comm_init(&rank->comm, &net_ops, &rank->host, rank->index, rank->sim->options.ranks);
 }
 

@@ -68,7 +68,8 @@ static void drop_orphans(struct rank *rank)
 static bool is_busy(const struct rank *rank)
 {
     return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live ||
-           rank->copies.count || rank->replicas.count;
+           rank->copies.count || rank->replicas.count || rank->loans ||
+           !base_list_is_empty(&rank->gone_replicas);
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)

@@ -391,6 +391,8 @@ struct rank {
     struct base_map homes;          /* id -> home record */
     struct base_map copies;         /* of values of other nodes that are read here, by ref */
     struct base_map replicas;       /* those kept here for all ranks of the node, by ref */
+    struct base_list gone_replicas; /* with chunks under way that land in them, or are read */
+    uint64_t loans;                 /* chunks lent to comm */
     struct base_list idle_replicas; /* read by nobody; the longest unread first */
     struct base_list unfetched;     /* runs whose copies are not asked for yet: see fetch.h */
     uint64_t ahead_bytes;           /* of copies asked for by runs that have not started */

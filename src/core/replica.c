@@ -7,7 +7,8 @@
 enum { CHUNKS_ASKED = 8 };
 
 struct replica {
-    struct base_list link; /* idle, or failing */
+    struct lender lender;  /* first; chunks that come in count too */
+    struct base_list link; /* idle, failing or gone */
     struct location of;
     struct store_room room;
     uint64_t offset;          /* of the block, when it is sealed */
@@ -21,6 +22,7 @@ struct replica {
     bool is_here;
     bool is_freed; /* by the maker */
     bool is_failing;
+    bool is_gone; /* in no map: the block goes with the last chunk under way */
 };
 
 /* A rank of this node. */
@@ -79,12 +81,9 @@ static void refuse_asks(struct rank *rank, struct replica *replica)
     }
 }
 
-/* Nobody reads it. */
-static void destroy(struct rank *rank, struct replica *replica)
+static void free_block(struct rank *rank, struct replica *replica)
 {
-    refuse_asks(rank, replica);
     base_list_remove(&replica->link);
-    base_map_remove(&rank->replicas, core_key(replica->of.parent, replica->of.position));
     if (replica->is_here) {
         store_free(rank->options.store, replica->offset);
     } else {
@@ -92,6 +91,20 @@ static void destroy(struct rank *rank, struct replica *replica)
     }
     base_free(replica->have);
     base_free(replica);
+}
+
+/* Nobody reads it. */
+static void destroy(struct rank *rank, struct replica *replica)
+{
+    refuse_asks(rank, replica);
+    base_list_remove(&replica->link);
+    base_map_remove(&rank->replicas, core_key(replica->of.parent, replica->of.position));
+    replica->is_gone = true;
+    if (replica->lender.count) {
+        base_list_push_back(&rank->gone_replicas, &replica->link);
+    } else {
+        free_block(rank, replica);
+    }
 }
 
 static void fail(struct rank *rank, struct replica *replica, int code)
@@ -108,13 +121,23 @@ static void fail(struct rank *rank, struct replica *replica, int code)
 /* Somebody has stopped reading, or the last chunk is here. */
 static void check_idle(struct rank *rank, struct replica *replica)
 {
-    if (!replica->is_here || !base_list_is_empty(&replica->readers)) {
+    if (!replica->is_here || !base_list_is_empty(&replica->readers) || replica->lender.count) {
         return;
     }
     if (replica->is_freed) {
         destroy(rank, replica);
     } else if (base_list_is_empty(&replica->link)) {
         base_list_push_back(&rank->idle_replicas, &replica->link);
+    }
+}
+
+static void no_chunks(struct rank *rank, struct lender *lender)
+{
+    struct replica *replica = (struct replica *)lender;
+    if (replica->is_gone) {
+        free_block(rank, replica);
+    } else {
+        check_idle(rank, replica);
     }
 }
 
@@ -210,6 +233,7 @@ static struct replica *begin(struct rank *rank, const struct location *of, int *
     replica = base_alloc(sizeof *replica);
     if (replica) {
         replica->of = *of;
+        replica->lender.over = no_chunks;
         base_list_init(&replica->link);
         base_list_init(&replica->readers);
         base_list_init(&replica->asks);
@@ -323,14 +347,13 @@ void replica_on_freed(struct rank *rank, uint32_t from, const struct wire_header
 
 /* ---- Chunks --------------------------------------------------------------------------------- */
 
-static void send_chunk(struct rank *rank, const struct replica *replica, uint32_t to,
-                       uint64_t chunk)
+static void send_chunk(struct rank *rank, struct replica *replica, uint32_t to, uint64_t chunk)
 {
     struct wire_header header = about(replica);
     uint64_t from = chunk * REPLICA_CHUNK_BYTES;
     rank->stats.chunks_passed++;
     spread_send(rank, to, &header, from, (const uint8_t *)replica->room.data + from,
-                chunk_bytes(replica, chunk));
+                chunk_bytes(replica, chunk), &replica->lender);
 }
 
 bool replica_serve(struct rank *rank, uint32_t to, const struct wire_header *header, uint64_t from,
@@ -385,20 +408,38 @@ static int seal(struct rank *rank, struct replica *replica)
     return MANTA_OK;
 }
 
-static int take_chunk(struct rank *rank, struct replica *replica, uint64_t chunk, const void *data)
+/* Its bytes are in place, perhaps not for the first time. */
+static int note_chunk(struct rank *rank, struct replica *replica, uint64_t chunk, uint32_t from)
 {
-    uint64_t from = chunk * REPLICA_CHUNK_BYTES, bytes = chunk_bytes(replica, chunk);
-    int code = store_populate_first(rank->options.store, &replica->room, from + bytes);
-    if (code != MANTA_OK) {
-        return code;
+    if (replica->source == from) {
+        replica->under_way--;
     }
-    memcpy((uint8_t *)replica->room.data + from, data, bytes);
-    replica->have[chunk / 64] |= UINT64_C(1) << chunk % 64;
-    replica->missing--;
-    replica->under_way--;
-    answer_asks(rank, replica, chunk);
+    if (!has(replica, chunk)) {
+        replica->have[chunk / 64] |= UINT64_C(1) << chunk % 64;
+        replica->missing--;
+        answer_asks(rank, replica, chunk);
+    }
     ask_more(rank, replica);
     return replica->missing ? MANTA_OK : seal(rank, replica);
+}
+
+/* The memory of a chunk, with pages. NULL: the machine has no more. */
+static uint8_t *chunk_room(struct rank *rank, struct replica *replica, uint64_t chunk)
+{
+    uint64_t from = chunk * REPLICA_CHUNK_BYTES, end = from + chunk_bytes(replica, chunk);
+    int code = store_populate_first(rank->options.store, &replica->room, end);
+    return code == MANTA_OK ? (uint8_t *)replica->room.data + from : NULL;
+}
+
+static int take_chunk(struct rank *rank, struct replica *replica, uint64_t chunk, uint32_t from,
+                      const void *data)
+{
+    uint8_t *room = chunk_room(rank, replica, chunk);
+    if (!room) {
+        return MANTA_E_NOMEM;
+    }
+    memcpy(room, data, chunk_bytes(replica, chunk));
+    return note_chunk(rank, replica, chunk, from);
 }
 
 static bool is_sound(const struct replica *replica, const struct message_chunk *chunk, size_t bytes)
@@ -430,7 +471,7 @@ void replica_on_chunk(struct rank *rank, uint32_t from, const struct wire_header
     memcpy(&chunk, head, sizeof chunk);
     if (chunk.kind == CHUNK_DATA && is_sound(replica, &chunk, bytes)) {
         uint64_t index = chunk.from / REPLICA_CHUNK_BYTES;
-        code = has(replica, index) ? MANTA_OK : take_chunk(rank, replica, index, data);
+        code = take_chunk(rank, replica, index, from, data);
     } else if (chunk.kind == CHUNK_ASK && can_ask(rank, replica, chunk.source)) {
         ask_at(rank, replica, rank->down[chunk.source] ? from : chunk.source);
     } else {
@@ -438,6 +479,74 @@ void replica_on_chunk(struct rank *rank, uint32_t from, const struct wire_header
     }
     if (code != MANTA_OK) {
         fail(rank, replica, code);
+    }
+}
+
+/* ---- Chunks that land in place -------------------------------------------------------------- */
+
+/* Messages are counted when they have been taken; what nobody wants is taken here. */
+void *replica_place(void *owner, uint32_t from, const struct comm_lent *lent)
+{
+    struct rank *rank = owner;
+    struct replica *replica = find(rank, &lent->header);
+    struct message_chunk chunk;
+    memcpy(&chunk, lent->head, sizeof chunk);
+    bool is_wanted = replica && !replica->is_here && replica->source == from &&
+                     lent->header.kind == MESSAGE_CHUNK && chunk.kind == CHUNK_DATA &&
+                     is_sound(replica, &chunk, lent->bytes);
+    uint8_t *room = is_wanted ? chunk_room(rank, replica, chunk.from / REPLICA_CHUNK_BYTES) : NULL;
+    if (room) {
+        replica->lender.count++;
+    } else {
+        rank->counted_received++;
+    }
+    return room;
+}
+
+static bool contains(const struct replica *replica, const void *place)
+{
+    uintptr_t data = (uintptr_t)replica->room.data, at = (uintptr_t)place;
+    return at >= data && at - data < replica->of.bytes;
+}
+
+/* Whose chunk has landed there: it may be in no map any more. */
+static struct replica *find_landed(struct rank *rank, const struct wire_header *header,
+                                   const void *place)
+{
+    struct replica *replica = find(rank, header);
+    if (replica && contains(replica, place)) {
+        return replica;
+    }
+    BASE_LIST_EACH(&rank->gone_replicas, link)
+    {
+        replica = MT_CONTAINER(link, struct replica, link);
+        if (contains(replica, place)) {
+            return replica;
+        }
+    }
+    return NULL;
+}
+
+void replica_landed(void *owner, uint32_t from, const struct comm_lent *lent, void *place,
+                    bool is_whole)
+{
+    struct rank *rank = owner;
+    struct replica *replica = find_landed(rank, &lent->header, place);
+    struct message_chunk chunk;
+    int code = MANTA_OK;
+    memcpy(&chunk, lent->head, sizeof chunk);
+    rank->counted_received++;
+    if (!replica) {
+        return;
+    }
+    if (is_whole && !replica->is_gone && !replica->is_here) {
+        code = note_chunk(rank, replica, chunk.from / REPLICA_CHUNK_BYTES, from);
+    }
+    if (code != MANTA_OK) {
+        fail(rank, replica, code);
+    }
+    if (--replica->lender.count == 0) {
+        no_chunks(rank, &replica->lender);
     }
 }
 

@@ -39,6 +39,11 @@ uint64_t fetch_evict(struct rank *rank, uint64_t bytes);
 /* The job ends: all that nobody reads. */
 void replica_drop_idle(struct rank *rank);
 
+/* comm's sink: where a chunk goes that is lent, and that it is there. */
+void *replica_place(void *rank, uint32_t from, const struct comm_lent *lent);
+void replica_landed(void *rank, uint32_t from, const struct comm_lent *lent, void *place,
+                    bool is_whole);
+
 /* A chunk that another node's agent asks for: it gets it, or waits for it. False: there is none. */
 bool replica_serve(struct rank *rank, uint32_t to, const struct wire_header *header, uint64_t from,
                    uint64_t bytes);

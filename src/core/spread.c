@@ -4,8 +4,14 @@
 #include "core/object.h"
 #include "core/replica.h"
 
+/* Shorter chunks are not worth a rendezvous. */
+enum { LENT_MIN = 32 * 1024 };
+
 /* Who fetches one value. */
 struct spread {
+    struct lender lender; /* first */
+    uint64_t offset;
+    bool is_freed; /* the value; the block goes with the last loan */
     uint32_t count, capacity;
     uint32_t *agents; /* in the order in which they came first */
 };
@@ -17,13 +23,33 @@ static struct base_key key_of(uint64_t offset)
 
 /* ---- Who has it ----------------------------------------------------------------------------- */
 
+static void free_block(struct rank *rank, struct spread *spread)
+{
+    store_free(rank->options.store, spread->offset);
+    base_free(spread->agents);
+    base_free(spread);
+}
+
+static void no_loans(struct rank *rank, struct lender *lender)
+{
+    struct spread *spread = (struct spread *)lender;
+    if (spread->is_freed) {
+        free_block(rank, spread);
+    }
+}
+
+/* NULL: memory is out. */
 static struct spread *find_or_make(struct rank *rank, uint64_t offset)
 {
     struct spread *spread = base_map_find(&rank->spreads, key_of(offset));
-    if (!spread && (spread = base_alloc(sizeof *spread)) &&
-        base_map_insert(&rank->spreads, key_of(offset), spread) != MANTA_OK) {
+    if (spread || !(spread = base_alloc(sizeof *spread))) {
+        return spread;
+    }
+    spread->lender.over = no_loans;
+    spread->offset = offset;
+    if (base_map_insert(&rank->spreads, key_of(offset), spread) != MANTA_OK) {
         base_free(spread);
-        spread = NULL;
+        return NULL;
     }
     return spread;
 }
@@ -46,15 +72,14 @@ static bool add(struct spread *spread, uint32_t agent)
 
 /* The rank to ask: this one, or one that came before. Memory being out, nobody is noted: who is not
  * told of the end keeps its copy a while longer. */
-static uint32_t choose_source(struct rank *rank, uint32_t agent, const struct message_fetch *asked,
+static uint32_t choose_source(struct rank *rank, struct spread *spread, uint32_t agent,
                               uint64_t bytes)
 {
-    struct spread *spread = find_or_make(rank, asked->offset);
     uint32_t n = 0;
-    while (spread && n < spread->count && spread->agents[n] != agent) {
+    while (n < spread->count && spread->agents[n] != agent) {
         n++;
     }
-    if (!spread || (n == spread->count && !add(spread, agent))) {
+    if (n == spread->count && !add(spread, agent)) {
         return rank->number;
     }
     uint64_t chunks = (bytes + REPLICA_CHUNK_BYTES - 1) / REPLICA_CHUNK_BYTES;
@@ -66,21 +91,67 @@ static uint32_t choose_source(struct rank *rank, uint32_t agent, const struct me
     return rank->number;
 }
 
-void spread_end(struct rank *rank, const struct location *of)
+static void tell_freed(struct rank *rank, const struct spread *spread, const struct location *of)
 {
-    struct spread *spread =
-        rank->spreads.count ? base_map_remove(&rank->spreads, key_of(of->offset)) : NULL;
     struct message_freed message = {.offset = of->offset};
     struct wire_header about = {.parent = of->parent, .position = of->position};
-    for (uint32_t i = 0; spread && i < spread->count; i++) {
+    for (uint32_t i = 0; i < spread->count; i++) {
         if (!rank->down[spread->agents[i]]) {
             message_send(rank, spread->agents[i], MESSAGE_FREED, about, &message, sizeof message);
         }
     }
-    if (spread) {
-        base_free(spread->agents);
-        base_free(spread);
+}
+
+void spread_free(struct rank *rank, const struct location *of)
+{
+    struct spread *spread =
+        rank->spreads.count ? base_map_remove(&rank->spreads, key_of(of->offset)) : NULL;
+    if (!spread) {
+        store_free(rank->options.store, of->offset);
+        return;
     }
+    tell_freed(rank, spread, of);
+    spread->is_freed = true;
+    if (spread->lender.count == 0) {
+        free_block(rank, spread);
+    }
+}
+
+/* ---- Loans ---------------------------------------------------------------------------------- */
+
+struct chunk_loan {
+    struct comm_loan loan; /* first */
+    struct lender *lender;
+};
+
+void spread_returned(void *owner, struct comm_loan *loan)
+{
+    struct rank *rank = owner;
+    struct lender *lender = ((struct chunk_loan *)loan)->lender;
+    base_free(loan);
+    rank->loans--;
+    if (--lender->count == 0) {
+        lender->over(rank, lender);
+    }
+}
+
+static bool lend(struct rank *rank, uint32_t to, const struct comm_lent *lent,
+                 struct lender *lender)
+{
+    struct chunk_loan *loan = base_alloc(sizeof *loan);
+    if (!loan) {
+        return false;
+    }
+    base_list_init(&loan->loan.link);
+    loan->lender = lender;
+    if (!comm_lend(rank->comm, to, lent, &loan->loan)) {
+        base_free(loan);
+        return false;
+    }
+    lender->count++;
+    rank->loans++;
+    rank->counted_sent++;
+    return true;
 }
 
 /* ---- Answers -------------------------------------------------------------------------------- */
@@ -98,10 +169,18 @@ static void answer(struct rank *rank, uint32_t to, const struct wire_header *hea
 }
 
 void spread_send(struct rank *rank, uint32_t to, const struct wire_header *header, uint64_t from,
-                 const void *data, size_t bytes)
+                 const void *data, size_t bytes, struct lender *lender)
 {
     struct message_chunk chunk = {.from = from, .kind = CHUNK_DATA};
-    answer(rank, to, header, &chunk, data, bytes);
+    struct comm_lent lent = {
+        .header = {.parent = header->parent, .position = header->position, .kind = MESSAGE_CHUNK},
+        .data = data,
+        .bytes = bytes};
+    _Static_assert(sizeof chunk == sizeof lent.head, "what goes before the bytes");
+    memcpy(lent.head, &chunk, sizeof chunk);
+    if (!lender || bytes < LENT_MIN || !lend(rank, to, &lent, lender)) {
+        answer(rank, to, header, &chunk, data, bytes);
+    }
 }
 
 void spread_send_gone(struct rank *rank, uint32_t to, const struct wire_header *header,
@@ -123,15 +202,18 @@ static void serve(struct rank *rank, uint32_t to, const struct wire_header *head
         spread_send_gone(rank, to, header, asked->from);
         return;
     }
-    uint32_t source =
-        asked->may_point ? choose_source(rank, to, asked, asked->value_bytes) : rank->number;
+    struct spread *spread = find_or_make(rank, asked->offset);
+    uint32_t source = spread && asked->may_point
+                          ? choose_source(rank, spread, to, asked->value_bytes)
+                          : rank->number;
     if (source != rank->number) {
         struct message_chunk chunk = {.from = asked->from, .kind = CHUNK_ASK, .source = source};
         answer(rank, to, header, &chunk, NULL, 0);
         return;
     }
     rank->stats.chunks_sent++;
-    spread_send(rank, to, header, asked->from, data + asked->from, asked->bytes);
+    spread_send(rank, to, header, asked->from, data + asked->from, asked->bytes,
+                spread ? &spread->lender : NULL);
 }
 
 void spread_on_fetch(struct rank *rank, uint32_t from, const struct wire_header *header,

@@ -13,13 +13,23 @@
 
 #include "core/stored.h"
 
-/* Answers with a chunk. */
+/* A block whose bytes are lent to comm, or come in from it: it is not freed meanwhile. */
+struct lender {
+    uint32_t count; /* of chunks */
+    /* It has come down to 0. */
+    void (*over)(struct rank *rank, struct lender *lender);
+};
+
+/* Answers with a chunk, without copying it where comm can. */
 void spread_send(struct rank *rank, uint32_t to, const struct wire_header *header, uint64_t from,
-                 const void *data, size_t bytes);
+                 const void *data, size_t bytes, struct lender *lender);
 void spread_send_gone(struct rank *rank, uint32_t to, const struct wire_header *header,
                       uint64_t from);
 
-/* The value at a place of this rank's share is about to be freed. */
-void spread_end(struct rank *rank, const struct location *of);
+/* comm's sink: a chunk has been read. */
+void spread_returned(void *rank, struct comm_loan *loan);
+
+/* Frees a value of this rank's share, at once or when its chunks on their way have been read. */
+void spread_free(struct rank *rank, const struct location *of);
 
 #endif

@@ -67,8 +67,7 @@ static void free_blocks(struct rank *rank, const struct value *value)
     for (uint32_t i = 0; i < value->outputs; i++) {
         fetch_drop(rank, value->output[i].copy);
         if (value->owns_blocks && value->output[i].is_stored) {
-            spread_end(rank, &value->output[i].place);
-            store_free(rank->options.store, value->output[i].place.offset);
+            spread_free(rank, &value->output[i].place);
         }
     }
 }

@@ -116,9 +116,29 @@ static void on_peer_down(void *owner, uint32_t peer)
     member->sink.peer_down(member->sink.owner, peer);
 }
 
+static void *on_place(void *owner, uint32_t from, const struct comm_lent *lent)
+{
+    struct member *member = owner;
+    member->world->result.from_dead += member->is_told[from];
+    return member->sink.place(member->sink.owner, from, lent);
+}
+
+static void on_landed(void *owner, uint32_t from, const struct comm_lent *lent, void *place,
+                      bool is_whole)
+{
+    const struct member *member = owner;
+    member->sink.landed(member->sink.owner, from, lent, place, is_whole);
+}
+
+static void on_returned(void *owner, struct comm_loan *loan)
+{
+    const struct member *member = owner;
+    member->sink.returned(member->sink.owner, loan);
+}
+
 static void listen_in(struct member *member, struct comm *comm)
 {
-    struct comm_sink sink = {on_message, on_peer_down, member};
+    struct comm_sink sink = {on_message, on_peer_down, member, on_place, on_landed, on_returned};
     member->sink = comm->sink;
     comm_set_sink(comm, &sink);
 }
