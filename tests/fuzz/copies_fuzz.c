@@ -91,7 +91,9 @@ static void send_body(struct comm *comm, const struct location *of, uint32_t kin
     if (header) {
         *header = (struct wire_header){
             .parent = of->parent, .position = of->position, .token = token, .kind = (uint8_t)kind};
-        memcpy(comm_body(header), body, bytes);
+        if (bytes) {
+            memcpy(comm_body(header), body, bytes);
+        }
         comm_commit(comm);
     }
 }
