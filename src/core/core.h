@@ -39,8 +39,9 @@ struct core_options {
     uint32_t workers;  /* at least 1 */
     uint32_t cores;    /* of this rank's share */
     uint32_t node_ranks;
-    const uint32_t *nodes; /* by rank: the lowest rank on its node; NULL: all are on one. Borrowed */
-    uint8_t is_crowded;    /* more threads than cores on the node: waiters sleep soon */
+    const uint32_t
+        *nodes;         /* by rank: the lowest rank on its node; NULL: all are on one. Borrowed */
+    uint8_t is_crowded; /* more threads than cores on the node: waiters sleep soon */
     const char *host_name; /* borrowed */
     struct topo *topo;     /* for pinning; NULL: none */
     struct store *store;   /* borrowed; NULL: values are at most MANTA_INLINE_MAX bytes */

@@ -141,8 +141,8 @@ struct message_fetch {
 
 enum chunk_kind {
     CHUNK_DATA, /* they follow */
-    CHUNK_GONE,  /* the sender has it not, or not any more */
-    CHUNK_ASK,   /* rank `source` has it, or is about to */
+    CHUNK_GONE, /* the sender has it not, or not any more */
+    CHUNK_ASK,  /* rank `source` has it, or is about to */
 };
 
 struct message_chunk {
@@ -221,8 +221,7 @@ message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, 
     exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
     fetch_on_here, replica_on_want, replica_on_unwant, replica_on_chunk, replica_on_freed,
-    spread_on_fetch, recover_on_adopt, home_on_lookup, recover_on_found,
-    recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
-    finish_on_stop_all;
+    spread_on_fetch, recover_on_adopt, home_on_lookup, recover_on_found, recover_on_settled,
+    recover_on_cleared, finish_on_quiet, finish_on_quiet_answer, finish_on_stop_all;
 
 #endif

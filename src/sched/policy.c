@@ -2,7 +2,13 @@
 
 #include "base/map.h"
 
-enum { SHARES_PER_SLOT = 2, HOME_TRIES = 1024, DELAY_FIRST_NS = 10000000, DOUBLINGS_MAX = 8, CHAIN_MAX = 8 };
+enum {
+    SHARES_PER_SLOT = 2,
+    HOME_TRIES = 1024,
+    DELAY_FIRST_NS = 10000000,
+    DOUBLINGS_MAX = 8,
+    CHAIN_MAX = 8
+};
 
 void sched_window_tick(struct sched_window *window)
 {
