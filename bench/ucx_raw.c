@@ -9,7 +9,7 @@
 
 enum { WINDOW = 64, BYTES_MAX = 4096 };
 /* What a message is for; its id, too. */
-enum kind { PING = 1, PONG, STREAM, STREAM_END, STREAM_DONE, DISMISS, KINDS };
+enum kind { PING = 1, PONG, STREAM, STREAM_END, STREAM_DONE, DISMISS, ASK, VALUE, KINDS };
 
 struct raw_ucx {
     ucp_context_h context;
@@ -24,12 +24,47 @@ struct raw_ucx {
     } kinds[KINDS];
     uint8_t bytes[BYTES_MAX];
     uint32_t last_bytes; /* of the last message */
+    uint8_t *value;      /* RAW_UCX_VALUE_MAX; NULL: none asked for yet */
+    uint32_t asked;      /* bytes, in the last ASK */
 };
+
+static void on_value(void *request, ucs_status_t status, size_t length, void *arg)
+{
+    struct raw_ucx *raw = arg;
+    raw->got[VALUE]++;
+    raw->is_broken |= status != UCS_OK;
+    ucp_request_free(request);
+}
+
+/* Into place. */
+static ucs_status_t take_value(struct raw_ucx *raw, void *data, size_t bytes, bool is_here)
+{
+    ucp_request_param_t param = {.op_attr_mask =
+                                     UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
+                                 .cb.recv_am = on_value,
+                                 .user_data = raw};
+    ucs_status_ptr_t request = NULL;
+    if (is_here) {
+        memcpy(raw->value, data, bytes);
+    } else {
+        request = ucp_am_recv_data_nbx(raw->worker, data, raw->value, bytes, &param);
+    }
+    raw->got[VALUE] += request == NULL;
+    raw->is_broken |= UCS_PTR_IS_ERR(request);
+    return UCS_OK;
+}
 
 static ucs_status_t on_message(void *arg, const void *header, size_t header_bytes, void *data,
                                size_t bytes, const ucp_am_recv_param_t *param)
 {
     struct raw_kind *kind = arg;
+    bool is_here = !(param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV);
+    if (kind->kind == VALUE) {
+        return take_value(kind->raw, data, bytes, is_here);
+    }
+    if (kind->kind == ASK && bytes == sizeof kind->raw->asked) {
+        memcpy(&kind->raw->asked, data, bytes);
+    }
     kind->raw->got[kind->kind]++;
     kind->raw->last_bytes = (uint32_t)bytes;
     return UCS_OK;
@@ -93,6 +128,7 @@ void raw_ucx_close(struct raw_ucx *raw)
     if (raw && raw->context) {
         ucp_cleanup(raw->context);
     }
+    free(raw ? raw->value : NULL);
     free(raw);
 }
 
@@ -116,14 +152,13 @@ int raw_ucx_connect(struct raw_ucx *raw, const uint8_t *address)
                                                                          : MANTA_E_SYSTEM;
 }
 
-static int say(struct raw_ucx *raw, enum kind kind, uint32_t bytes)
+static int say_this(struct raw_ucx *raw, enum kind kind, const void *data, uint32_t bytes)
 {
     ucp_request_param_t param = {.op_attr_mask =
                                      UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA,
                                  .cb.send = on_sent,
                                  .user_data = raw};
-    ucs_status_ptr_t request =
-        ucp_am_send_nbx(raw->endpoint, kind, NULL, 0, raw->bytes, bytes, &param);
+    ucs_status_ptr_t request = ucp_am_send_nbx(raw->endpoint, kind, NULL, 0, data, bytes, &param);
     if (UCS_PTR_IS_ERR(request)) {
         raw->is_broken = true;
     }
@@ -132,6 +167,11 @@ static int say(struct raw_ucx *raw, enum kind kind, uint32_t bytes)
         ucp_worker_progress(raw->worker);
     }
     return raw->is_broken ? MANTA_E_SYSTEM : MANTA_OK;
+}
+
+static int say(struct raw_ucx *raw, enum kind kind, uint32_t bytes)
+{
+    return say_this(raw, kind, raw->bytes, bytes);
 }
 
 static int await(struct raw_ucx *raw, enum kind kind, uint32_t count)
@@ -171,6 +211,26 @@ int raw_ucx_stream(struct raw_ucx *raw, uint32_t count, uint32_t bytes, double *
     return code;
 }
 
+/* Touched before. */
+static int make_value(struct raw_ucx *raw)
+{
+    if (!raw->value && (raw->value = malloc(RAW_UCX_VALUE_MAX))) {
+        memset(raw->value, 1, RAW_UCX_VALUE_MAX);
+    }
+    return raw->value ? MANTA_OK : MANTA_E_NOMEM;
+}
+
+int raw_ucx_fetch(struct raw_ucx *raw, uint32_t bytes, double *ret_ns)
+{
+    int code = make_value(raw);
+    uint64_t start_ns = bench_now_ns();
+    raw->got[VALUE] = 0;
+    code = code ? code : say_this(raw, ASK, &bytes, sizeof bytes);
+    code = code ? code : await(raw, VALUE, 1);
+    *ret_ns = (double)(bench_now_ns() - start_ns);
+    return code;
+}
+
 int raw_ucx_dismiss(struct raw_ucx *raw)
 {
     int code = say(raw, DISMISS, 0);
@@ -182,8 +242,8 @@ int raw_ucx_dismiss(struct raw_ucx *raw)
 
 int raw_ucx_serve(struct raw_ucx *raw)
 {
-    uint32_t pongs = 0, ends = 0;
-    int code = MANTA_OK;
+    uint32_t pongs = 0, ends = 0, values = 0;
+    int code = make_value(raw);
     while (!raw->got[DISMISS] && !raw->is_broken && code == MANTA_OK) {
         ucp_worker_progress(raw->worker);
         for (; pongs < raw->got[PING] && code == MANTA_OK; pongs++) {
@@ -192,8 +252,11 @@ int raw_ucx_serve(struct raw_ucx *raw)
         for (; ends < raw->got[STREAM_END] && code == MANTA_OK; ends++) {
             code = say(raw, STREAM_DONE, raw->last_bytes);
         }
+        for (; values < raw->got[ASK] && code == MANTA_OK; values++) {
+            code = say_this(raw, VALUE, raw->value, raw->asked);
+        }
     }
     raw->got[DISMISS] = 0;
-    raw->got[PING] = raw->got[STREAM_END] = 0;
+    raw->got[PING] = raw->got[STREAM_END] = raw->got[ASK] = 0;
     return code;
 }

@@ -275,6 +275,19 @@ MT_HOT void comm_commit(struct comm *comm)
     }
 }
 
+bool comm_lend(struct comm *comm, uint32_t rank, const struct comm_lent *lent,
+               struct comm_loan *loan)
+{
+    struct comm_peer *peer = comm->ops->lend ? comm_peer_find(comm, rank) : NULL;
+    bool is_far = peer && !peer->down && !comm->is_mute && rank != comm->rank;
+    if (!is_far || !comm->ops->lend(comm, peer, lent, loan)) {
+        return false;
+    }
+    comm->stats.messages_sent++;
+    comm->stats.bytes_sent += sizeof lent->header + sizeof lent->head + lent->bytes;
+    return true;
+}
+
 MT_HOT void comm_flush(struct comm *comm)
 {
     if (comm->dirty) {

@@ -26,6 +26,7 @@
 #define COMM_COMM_H
 
 #include "base/host.h"
+#include "base/list.h"
 #include "wire/wire.h"
 
 #include <stdbool.h>
@@ -34,6 +35,21 @@
 
 struct comm;
 
+/* Bytes that are sent from where they lie, see comm_lend. In the lender's memory. */
+struct comm_loan {
+    struct base_list link; /* comm's, until it is returned */
+};
+
+#define COMM_HEAD_BYTES 16u
+
+/* A message whose body is a head and then bytes that may be long. */
+struct comm_lent {
+    struct wire_header header; /* length is of no meaning */
+    uint8_t head[COMM_HEAD_BYTES];
+    const void *data;
+    size_t bytes;
+};
+
 /* Who receives. Called from comm_progress, under the baton. */
 struct comm_sink {
     /* body is readable until the call returns; header->length bytes. */
@@ -41,6 +57,15 @@ struct comm_sink {
     /* The peer is dead: nothing of it will come any more. Once per peer. */
     void (*peer_down)(void *owner, uint32_t peer);
     void *owner;
+    /* The rest for ends to which bytes are lent; all three or none.
+     * Where the bytes of such a message go: it stays writable until `landed` is called with it. NULL:
+     * nobody wants them. To be answered at once, without sending. */
+    void *(*place)(void *owner, uint32_t from, const struct comm_lent *lent);
+    /* They are there; or, is_whole being false, will not be: the peer has died. */
+    void (*landed)(void *owner, uint32_t from, const struct comm_lent *lent, void *place,
+                   bool is_whole);
+    /* Nobody reads the loan any more, arrived or not. */
+    void (*returned)(void *owner, struct comm_loan *loan);
 };
 
 struct comm_stats {
@@ -63,6 +88,15 @@ struct comm_stats comm_get_stats(const struct comm *comm);
  */
 struct wire_header *comm_prepare(struct comm *comm, uint32_t peer, size_t body_bytes);
 void comm_commit(struct comm *comm);
+
+/*
+ * Sends a message whose bytes are read where they lie and land where the receiver's sink says,
+ * without copies between where the network can do that; they stay as they are until the loan comes
+ * back. Its order to other messages is not kept. False: not this way, not now (a peer of the same
+ * node, a way not yet open, no memory): nothing was sent, an ordinary message will do.
+ */
+bool comm_lend(struct comm *comm, uint32_t peer, const struct comm_lent *lent,
+               struct comm_loan *loan);
 
 static inline void *comm_body(struct wire_header *header)
 {

@@ -16,7 +16,6 @@
 #ifndef COMM_OPS_H
 #define COMM_OPS_H
 
-#include "base/list.h"
 #include "comm/comm.h"
 #include "comm/fifo.h"
 
@@ -50,7 +49,10 @@ struct comm_ops {
     struct wire_header *(*slot)(struct comm *comm, struct comm_peer *peer, uint32_t bytes,
                                 enum comm_frame frame);
     void (*publish)(struct comm *comm); /* NULL if slot always sets open.word */
-    void (*flush)(struct comm *comm);   /* called only when comm->dirty */
+    /* See comm_lend; the peer is up, and another. NULL: never. */
+    bool (*lend)(struct comm *comm, struct comm_peer *peer, const struct comm_lent *lent,
+                 struct comm_loan *loan);
+    void (*flush)(struct comm *comm); /* called only when comm->dirty */
     /* Hands what has arrived to comm_receive. Returns how many frames. */
     unsigned (*poll)(struct comm *comm, unsigned budget);
     /* False, and nothing armed, when there is something to do. */
@@ -135,6 +137,12 @@ MT_INLINE void comm_receive(struct comm *comm, struct comm_peer *peer,
     comm->stats.messages_received++;
     comm->stats.bytes_received += sizeof *header + bytes;
     comm->sink.message(comm->sink.owner, peer->rank, header, header + 1);
+}
+
+static inline void comm_count_landed(struct comm *comm, const struct comm_lent *lent)
+{
+    comm->stats.messages_received++;
+    comm->stats.bytes_received += sizeof lent->header + sizeof lent->head + lent->bytes;
 }
 
 /* self.c: the queue to itself, and sleep and wake for ends that use the host's park. */

@@ -76,6 +76,14 @@ static MT_HOT struct wire_header *route_slot(struct comm *comm, struct comm_peer
     return header;
 }
 
+static bool route_lend(struct comm *comm, struct comm_peer *common, const struct comm_lent *lent,
+                       struct comm_loan *loan)
+{
+    struct route_peer *peer = route_peer_of(common);
+    struct comm *via = peer->via;
+    return via->ops->lend && via->ops->lend(via, peer->below, lent, loan);
+}
+
 static MT_HOT void route_flush(struct comm *comm)
 {
     struct comm_route *route = route_of(comm);
@@ -111,6 +119,28 @@ static void from_far(void *owner, uint32_t from, const struct wire_header *heade
 }
 
 /* The ends below tell nobody: their news are taken. */
+static void *place_far(void *owner, uint32_t from, const struct comm_lent *lent)
+{
+    const struct comm *comm = owner;
+    return comm->sink.place && !comm_is_down(comm, from)
+               ? comm->sink.place(comm->sink.owner, from, lent)
+               : NULL;
+}
+
+static void landed_far(void *owner, uint32_t from, const struct comm_lent *lent, void *place,
+                       bool is_whole)
+{
+    struct comm *comm = owner;
+    comm_count_landed(comm, lent);
+    comm->sink.landed(comm->sink.owner, from, lent, place, is_whole && !comm_is_down(comm, from));
+}
+
+static void returned_far(void *owner, struct comm_loan *loan)
+{
+    const struct comm *comm = owner;
+    comm->sink.returned(comm->sink.owner, loan);
+}
+
 static void nobody_told(void *owner, uint32_t peer)
 {
 }
@@ -247,6 +277,7 @@ static const struct comm_ops route_ops = {
     .fragment_bytes = SHM_FRAGMENT_BYTES,
     .peer_init = route_peer_init,
     .slot = route_slot,
+    .lend = route_lend,
     .flush = route_flush,
     .poll = route_poll,
     .arm = route_arm,
@@ -282,7 +313,8 @@ static int fill_tables(struct comm_route *route, const uint32_t *node_ranks)
 static int fill_end(struct comm_route *route, const uint32_t *node_ranks)
 {
     const struct comm_sink shm_sink = {from_shm, nobody_told, route};
-    const struct comm_sink far_sink = {from_far, nobody_told, route};
+    const struct comm_sink far_sink = {from_far,  nobody_told, route,
+                                       place_far, landed_far,  returned_far};
     const struct base_host *host = route->common.host;
     const struct comm_ops *far_ops = route->far->ops;
     int rc = fill_tables(route, node_ranks);

@@ -38,6 +38,7 @@ struct sim_options {
     void *fenced_arg;
     uint32_t node_ranks;    /* which share a node, in a row: its boards, and rank 0 kills the silent
                              * of its own; 0: all */
+    uint64_t bytes_per_us;  /* that a rank can send to other nodes, all of them together; 0: any */
     uint32_t window;        /* messages in flight per ordered pair before the way is full; 0: 256 */
     uint64_t time_limit_ns; /* virtual; 0: one hour. Reaching it is a failure (hang). */
     size_t stack_bytes;     /* of each virtual thread; 0: 64 KiB */

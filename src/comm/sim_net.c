@@ -12,6 +12,9 @@
  * arrives, flushed or not, and the rest never existed. What is sent to the dead is
  * lost, and its ways stay full, as a ring would that nobody reads. What is sent while two
  * ranks are cut from each other flies when they are not any more.
+ *
+ * What a rank sends to other nodes leaves it one byte after the other, if a rate is given: who sends
+ * the same to many takes as many times as long.
  */
 #include "base/alloc.h"
 #include "comm/sim_world.h"
@@ -48,7 +51,18 @@ static struct sim_message *pop_message(struct sim_queue *queue)
     return message;
 }
 
-/* Frees all but the first `kept`; returns how many those are. */
+/* Nobody reads it any more: what was lent for it goes back. */
+static void end_message(struct sim_message *message)
+{
+    struct sim_rank *from = message->way->from;
+    if (message->loan) {
+        base_list_push_back(&from->returned, &message->loan->link);
+        sim_rouse_rank(from);
+    }
+    base_free(message);
+}
+
+/* Ends all but the first `kept`; returns how many those are. */
 static uint32_t cut_queue(struct sim_queue *queue, uint32_t kept)
 {
     struct sim_queue rest = *queue;
@@ -59,7 +73,7 @@ static uint32_t cut_queue(struct sim_queue *queue, uint32_t kept)
             push_message(queue, message);
             count++;
         } else {
-            base_free(message);
+            end_message(message);
         }
     }
     return count;
@@ -88,7 +102,7 @@ static struct wire_header *net_slot(struct comm *comm, struct comm_peer *peer, u
                                     enum comm_frame frame)
 {
     struct sim_way *way = way_of(peer);
-    if (way->in_flight == way->from->sim->options.window) {
+    if (way->in_flight >= way->from->sim->options.window) {
         return NULL;
     }
     struct sim_message *message = base_alloc(sizeof *message + bytes);
@@ -102,13 +116,33 @@ static struct wire_header *net_slot(struct comm *comm, struct comm_peer *peer, u
     return &message->header;
 }
 
+static bool shares_node(const struct sim *sim, uint32_t a, uint32_t b)
+{
+    uint32_t node_ranks = sim->options.node_ranks;
+    return node_ranks == 0 || a / node_ranks == b / node_ranks;
+}
+
+/* When the last byte of it is on its way. */
+static uint64_t leaves_ns(struct sim *sim, const struct sim_way *way,
+                          const struct sim_message *message)
+{
+    struct sim_rank *from = way->from;
+    if (!sim->options.bytes_per_us || shares_node(sim, from->index, way->to->index)) {
+        return sim->now_ns;
+    }
+    from->sends_until_ns =
+        MT_MAX(from->sends_until_ns, sim->now_ns) +
+        (sizeof message->header + message->bytes) * UINT64_C(1000) / sim->options.bytes_per_us;
+    return from->sends_until_ns;
+}
+
 static void launch(struct sim *sim, struct sim_way *way, struct sim_message *message)
 {
     uint64_t delay_ns = sim_between(sim, sim->options.delay_min_ns, sim->options.delay_max_ns);
     uint64_t apart_ns = sim_apart_until(sim, way->from, way->to);
+    uint64_t left_ns = leaves_ns(sim, way, message);
     delay_ns += sim_slowness(sim, way->from) + sim_slowness(sim, way->to);
-    way->last_arrival_ns =
-        MT_MAX(way->last_arrival_ns + 1, MT_MAX(sim->now_ns, apart_ns) + delay_ns);
+    way->last_arrival_ns = MT_MAX(way->last_arrival_ns + 1, MT_MAX(left_ns, apart_ns) + delay_ns);
     push_message(&way->flying, message);
     sim_push(sim, way->last_arrival_ns, SIM_ARRIVAL, message->bytes, message->header.kind, way);
 }
@@ -120,11 +154,9 @@ static void launch_held(struct sim *sim, struct sim_way *way)
     }
 }
 
-/* comm.c has filled in the header that slot gave out. */
-static void net_publish(struct comm *comm)
+static void hold(struct comm *comm, struct sim_way *way, struct sim_message *message)
 {
-    struct sim_way *way = way_of(comm->open.peer);
-    struct sim_message *message = MT_CONTAINER(comm->open.header, struct sim_message, header);
+    comm->dirty = true;
     way->in_flight++;
     push_message(&way->held, message);
     if (!way->dirty) {
@@ -132,6 +164,13 @@ static void net_publish(struct comm *comm)
         way->next_dirty = way->from->dirty;
         way->from->dirty = way;
     }
+}
+
+/* comm.c has filled in the header that slot gave out. */
+static void net_publish(struct comm *comm)
+{
+    hold(comm, way_of(comm->open.peer),
+         MT_CONTAINER(comm->open.header, struct sim_message, header));
 }
 
 static void net_flush(struct comm *comm)
@@ -160,7 +199,7 @@ void sim_arrive(struct sim *sim, struct sim_way *way)
     sim_note(sim, message->header.parent);
     sim_note(sim, (uint64_t)message->header.position << 32 | message->header.length);
     if (!way->to->alive) {
-        base_free(message);
+        end_message(message);
         return;
     }
     push_message(&way->to->inbox, message);
@@ -170,6 +209,53 @@ void sim_arrive(struct sim *sim, struct sim_way *way)
 void sim_room(struct sim *sim, struct sim_way *way)
 {
     sim_rouse_rank(way->from);
+}
+
+/* As a network would that reads and writes memory by itself; it takes a copy in between. */
+static bool net_lend(struct comm *comm, struct comm_peer *peer, const struct comm_lent *lent,
+                     struct comm_loan *loan)
+{
+    struct sim_way *way = way_of(peer);
+    uint32_t bytes = (uint32_t)(sizeof *lent + lent->bytes);
+    struct sim_message *message =
+        way->to->comm.sink.place ? base_alloc(sizeof *message + bytes) : NULL;
+    if (!message) {
+        return false;
+    }
+    message->way = way;
+    message->frame = COMM_FRAME_WHOLE;
+    message->bytes = bytes;
+    message->loan = loan;
+    message->header = lent->header;
+    memcpy(message->body, lent, sizeof *lent);
+    memcpy(message->body + sizeof *lent, lent->data, lent->bytes);
+    hold(comm, way, message);
+    return true;
+}
+
+static void land(struct sim_rank *rank, uint32_t from, const struct sim_message *message)
+{
+    const struct comm_sink *sink = &rank->comm.sink;
+    struct comm_lent lent;
+    memcpy(&lent, message->body, sizeof lent);
+    lent.data = NULL; /* the lender's */
+    void *place = sink->place(sink->owner, from, &lent);
+    if (place) {
+        memcpy(place, message->body + sizeof lent, lent.bytes);
+        comm_count_landed(&rank->comm, &lent);
+        sink->landed(sink->owner, from, &lent, place, true);
+    }
+}
+
+static unsigned tell_returned(struct sim_rank *rank)
+{
+    const struct comm_sink *sink = &rank->comm.sink;
+    struct base_list *link;
+    unsigned count = 0;
+    for (; (link = base_list_pop_front(&rank->returned)); count++) {
+        sink->returned(sink->owner, MT_CONTAINER(link, struct comm_loan, link));
+    }
+    return count;
 }
 
 static void deliver(struct sim_rank *rank, struct sim_message *message)
@@ -185,16 +271,18 @@ static void deliver(struct sim_rank *rank, struct sim_message *message)
     }
     if (!peer) {
         sim->out_of_memory = true;
+    } else if (!peer->down && message->loan) {
+        land(rank, peer->rank, message);
     } else if (!peer->down) {
         comm_receive(&rank->comm, peer, &message->header, message->bytes, message->frame);
     }
-    base_free(message);
+    end_message(message);
 }
 
 static unsigned net_poll(struct comm *comm, unsigned budget)
 {
     struct sim_rank *rank = rank_of(comm);
-    unsigned count = 0;
+    unsigned count = tell_returned(rank);
     struct sim_message *message;
     while (count < budget && (message = pop_message(&rank->inbox))) {
         deliver(rank, message);
@@ -206,7 +294,7 @@ static unsigned net_poll(struct comm *comm, unsigned budget)
 static bool net_arm(struct comm *comm)
 {
     struct sim_rank *rank = rank_of(comm);
-    if (rank->inbox.first) {
+    if (rank->inbox.first || !base_list_is_empty(&rank->returned)) {
         return false;
     }
     BASE_LIST_EACH(&comm->congested, node)
@@ -222,12 +310,6 @@ static bool net_arm(struct comm *comm)
 
 static void net_rouse(struct comm *comm)
 {
-}
-
-static bool shares_node(const struct sim *sim, uint32_t a, uint32_t b)
-{
-    uint32_t node_ranks = sim->options.node_ranks;
-    return node_ranks == 0 || a / node_ranks == b / node_ranks;
 }
 
 static uint32_t net_node_index(struct comm *comm, uint32_t rank)
@@ -257,6 +339,7 @@ static const struct comm_ops net_ops = {
     .fragment_bytes = FRAGMENT_BYTES,
     .peer_init = net_peer_init,
     .slot = net_slot,
+    .lend = net_lend,
     .publish = net_publish,
     .flush = net_flush,
     .poll = net_poll,
@@ -270,6 +353,7 @@ static const struct comm_ops net_ops = {
 
 int sim_end_init(struct sim_rank *rank)
 {
+    base_list_init(&rank->returned);
     return comm_init(&rank->comm, &net_ops, &rank->host, rank->index, rank->sim->options.ranks);
 }
 

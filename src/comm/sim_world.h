@@ -56,6 +56,7 @@ struct sim_message {
     struct sim_way *way;
     enum comm_frame frame;
     uint32_t bytes;
+    struct comm_loan *loan; /* of one whose body is a struct comm_lent and its bytes; else NULL */
     struct wire_header header;
     uint8_t body[];
 };
@@ -89,8 +90,10 @@ struct sim_rank {
     uint64_t slow_until_ns, slow_ns; /* up to which time, by how much at most */
     uint32_t side;                   /* until cut_until_ns; 0: rank 0's */
     uint64_t cut_since_ns, cut_until_ns;
-    uint64_t silent_since_ns; /* meaningful while rank 0 hears nothing of it */
-    struct sim_queue inbox;   /* arrived, not delivered */
+    uint64_t silent_since_ns;  /* meaningful while rank 0 hears nothing of it */
+    uint64_t sends_until_ns;   /* what it has sent to other nodes has left by then */
+    struct base_list returned; /* loans, not told */
+    struct sim_queue inbox;    /* arrived, not delivered */
     struct sim_way *ways, *dirty;
     void *board; /* made when it is first asked for */
 };

@@ -95,7 +95,8 @@ static bool shall_look(struct comm_ucx *ucx)
     if (!ucx->table || ucx->inbox_count) {
         return false;
     }
-    return ucx->outstanding || ucx->quiet < QUIET_LOOKS || ++ucx->skipped >= QUIET_STRIDE;
+    return ucx->outstanding || ucx_lent_is_under_way(ucx) || ucx->quiet < QUIET_LOOKS ||
+           ++ucx->skipped >= QUIET_STRIDE;
 }
 
 static MT_COLD void start_ready(struct comm_ucx *ucx)
@@ -186,6 +187,9 @@ static MT_HOT unsigned ucx_poll(struct comm *comm, unsigned budget)
         progress(ucx);
         count += ucx_deliver(ucx, budget - count);
     }
+    if (MT_UNLIKELY(ucx_lent_is_under_way(ucx))) {
+        count += ucx_deliver_lent(ucx);
+    }
     take_news(ucx);
     return count;
 }
@@ -210,6 +214,7 @@ static bool has_work(struct comm_ucx *ucx)
         }
     }
     return ucx->inbox_count || !base_list_is_empty(&ucx->failed) ||
+           !base_list_is_empty(&ucx->landed) || !base_list_is_empty(&ucx->returned) ||
            (!base_list_is_empty(&ucx->greeted) && ucx->connecting < UCX_CONNECTING_MAX) ||
            !base_list_is_empty(&ucx->ready) || !base_list_is_empty(&ucx->broken) ||
            atomic_load_explicit(&ucx->deaths, memory_order_seq_cst);
@@ -383,6 +388,7 @@ static void ucx_destroy(struct comm *comm)
     ucx_worker_fini(ucx);
     /* What UCX has not given back it would read only if the worker were moved on. */
     free_packets(&ucx->sending);
+    ucx_lent_fini(ucx);
     EACH_PEER(ucx, peer)
     {
         if (peer->door && peer->door->is_used) {
@@ -405,6 +411,7 @@ static const struct comm_ops ucx_ops = {
     .fragment_bytes = UCX_FRAGMENT_BYTES,
     .peer_init = ucx_peer_init,
     .slot = ucx_slot,
+    .lend = ucx_lend,
     .flush = ucx_flush,
     .poll = ucx_poll,
     .arm = ucx_arm,
@@ -426,6 +433,12 @@ static int fill_end(struct comm_ucx *ucx, const struct comm_ucx_options *options
     base_list_init(&ucx->failed);
     base_list_init(&ucx->greeted);
     base_list_init(&ucx->ready);
+    base_list_init(&ucx->lending);
+    base_list_init(&ucx->returned);
+    base_list_init(&ucx->landing);
+    base_list_init(&ucx->landed);
+    base_list_init(&ucx->loans_given_up);
+    base_list_init(&ucx->landings_given_up);
     base_list_init(&ucx->doors);
     base_list_init(&ucx->broken);
     ucx->incarnation = options->incarnation;

@@ -4,7 +4,7 @@
  * ucx.c is the backend: poll, arm, sleep, making and ending. ucx_packet.c moves packets,
  * ucx_worker.c has to do with UCX's context, workers and endpoints, ucx_way.c tells which
  * transport a peer got, ucx_address.c where to listen,
- * ucx_auth.c who may speak.
+ * ucx_auth.c who may speak, ucx_lent.c moves bytes that are lent.
  *
  * A packet is one active message of UCX: a head and then frames, each a word of kind and
  * length, the wire header, the body, padded to 8 bytes. All frames to one peer that are
@@ -22,6 +22,7 @@
 #include <ucp/api/ucp.h>
 
 #define UCX_AM_ID 0x4d
+#define UCX_LENT_ID 0x4e
 #define UCX_PACKET_BYTES 8128u
 /* Packets to one peer that UCX has not sent yet. */
 #define UCX_WINDOW 16u
@@ -93,6 +94,13 @@ struct ucx_door {
     bool is_used;          /* its endpoint is the peer's */
 };
 
+/* The header of an active message with lent bytes. */
+struct ucx_lent_head {
+    struct ucx_head head;
+    struct wire_header header;
+    uint8_t words[COMM_HEAD_BYTES];
+};
+
 struct comm_ucx {
     struct comm common;
     ucp_context_h context;
@@ -104,13 +112,16 @@ struct comm_ucx {
     uint64_t incarnation;
     uint8_t secret[BASE_SECRET_BYTES];
 
-    struct base_list dirty;   /* peers with an open packet */
-    struct base_list inbox;   /* packets received and not yet delivered */
-    struct base_list spare;   /* packets */
-    struct base_list sending; /* packets that UCX still reads */
-    struct base_list failed;  /* peers whose way broke: down when the inbox is empty */
-    struct base_list greeted; /* peers whose hello came: an endpoint watches them */
-    struct base_list ready;   /* peers that have just connected */
+    struct base_list dirty;             /* peers with an open packet */
+    struct base_list inbox;             /* packets received and not yet delivered */
+    struct base_list spare;             /* packets */
+    struct base_list sending;           /* packets that UCX still reads */
+    struct base_list failed;            /* peers whose way broke: down when the inbox is empty */
+    struct base_list greeted;           /* peers whose hello came: an endpoint watches them */
+    struct base_list ready;             /* peers that have just connected */
+    struct base_list lending, returned; /* of struct ucx_loan: with UCX, and to be given back */
+    struct base_list landing, landed;   /* of struct ucx_landing */
+    struct base_list loans_given_up, landings_given_up; /* UCX may still complete them, or not */
     uint32_t inbox_count, spare_count;
     uint32_t outstanding;         /* of all peers */
     uint32_t closing;             /* endpoints */
@@ -204,6 +215,23 @@ ucs_status_t ucx_on_packet(void *arg, const void *header, size_t header_bytes, v
                            size_t bytes, const ucp_am_recv_param_t *param);
 /* Delivers at most `budget` frames from the inbox. */
 unsigned ucx_deliver(struct comm_ucx *ucx, unsigned budget);
+
+/* ucx_lent.c */
+
+bool ucx_lend(struct comm *comm, struct comm_peer *common, const struct comm_lent *lent,
+              struct comm_loan *loan);
+/* UCX's callback. */
+ucs_status_t ucx_on_lent(void *arg, const void *header, size_t header_bytes, void *data,
+                         size_t bytes, const ucp_am_recv_param_t *param);
+/* Tells the sink what has landed and what is returned. */
+unsigned ucx_deliver_lent(struct comm_ucx *ucx);
+static inline bool ucx_lent_is_under_way(const struct comm_ucx *ucx)
+{
+    return !base_list_is_empty(&ucx->lending) || !base_list_is_empty(&ucx->landing) ||
+           !base_list_is_empty(&ucx->landed) || !base_list_is_empty(&ucx->returned);
+}
+/* At the end, when UCX is not moved on any more. */
+void ucx_lent_fini(struct comm_ucx *ucx);
 
 /* ucx_way.c */
 

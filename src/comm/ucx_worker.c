@@ -99,7 +99,14 @@ static int create_worker(struct comm_ucx *ucx)
         .flags = UCP_AM_FLAG_WHOLE_MSG,
         .cb = ucx_on_packet,
         .arg = ucx};
+    ucp_am_handler_param_t lent = {.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID |
+                                                 UCP_AM_HANDLER_PARAM_FIELD_CB |
+                                                 UCP_AM_HANDLER_PARAM_FIELD_ARG,
+                                   .id = UCX_LENT_ID,
+                                   .cb = ucx_on_lent,
+                                   .arg = ucx};
     if (ucp_worker_set_am_recv_handler(ucx->worker, &handler) != UCS_OK ||
+        ucp_worker_set_am_recv_handler(ucx->worker, &lent) != UCS_OK ||
         ucp_worker_get_efd(ucx->worker, &ucx->worker_fd) != UCS_OK) {
         return MANTA_E_SYSTEM;
     }
@@ -311,8 +318,21 @@ static void abandon(struct comm_ucx *ucx, struct ucx_peer *peer)
     peer->is_abandoned = true;
 }
 
+/* What comes in by a connection that is no way back. */
+static void shut_door(struct comm_ucx *ucx, struct ucx_peer *peer)
+{
+    struct ucx_door *door = peer->door;
+    if (door && !door->is_used) {
+        door->peer = NULL;
+        peer->door = NULL;
+        base_list_remove(&door->link);
+        base_list_push_back(&ucx->broken, &door->link);
+    }
+}
+
 void ucx_peer_disconnect(struct comm_ucx *ucx, struct ucx_peer *peer)
 {
+    shut_door(ucx, peer);
     ucx_peer_drop(ucx, peer);
     ucx_peer_end_connecting(ucx, peer);
     if (!peer->endpoint) {

@@ -169,9 +169,9 @@ int fetch_output(struct context *context, struct output *output)
     struct rank *rank = context->rank;
     struct waiter waiter = {.context = context, .missing = 1};
     struct fetch_wait wait = {.over = copy_is_here, .arg = &waiter};
-    int code;
+    int code = MANTA_E_NOMEM;
     base_list_init(&wait.link);
-    struct copy *copy = fetch_begin(rank, &output->place, &wait, &code);
+    struct copy *copy = fetch_begin(rank, &output->place, &wait);
     if (copy) {
         code = copy->is_over ? MANTA_OK : wait_for(context, &waiter, BASE_FOREVER);
         base_list_remove(&wait.link);

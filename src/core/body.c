@@ -165,6 +165,7 @@ static int place_stored(struct rank *rank, struct body *body, const struct pack_
     struct location place;
     memcpy(&place, arg->data, sizeof place);
     const void *data = fetch_data(rank, &place);
+    fetch_start_run(rank, body->run);
     if (!data || body->run->code) {
         return body->run->code ? body->run->code : MANTA_E_LOST;
     }

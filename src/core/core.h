@@ -117,7 +117,8 @@ void core_describe_last(struct rank *rank, uint32_t dead, char *text, size_t siz
 /* What is left; all zero when every count has come to its end. */
 struct core_counts {
     uint64_t tasks, runs, borrows, scopes, values, maps, homes;
-    uint64_t blocks, copies; /* of its share of the store; of these, of values of other nodes */
+    uint64_t blocks; /* of its share of the store */
+    uint64_t copies; /* of values of other nodes: made here, read here, or known of here */
 };
 struct core_counts core_count(struct rank *rank);
 
@@ -126,6 +127,8 @@ struct core_stats {
     uint64_t spilled_bytes, restored_bytes, evicted_bytes;
     uint64_t room_waits; /* values and tasks that had to wait for room in the store */
     uint64_t spill_errors;
+    uint64_t copied, evicted; /* values of other nodes: copies made for the node, given up again */
+    uint64_t chunks_sent, chunks_passed; /* of own values; of copies */
 };
 struct core_stats core_get_stats(struct rank *rank);
 

@@ -12,6 +12,7 @@
 #include "core/exec.h"
 #include "core/map.h"
 #include "core/message.h"
+#include "core/near.h"
 #include "core/outside.h"
 #include "core/pack.h"
 #include "core/recover.h"
@@ -368,6 +369,8 @@ static MT_NOINLINE void add_special(struct rank *rank, struct task *task)
     }
     if (task->flags & TASK_IS_MAP) {
         task->map->is_queued = 1;
+    } else if (function_info(task->function)->inputs_awaited && !outside_is_task(task)) {
+        near_note(rank, task);
     }
     enqueue(rank, task, lane_of(task));
 }
@@ -430,9 +433,12 @@ static inline void pump_lane(struct rank *rank, enum lane lane)
     struct task *task;
     struct peer *peer;
     while ((task = front(rank, lane)) && (peer = choose_peer(rank, task, lane))) {
-        if (task->flags & TASK_IS_MAP) {
-            map_lease(rank, peer, task);
-            continue;
+        if (MT_UNLIKELY(task->flags & (TASK_IS_MAP | TASK_NEAR))) {
+            if (task->flags & TASK_IS_MAP) {
+                map_lease(rank, peer, task);
+                continue;
+            }
+            peer = near_choose(rank, task, peer);
         }
         base_list_remove(&task->link);
         rank->pending_count--;

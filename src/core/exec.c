@@ -579,6 +579,7 @@ static void give_back(struct rank *rank, struct run *run)
 
 void exec_give_back(struct rank *rank)
 {
+    fetch_all_waiting(rank);
     for (uint32_t level = 0; rank->ready_count && level < CORE_PRIORITIES; level++) {
         BASE_LIST_EACH(&rank->ready[level], link)
         {

@@ -2,13 +2,10 @@
 
 #include "core/exec.h"
 #include "core/message.h"
+#include "core/node.h"
 #include "core/object.h"
 #include "core/pack.h"
 #include "core/registry.h"
-#include "core/room.h"
-#include "core/spill.h"
-
-enum { CHUNK_BYTES = 256 * 1024, CHUNKS_ASKED = 8 };
 
 static struct base_key key_of(const struct location *of)
 {
@@ -27,111 +24,38 @@ const void *fetch_data(struct rank *rank, const struct location *of)
     return copy ? copy->data : data;
 }
 
-/* ---- Asking --------------------------------------------------------------------------------- */
+/* ---- Copies --------------------------------------------------------------------------------- */
 
-static void ask_more(struct rank *rank, struct copy *copy)
+static struct wire_header about(const struct copy *copy)
 {
-    struct wire_header about = {.parent = copy->of.parent, .position = copy->of.position};
-    while (copy->asked < copy->of.bytes &&
-           copy->asked - copy->got < (uint64_t)CHUNK_BYTES * CHUNKS_ASKED) {
-        uint64_t bytes = MT_MIN(copy->of.bytes - copy->asked, (uint64_t)CHUNK_BYTES);
-        struct message_fetch message = {copy->of.offset, copy->asked, bytes};
-        copy->asked += bytes;
-        message_send(rank, copy->of.rank, MESSAGE_FETCH, about, &message, sizeof message);
-    }
+    return (struct wire_header){
+        .parent = copy->of.parent, .position = copy->of.position, .token = copy->token};
 }
 
-static void end_copy(struct rank *rank, struct copy *copy, int code)
+static void ask(struct rank *rank, struct copy *copy)
 {
-    struct base_list *link;
-    copy->is_over = true;
-    copy->code = code;
-    copy->sharers++;
-    while ((link = base_list_pop_front(&copy->waits))) {
-        struct fetch_wait *wait = MT_CONTAINER(link, struct fetch_wait, link);
-        wait->over(rank, wait->arg, copy);
-    }
-    fetch_drop(rank, copy);
+    struct message_want want = {copy->of};
+    copy->agent = node_agent(rank, key_of(&copy->of));
+    copy->token = ++rank->wants;
+    message_send(rank, copy->agent, MESSAGE_WANT, about(copy), &want, sizeof want);
 }
 
-/* Its block. MANTA_E_LIMIT: not now. */
-static int take_room(struct rank *rank, struct copy *copy)
-{
-    struct store_tag tag = {.parent = copy->of.parent, .position = copy->of.position};
-    struct store_room room;
-    int code = store_create(rank->options.store, copy->of.bytes, &tag, &room);
-    if (code == MANTA_OK && (code = store_populate(rank->options.store, &room)) != MANTA_OK) {
-        store_abandon(rank->options.store, &room);
-    }
-    if (code == MANTA_OK) {
-        copy->room = room;
-    }
-    return code;
-}
-
-static void try_room(struct rank *rank, void *arg)
-{
-    struct copy *copy = arg;
-    int code = take_room(rank, copy);
-    if (code == MANTA_E_LIMIT) {
-        return;
-    }
-    room_end(&copy->room_wait);
-    if (code == MANTA_OK) {
-        ask_more(rank, copy);
-    } else {
-        end_copy(rank, copy, code);
-    }
-}
-
-static void refuse_room(struct rank *rank, void *arg, int code)
-{
-    end_copy(rank, arg, code);
-}
-
-static struct copy *make_copy(struct rank *rank, const struct location *of, int *ret_code)
-{
-    struct copy *copy = base_alloc(sizeof *copy);
-    *ret_code = MANTA_E_NOMEM;
-    if (!copy || base_map_insert(&rank->copies, key_of(of), copy) != 0) {
-        base_free(copy);
-        return NULL;
-    }
-    copy->of = *of;
-    base_list_init(&copy->waits);
-    copy->room_wait =
-        (struct room_wait){.bytes = of->bytes, .try = try_room, .refuse = refuse_room, .arg = copy};
-    base_list_init(&copy->room_wait.link);
-    *ret_code = take_room(rank, copy);
-    if (*ret_code != MANTA_OK && *ret_code != MANTA_E_LIMIT) {
-        base_map_remove(&rank->copies, key_of(of));
-        base_free(copy);
-        return NULL;
-    }
-    return copy;
-}
-
-struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait,
-                         int *ret_code)
+struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait)
 {
     struct copy *copy = find(rank, of);
-    bool is_new = !copy;
-    if (is_new && comm_is_down(rank->comm, of->rank)) {
-        *ret_code = MANTA_E_LOST;
-        return NULL;
-    }
-    copy = copy ? copy : make_copy(rank, of, ret_code);
     if (!copy) {
-        return NULL;
+        copy = base_alloc(sizeof *copy);
+        if (!copy || base_map_insert(&rank->copies, key_of(of), copy) != MANTA_OK) {
+            base_free(copy);
+            return NULL;
+        }
+        copy->of = *of;
+        base_list_init(&copy->waits);
+        ask(rank, copy);
     }
     copy->sharers++;
     if (!copy->is_over) {
         base_list_push_back(&copy->waits, &wait->link);
-    }
-    if (is_new && copy->room.data) {
-        ask_more(rank, copy);
-    } else if (is_new) {
-        room_begin(rank, &copy->room_wait);
     }
     return copy;
 }
@@ -141,128 +65,36 @@ void fetch_drop(struct rank *rank, struct copy *copy)
     if (!copy || --copy->sharers) {
         return;
     }
-    if (find(rank, &copy->of) == copy) {
-        base_map_remove(&rank->copies, key_of(&copy->of));
+    base_map_remove(&rank->copies, key_of(&copy->of));
+    if (copy->code == MANTA_OK && !rank->down[copy->agent]) {
+        message_send(rank, copy->agent, MESSAGE_UNWANT, about(copy), NULL, 0);
     }
-    if (copy->data) {
-        store_free(rank->options.store, copy->offset);
-    } else if (copy->room.data) {
-        store_abandon(rank->options.store, &copy->room);
-    }
-    room_end(&copy->room_wait);
     base_free(copy);
 }
 
-/* ---- Chunks --------------------------------------------------------------------------------- */
-
-static void send_chunk(struct rank *rank, uint32_t to, const struct wire_header *header,
-                       const struct message_fetch *message, const uint8_t *data)
-{
-    struct message_chunk chunk = {.from = message->from, .code = data ? MANTA_OK : MANTA_E_LOST};
-    size_t size = data ? message->bytes : 0;
-    uint8_t *out = message_begin(rank, to, MESSAGE_CHUNK, header, sizeof chunk + size);
-    if (out) {
-        wire_put_bytes(&out, &chunk, sizeof chunk);
-        wire_put_bytes(&out, data ? data + message->from : NULL, size);
-        message_end(rank);
-    }
-}
-
-/* A request for what is on the disk. */
-struct postponed {
-    struct spill_want want;
-    struct wire_header header;
-    struct message_fetch message;
-    uint32_t from;
-};
-
-static void serve(struct rank *rank, uint32_t from, const struct wire_header *header,
-                  const struct message_fetch *message);
-
-static void serve_now(struct rank *rank, void *arg, int code)
-{
-    struct postponed *postponed = arg;
-    if (code == MANTA_OK) {
-        serve(rank, postponed->from, &postponed->header, &postponed->message);
-    } else {
-        send_chunk(rank, postponed->from, &postponed->header, &postponed->message, NULL);
-    }
-    base_free(postponed);
-}
-
-/* When it has come back. False: it cannot. */
-static bool serve_later(struct rank *rank, uint32_t from, const struct wire_header *header,
-                        const struct message_fetch *message)
-{
-    struct location of = {header->parent, header->position, rank->number, message->offset, 0};
-    struct postponed *postponed = base_alloc(sizeof *postponed);
-    if (!postponed) {
-        return false;
-    }
-    *postponed = (struct postponed){{.over = serve_now, .arg = postponed}, *header, *message, from};
-    base_list_init(&postponed->want.link);
-    int code = spill_want(rank, &of, &postponed->want);
-    if (code != MANTA_E_AGAIN) {
-        base_free(postponed);
-    }
-    return code == MANTA_E_AGAIN;
-}
-
-static void serve(struct rank *rank, uint32_t from, const struct wire_header *header,
-                  const struct message_fetch *message)
-{
-    struct store_tag tag = {.parent = header->parent, .position = header->position};
-    struct store_place at = {comm_node_index(rank->comm, rank->number), message->offset};
-    const uint8_t *data =
-        rank->options.store && message->bytes <= CHUNK_BYTES
-            ? store_find(rank->options.store, message->offset, &tag, message->from + message->bytes)
-            : NULL;
-    if (data && store_get_state(rank->options.store, at) == STORE_SPILLED) {
-        if (serve_later(rank, from, header, message)) {
-            return;
-        }
-        data = NULL;
-    }
-    send_chunk(rank, from, header, message, data);
-}
-
-void fetch_on_fetch(struct rank *rank, uint32_t from, const struct wire_header *header,
-                    struct wire_reader *body)
-{
-    struct message_fetch message;
-    const void *bytes = wire_take(body, sizeof message);
-    if (bytes) {
-        memcpy(&message, bytes, sizeof message);
-        serve(rank, from, header, &message);
-    }
-}
-
-void fetch_on_chunk(struct rank *rank, uint32_t from, const struct wire_header *header,
-                    struct wire_reader *body)
+void fetch_on_here(struct rank *rank, uint32_t from, const struct wire_header *header,
+                   struct wire_reader *body)
 {
     struct copy *copy = base_map_find(&rank->copies, core_key(header->parent, header->position));
-    struct message_chunk chunk;
-    const void *head = wire_take(body, sizeof chunk);
-    size_t bytes = wire_left(body);
-    const void *data = wire_take(body, bytes);
-    if (!head || !copy || copy->is_over || copy->of.rank != from || !copy->room.data) {
+    struct message_here here;
+    const void *bytes = wire_take(body, sizeof here);
+    uint32_t index = comm_node_index(rank->comm, from);
+    struct base_list *link;
+    if (!bytes || !copy || copy->is_over || copy->agent != from || copy->token != header->token) {
         return;
     }
-    memcpy(&chunk, head, sizeof chunk);
-    if (chunk.code != MANTA_OK || chunk.from > copy->of.bytes ||
-        bytes > copy->of.bytes - chunk.from) {
-        end_copy(rank, copy, MANTA_E_LOST);
-        return;
+    memcpy(&here, bytes, sizeof here);
+    copy->data = here.code == MANTA_OK && index != COMM_ELSEWHERE
+                     ? store_at(rank->options.store, index, here.offset)
+                     : NULL;
+    copy->code = here.code == MANTA_OK && !copy->data ? MANTA_E_NOMEM : here.code;
+    copy->is_over = true;
+    copy->sharers++; /* of those who wait may be the last */
+    while ((link = base_list_pop_front(&copy->waits))) {
+        struct fetch_wait *wait = MT_CONTAINER(link, struct fetch_wait, link);
+        wait->over(rank, wait->arg, copy);
     }
-    memcpy((uint8_t *)copy->room.data + chunk.from, data, bytes);
-    copy->got += bytes;
-    ask_more(rank, copy);
-    if (copy->got == copy->of.bytes) {
-        uint32_t index = comm_node_index(rank->comm, rank->number);
-        copy->offset = store_seal(rank->options.store, copy->room.data);
-        copy->data = store_at(rank->options.store, index, copy->offset);
-        end_copy(rank, copy, copy->data ? MANTA_OK : MANTA_E_NOMEM);
-    }
+    fetch_drop(rank, copy);
 }
 
 void fetch_peer_down(struct rank *rank, uint32_t dead)
@@ -272,16 +104,15 @@ void fetch_peer_down(struct rank *rank, uint32_t dead)
     void *value;
     while (base_map_next(&rank->copies, &at, &key, &value)) {
         struct copy *copy = value;
-        if (copy->of.rank == dead && !copy->is_over) {
-            copy->sharers++;
-            end_copy(rank, copy, MANTA_E_LOST);
-            at = copy->sharers == 1 ? 0 : at; /* it goes: the map changes */
-            fetch_drop(rank, copy);
+        if (copy->agent == dead && !copy->is_over) {
+            ask(rank, copy);
         }
     }
 }
 
 /* ---- Before a task starts ------------------------------------------------------------------- */
+
+enum { AHEAD_PART = 8 };
 
 /* One argument of a run that comes from another node. */
 struct fetched {
@@ -289,12 +120,13 @@ struct fetched {
     struct run *run;
     struct copy *copy;
     struct fetch_wait wait;
+    uint64_t ahead_bytes; /* in the rank's sum */
 };
 
 static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
 {
     struct run *run = ((struct fetched *)arg)->run;
-    run->code = copy->code ? copy->code : run->code;
+    run->code = copy->code ? copy->code : run->code; /* why the start will not find it */
     if (--run->fetches_missing == 0) {
         exec_queue_fetched(rank, run);
     }
@@ -303,7 +135,6 @@ static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
 static void fetch_argument(struct rank *rank, struct run *run, const struct location *of)
 {
     struct fetched *fetched = base_alloc(sizeof *fetched);
-    int code;
     if (!fetched) {
         run->code = MANTA_E_NOMEM;
         return;
@@ -312,42 +143,125 @@ static void fetch_argument(struct rank *rank, struct run *run, const struct loca
     fetched->wait.over = copy_is_here;
     fetched->wait.arg = fetched;
     fetched->run = run;
-    fetched->copy = fetch_begin(rank, of, &fetched->wait, &code);
+    fetched->copy = fetch_begin(rank, of, &fetched->wait);
     if (!fetched->copy) {
-        run->code = code; /* why the start will not find it */
+        run->code = MANTA_E_NOMEM;
         base_free(fetched);
         return;
     }
+    fetched->ahead_bytes = fetched->copy->sharers == 1 ? of->bytes : 0;
+    rank->ahead_bytes += fetched->ahead_bytes;
     fetched->next = run->fetched;
     run->fetched = fetched;
     run->fetches_missing += !fetched->copy->is_over;
 }
 
-bool fetch_for_run(struct rank *rank, struct run *run)
+/* Bytes of a run's arguments that are in no store of this node; calls each(rank, run, of) for them, if
+ * it is not NULL. */
+static uint64_t walk_arguments(struct rank *rank, struct run *run,
+                               void (*each)(struct rank *rank, struct run *run,
+                                            const struct location *of))
 {
+    uint64_t bytes = 0;
     struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
                                            run->args_bytes, PACK_RESOLVED);
     struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
+    while (rank->options.store && pack_next(&walk, &arg)) {
         struct location of;
-        if (arg.is_stored) {
-            run->has_stored = 1;
-            memcpy(&of, arg.data, sizeof of);
-            if (of.rank < rank->size && rank->options.store && !stored_data(rank, &of)) {
-                fetch_argument(rank, run, &of);
+        if (!arg.is_stored) {
+            continue;
+        }
+        run->has_stored = 1;
+        memcpy(&of, arg.data, sizeof of);
+        if (of.rank < rank->size && !stored_data(rank, &of)) {
+            bytes += of.bytes;
+            if (each) {
+                each(rank, run, &of);
             }
         }
     }
+    return bytes;
+}
+
+static bool has_room_ahead(const struct rank *rank, uint64_t bytes)
+{
+    uint64_t limit = store_get_stats(rank->options.store).bound_bytes / AHEAD_PART;
+    return rank->ahead_bytes == 0 || rank->ahead_bytes + bytes <= limit;
+}
+
+static bool ask_for_run(struct rank *rank, struct run *run)
+{
+    (void)walk_arguments(rank, run, fetch_argument);
     return run->fetches_missing > 0;
+}
+
+bool fetch_for_run(struct rank *rank, struct run *run)
+{
+    uint64_t bytes = walk_arguments(rank, run, NULL);
+    if (bytes == 0) {
+        return false;
+    }
+    if (base_list_is_empty(&rank->unfetched) && has_room_ahead(rank, bytes)) {
+        return ask_for_run(rank, run);
+    }
+    base_list_push_back(&rank->unfetched, &run->link);
+    return true;
+}
+
+static void ask_for_first(struct rank *rank)
+{
+    struct run *run = MT_CONTAINER(base_list_pop_front(&rank->unfetched), struct run, link);
+    if (!ask_for_run(rank, run)) {
+        exec_queue_fetched(rank, run);
+    }
+}
+
+static void ask_for_next(struct rank *rank)
+{
+    while (!base_list_is_empty(&rank->unfetched)) {
+        struct run *run = MT_CONTAINER(rank->unfetched.next, struct run, link);
+        if (!has_room_ahead(rank, walk_arguments(rank, run, NULL))) {
+            return;
+        }
+        ask_for_first(rank);
+    }
+}
+
+void fetch_all_waiting(struct rank *rank)
+{
+    while (!base_list_is_empty(&rank->unfetched)) {
+        ask_for_first(rank);
+    }
+}
+
+static bool end_ahead(struct rank *rank, struct run *run)
+{
+    uint64_t before = rank->ahead_bytes;
+    for (struct fetched *fetched = run->fetched; fetched; fetched = fetched->next) {
+        rank->ahead_bytes -= fetched->ahead_bytes;
+        fetched->ahead_bytes = 0;
+    }
+    return rank->ahead_bytes < before;
+}
+
+void fetch_start_run(struct rank *rank, struct run *run)
+{
+    if (end_ahead(rank, run)) {
+        ask_for_next(rank);
+    }
 }
 
 void fetch_end_run(struct rank *rank, struct run *run)
 {
+    bool was_ahead = end_ahead(rank, run);
     while (run->fetched) {
         struct fetched *fetched = run->fetched;
         run->fetched = fetched->next;
         base_list_remove(&fetched->wait.link);
         fetch_drop(rank, fetched->copy);
         base_free(fetched);
+    }
+    if (was_ahead) {
+        ask_for_next(rank);
     }
 }

@@ -1,19 +1,19 @@
 /*
- * Copies of what lies in the store of another node.
+ * Reading what lies in the store of another node.
  *
- * Values name their place wherever they go; their bytes come only to a rank that reads
- * them: for a get or a view, or before a task starts that has them as an argument. The
- * rank asks the one in whose share they lie, chunk by chunk, with several on the way,
- * and puts them into a block of its own share. All who want the same bytes on this rank
- * share one copy, which goes with the last of them.
- *
- * A place can be filled anew after a mistake or a death, so the block says whose it is,
- * and is compared. When the source dies before all is here, everybody who waits is told.
+ * Values name their place wherever they go; their bytes come only to a node that reads them:
+ * for a get or a view, or before a task starts that has them as an argument. One rank of the node,
+ * the agent, keeps the copy for all (replica.h). This is the side of those who read: all who want
+ * the same bytes on this rank share one `struct copy`, which asks the agent once, and tells it when
+ * the last of them has gone. A task's arguments are asked for as soon as it is here, while others
+ * run, but only so much ahead (AHEAD_PART of what the node may hold): what is asked for and not
+ * read yet lies in the way of others. Runs beyond that wait in their order, until those
+ * before them start; one at least is always on. When the agent dies before the bytes are here the next one is asked;
+ * what is here stays readable in the share of the dead.
  */
 #ifndef CORE_FETCH_H
 #define CORE_FETCH_H
 
-#include "core/room.h"
 #include "core/stored.h"
 
 struct copy {
@@ -21,11 +21,8 @@ struct copy {
     uint32_t sharers;
     int code; /* when it is over */
     bool is_over;
-    struct room_wait room_wait; /* while there is no room for it */
-    struct store_room room;     /* data NULL: not yet */
-    const void *data;           /* NULL: not here */
-    uint64_t offset;            /* of the block, when it is sealed */
-    uint64_t asked, got;
+    const void *data;       /* in the agent's share; NULL: not here */
+    uint32_t agent, token;  /* what it was asked for with */
     struct base_list waits; /* of struct fetch_wait */
 };
 
@@ -37,9 +34,8 @@ struct fetch_wait {
 };
 
 /* The copy of a place elsewhere, made and asked for if there is none: one share. If it is not over,
- * wait->over is called when it is. NULL: memory is out, or the store is full: *ret_code. */
-struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait,
-                         int *ret_code);
+ * wait->over is called when it is. NULL: memory is out. */
+struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait);
 /* Ends a share; a wait is to be unlinked before. Accepts NULL. */
 void fetch_drop(struct rank *rank, struct copy *copy);
 /* The bytes of a place, on this node or copied from another; NULL: they are not here. */
@@ -51,9 +47,13 @@ int fetch_output(struct context *context, struct output *output);
 
 /* True: the run waits for copies, and is queued when they are here. */
 bool fetch_for_run(struct rank *rank, struct run *run);
+/* It reads them from now on: others may ask for theirs. */
+void fetch_start_run(struct rank *rank, struct run *run);
 void fetch_end_run(struct rank *rank, struct run *run);
+/* Whatever lies ahead: nothing that does may be able to start. */
+void fetch_all_waiting(struct rank *rank);
 
-/* What was on its way from a dead rank will not come. */
+/* What the dead agent was asked for is asked of the next. */
 void fetch_peer_down(struct rank *rank, uint32_t dead);
 
 #endif

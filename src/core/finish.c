@@ -18,6 +18,7 @@
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/recover.h"
+#include "core/replica.h"
 #include "core/scope.h"
 #include "core/spill.h"
 #include "core/stream.h"
@@ -70,12 +71,14 @@ static void drop_orphans(struct rank *rank)
 static bool is_busy(const struct rank *rank)
 {
     return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live ||
-           spill_is_busy(rank);
+           rank->copies.count || rank->replicas.count || rank->loans ||
+           !base_list_is_empty(&rank->gone_replicas) || spill_is_busy(rank);
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)
 {
     drop_orphans(rank);
+    replica_drop_idle(rank);
     dispatch_pump(rank);
     dispatch_flush(rank);
     return (struct message_quiet){.round = round,

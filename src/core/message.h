@@ -6,7 +6,8 @@
  *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home)
  *   holder -> owner    ASK (send me the value), HOLD (rank X holds it), LET_GO, STOP (cancel)
  *   owner -> holder    VALUE, HELD (acknowledges a HOLD)
- *   reader -> store    FETCH; back: CHUNK (of a value in another node's store)
+ *   reader -> agent    WANT (a value of another node), UNWANT; back: HERE (of the same node)
+ *   agent -> source    FETCH; back: CHUNK; FREED (by the maker: the value is gone)
  *   source -> owner    OPEN; back: TERMS; source -> reader: ITEMS; back: TAKEN; owner -> reader:
  *                      ENDED; back: READ (streams, see stream.h)
  *   on a node          RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads
@@ -42,8 +43,12 @@ enum message_kind {
     MESSAGE_ADOPT,
     MESSAGE_LOOKUP,
     MESSAGE_FOUND,
+    MESSAGE_WANT,
+    MESSAGE_HERE,
+    MESSAGE_UNWANT,
     MESSAGE_FETCH,
     MESSAGE_CHUNK,
+    MESSAGE_FREED,
     MESSAGE_OPEN,
     MESSAGE_TERMS,
     MESSAGE_READ,
@@ -130,15 +135,39 @@ struct message_value {
     uint32_t unused;
 };
 
-/* Part of the block at `offset` of the receiver's share. */
+/* header.token is the reader's; HERE and UNWANT say it again. */
+struct message_want {
+    struct location of;
+};
+
+/* The copy is at `offset` of the sender's share. */
+struct message_here {
+    uint64_t offset;
+    int32_t code;
+    uint32_t unused;
+};
+
+/* Part of the value whose bytes are at `offset` of rank `share`'s share, or of a copy of it. */
 struct message_fetch {
-    uint64_t offset, from, bytes;
+    uint64_t offset, value_bytes, from, bytes;
+    uint32_t share;
+    uint32_t may_point; /* the answer may be who has it too */
+};
+
+enum chunk_kind {
+    CHUNK_DATA, /* they follow */
+    CHUNK_GONE, /* the sender has it not, or not any more */
+    CHUNK_ASK,  /* rank `source` has it, or is about to */
 };
 
 struct message_chunk {
     uint64_t from;
-    int32_t code;
-    uint32_t unused;
+    uint32_t kind, source;
+};
+
+/* What was at `offset` of the sender's share is no value any more. */
+struct message_freed {
+    uint64_t offset;
 };
 
 /* The block at `offset` of the share of `rank`; the code in the answer. */
@@ -254,17 +283,17 @@ void message_tell(struct rank *rank, uint32_t peer, enum message_kind kind,
 /* comm's sink. */
 void message_receive(void *rank, uint32_t from, const struct wire_header *header, const void *body);
 
-/* One function per kind, by file: task.c, exec.c, object.c, cancel.c, recover.c, home.c, finish.c.
- */
+/* One function per kind; its name begins with the file's. */
 typedef void message_handler(struct rank *rank, uint32_t from, const struct wire_header *header,
                              struct wire_reader *body);
 message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, cancel_on_cancel,
     exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
-    fetch_on_fetch, fetch_on_chunk, pin_on_restore, pin_on_restored, spill_on_leave,
-    spill_on_leave_answer, room_on_room, recover_on_adopt, home_on_lookup, recover_on_found,
-    stream_on_open, source_on_terms, stream_on_read, inbox_on_items, source_on_taken,
-    inbox_on_ended, recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
+    fetch_on_here, replica_on_want, replica_on_unwant, replica_on_chunk, replica_on_freed,
+    spread_on_fetch, pin_on_restore, pin_on_restored, spill_on_leave, spill_on_leave_answer,
+    room_on_room, recover_on_adopt, home_on_lookup, recover_on_found, stream_on_open,
+    source_on_terms, stream_on_read, inbox_on_items, source_on_taken, inbox_on_ended,
+    recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
     finish_on_stop_all;
 
 #endif

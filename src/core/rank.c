@@ -10,8 +10,10 @@
 #include "core/pin.h"
 #include "core/recover.h"
 #include "core/registry.h"
+#include "core/replica.h"
 #include "core/scope.h"
 #include "core/spill.h"
+#include "core/spread.h"
 #include "core/wait.h"
 #include "store/store.h"
 #include "topo/topo.h"
@@ -46,6 +48,9 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->doomed);
     base_list_init(&rank->idle);
     base_list_init(&rank->starting);
+    base_list_init(&rank->idle_replicas);
+    base_list_init(&rank->gone_replicas);
+    base_list_init(&rank->unfetched);
     base_list_init(&rank->resting);
     base_list_init(&rank->throttled);
     base_list_init(&rank->releasing);
@@ -168,6 +173,9 @@ static void free_rank(struct rank *rank)
     base_map_fini(&rank->inboxes);
     pin_fini(rank);
     spill_destroy(rank);
+    base_map_fini(&rank->replicas);
+    base_map_fini(&rank->spreads);
+    base_free(rank->node_next);
     if (rank->stacks &&
         fiber_pool_in_use(rank->stacks) == 0) { /* else bodies waited when the rank was stopped */
         fiber_pool_destroy(rank->stacks);
@@ -196,7 +204,8 @@ int core_rank_create(const struct core_options *options, struct rank **ret_rank,
         return fail(ret_error, MANTA_E_NOMEM, "no memory for the tables of rank %u",
                     comm_rank(options->comm));
     }
-    struct comm_sink sink = {message_receive, recover_peer_down, rank};
+    struct comm_sink sink = {message_receive, recover_peer_down, rank,
+                             replica_place,   replica_landed,    spread_returned};
     comm_set_sink(rank->comm, &sink);
     board_open(rank);
     code = start_threads(rank, &started);
@@ -228,7 +237,8 @@ struct core_counts core_count(struct rank *rank)
 {
     struct store *store = rank->options.store;
     return (struct core_counts){.blocks = store ? store_get_stats(store).blocks : 0,
-                                .copies = rank->copies.count,
+                                .copies = rank->copies.count + rank->replicas.count +
+                                          rank->spreads.count + rank->loans,
                                 .tasks = rank->tasks.live,
                                 .runs = rank->runs.live,
                                 .borrows = rank->borrows.count,

@@ -134,6 +134,7 @@ enum task_flag {
     TASK_DIVERGED = 128,
     TASK_NO_PINS = 256, /* its arguments' refs are not (or no more) held by it */
     TASK_ONCE = 512,    /* may not run twice (MANTA_NO_RETRY) */
+    TASK_NEAR = 1024,   /* pending: exec_rank is where it would rather run (near.h) */
 };
 
 struct remote_holder {
@@ -402,15 +403,25 @@ struct rank {
     struct baton baton;
 
     struct base_slab tasks, runs;
-    struct base_map scopes;    /* id -> scope, those with children */
-    struct base_map borrows;   /* (parent, position) -> borrow */
-    struct base_map homes;     /* id -> home record */
-    struct base_map copies;    /* of values of other nodes, by ref */
-    struct base_map inboxes;   /* of streams that are read here, by ref */
-    struct base_map pins;      /* what is read here in place: see pin.h */
-    uint64_t pinned_bytes;     /* of it */
-    struct base_list starting; /* tasks whose arguments do not fit yet */
-    struct spill *spill;       /* NULL, as room: there is no store */
+    struct base_map scopes;         /* id -> scope, those with children */
+    struct base_map borrows;        /* (parent, position) -> borrow */
+    struct base_map homes;          /* id -> home record */
+    struct base_map copies;         /* of values of other nodes that are read here, by ref */
+    struct base_map replicas;       /* those kept here for all ranks of the node, by ref */
+    struct base_list gone_replicas; /* with chunks under way that land in them, or are read */
+    uint64_t loans;                 /* chunks lent to comm */
+    struct base_list idle_replicas; /* read by nobody; the longest unread first */
+    uint64_t idle_replica_bytes;
+    struct base_list unfetched; /* runs whose copies are not asked for yet: see fetch.h */
+    uint64_t ahead_bytes;       /* of copies asked for by runs that have not started */
+    struct base_map spreads;    /* who fetches values of this share, by place */
+    uint32_t wants;             /* the latest's token */
+    uint32_t *node_next;        /* by rank: another one of its node, in a ring; NULL: not asked yet */
+    struct base_map inboxes;    /* of streams that are read here, by ref */
+    struct base_map pins;       /* what is read here in place: see pin.h */
+    uint64_t pinned_bytes;      /* of it */
+    struct base_list starting;  /* tasks whose arguments do not fit yet */
+    struct spill *spill;        /* NULL, as room: there is no store */
     struct room *room;
     struct scope root;              /* of the driver; threads beyond the first have their own: */
     struct base_list roots;         /* all root scopes */

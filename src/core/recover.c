@@ -31,6 +31,7 @@
 #include "core/outside.h"
 #include "core/pin.h"
 #include "core/registry.h"
+#include "core/replica.h"
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
@@ -297,6 +298,7 @@ void recover_peer_down(void *owner, uint32_t dead)
         retake_tasks(rank, peer);
         orphan_runs(rank, peer);
     }
+    replica_peer_down(rank, dead);
     fetch_peer_down(rank, dead);
     spill_peer_down(rank, dead);
     pin_peer_down(rank, dead);

@@ -1,6 +1,7 @@
 #include "core/spill_disk.h"
 
 #include "core/message.h"
+#include "core/replica.h"
 #include "core/pin.h"
 
 /* After a write that failed, twice as long each time, to a second; trouble is what is beyond. */
@@ -25,7 +26,7 @@ static struct store *store_of(const struct spill *spill)
 void spill_show(struct rank *rank)
 {
     const struct spill *spill = rank->spill;
-    uint64_t spare = store_free_bytes(rank->options.store);
+    uint64_t spare = store_free_bytes(rank->options.store) + rank->idle_replica_bytes;
     if (store_has_disk(rank->options.store) && spill->trouble == MANTA_OK) {
         spare += spill->here_bytes;
     }
@@ -352,25 +353,12 @@ const char *spill_trouble(const struct rank *rank)
                                                  : "the disk for spilling fails";
 }
 
-static uint64_t evict(struct spill *spill, uint64_t bytes)
-{
-    struct base_list *link;
-    uint64_t evicted = 0;
-    while (evicted < bytes && (link = base_list_pop_front(&spill->copies))) {
-        struct spill_copy *copy = MT_CONTAINER(link, struct spill_copy, link);
-        evicted += copy->bytes;
-        copy->evict(spill->rank, copy);
-    }
-    spill->rank->stats.evicted_bytes += evicted;
-    return evicted;
-}
-
 uint64_t spill_release(struct rank *rank, uint64_t bytes)
 {
     struct spill *spill = rank->spill;
     struct store *store = rank->options.store;
     uint64_t done = store_trim(store, bytes);
-    if (done < bytes && evict(spill, bytes - done)) {
+    if (done < bytes && fetch_evict(rank, bytes - done)) {
         done += store_trim(store, bytes - done);
     }
     bool can_spill = store_has_disk(store) &&
@@ -476,11 +464,6 @@ void spill_free(struct rank *rank, const struct location *of)
     spill_show(rank);
 }
 
-void spill_add_copy(struct rank *rank, struct spill_copy *copy)
-{
-    base_list_push_back(&rank->spill->copies, &copy->link);
-}
-
 /* ---- Together ------------------------------------------------------------------------------- */
 
 void spill_peer_down(struct rank *rank, uint32_t dead)
@@ -505,7 +488,6 @@ int spill_create(struct rank *rank)
     }
     spill->rank = rank;
     base_list_init(&spill->here);
-    base_list_init(&spill->copies);
     base_list_init(&spill->jobs);
     return room_open(rank);
 }

@@ -24,7 +24,7 @@
  * gives other bytes than were written, loses the value (MANTA_E_LOST).
  *
  * Before anything is spilled, what can be had again goes: copies of values of other nodes, which
- * are entered here while nobody uses them (struct spill_copy).
+ * nobody reads (fetch_evict).
  *
  * All with the baton held, but for the thread's own work.
  */
@@ -66,18 +66,5 @@ const char *spill_trouble(const struct rank *rank);
 void spill_show(struct rank *rank);
 
 void spill_peer_down(struct rank *rank, uint32_t dead);
-
-/* A block that can be had again from elsewhere, entered while nobody uses it; the oldest goes
- * first. */
-struct spill_copy {
-    struct base_list link;
-    uint64_t bytes;
-    void (*evict)(struct rank *rank, struct spill_copy *copy); /* unlinked; frees the block */
-};
-void spill_add_copy(struct rank *rank, struct spill_copy *copy);
-static inline void spill_keep_copy(struct spill_copy *copy) /* it is used again */
-{
-    base_list_remove(&copy->link);
-}
 
 #endif

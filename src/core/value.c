@@ -2,6 +2,7 @@
 
 #include "core/fetch.h"
 #include "core/spill.h"
+#include "core/spread.h"
 
 enum wire_output { WIRE_OUTPUT_REFS = 1, WIRE_OUTPUT_STORED = 2, WIRE_OUTPUT_TYPED = 4 };
 
@@ -71,7 +72,7 @@ static void free_blocks(struct rank *rank, const struct value *value)
     for (uint32_t i = 0; i < value->outputs; i++) {
         fetch_drop(rank, value->output[i].copy);
         if (value->owns_blocks && value->output[i].is_stored) {
-            spill_free(rank, &value->output[i].place);
+            spread_free(rank, &value->output[i].place);
         }
     }
 }

@@ -2,7 +2,13 @@
 
 #include "base/map.h"
 
-enum { SHARES_PER_SLOT = 2, HOME_TRIES = 1024, DELAY_FIRST_NS = 10000000, DOUBLINGS_MAX = 8 };
+enum {
+    SHARES_PER_SLOT = 2,
+    HOME_TRIES = 1024,
+    DELAY_FIRST_NS = 10000000,
+    DOUBLINGS_MAX = 8,
+    CHAIN_MAX = 8
+};
 
 void sched_window_tick(struct sched_window *window)
 {
@@ -27,6 +33,12 @@ bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *
 uint64_t sched_retry_delay_ns(uint32_t failures)
 {
     return failures < 2 ? 0 : (uint64_t)DELAY_FIRST_NS << MT_MIN(failures - 2, DOUBLINGS_MAX);
+}
+
+uint32_t sched_source(uint32_t n, uint64_t chunks)
+{
+    uint32_t chain = (uint32_t)MT_MIN(MT_MAX(chunks, 1), CHAIN_MAX);
+    return n <= chain ? n - 1 : chain - 1 + (n - chain + 1) / 2;
 }
 
 uint32_t sched_home(uint64_t id, uint32_t size, const uint8_t *down)

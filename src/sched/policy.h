@@ -35,6 +35,12 @@ static inline bool sched_window_has_room(const struct sched_window *window)
     return window->in_flight < window->size;
 }
 
+/* Room for a task that would have to take its arguments elsewhere otherwise. */
+static inline bool sched_window_bears(const struct sched_window *window)
+{
+    return window->in_flight < 2 * window->size;
+}
+
 /* A result came; dry: the peer had nothing else of ours left; backlog: we had more to send. */
 static inline void sched_window_result(struct sched_window *window, bool dry, bool backlog)
 {
@@ -72,6 +78,15 @@ bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *
  * the first, then 10 ms, 20, 40 ... up to 2.56 s.
  */
 uint64_t sched_retry_delay_ns(uint32_t failures);
+
+/*
+ * From whom the n-th fetcher (1, 2 ...) of a value gets it: an earlier one, or 0, its maker. Values go
+ * on chunk by chunk, so the few first ones make a chain, where everybody sends the value once;
+ * who comes later hangs in a binary tree behind it, where everybody sends it twice. N fetchers
+ * so have it in the time of one or two transfers, and of at most 8 + 2 log2(N) chunks. A chain is
+ * never longer than there are chunks: with few of them the tree begins sooner.
+ */
+uint32_t sched_source(uint32_t n, uint64_t chunks);
 
 /* Home of an id among `size` ranks: the first living one in its own pseudo-random order. rank 0
  * when all are down. */

@@ -303,6 +303,19 @@ int store_populate(struct store *store, const struct store_room *room)
     return room->raw_bytes ? populate(own(store), room->raw_offset, room->raw_bytes) : MANTA_OK;
 }
 
+int store_populate_first(struct store *store, struct store_room *room, uint64_t bytes)
+{
+    uint64_t begin = room->raw_offset, end = begin + room->raw_bytes;
+    uint64_t needed = (uint64_t)((uint8_t *)room->data - own(store)->writable) + bytes;
+    needed = MT_MIN(MT_ALIGN_UP(needed, HEAP_PAGE), end);
+    int code = needed > begin ? populate(own(store), begin, needed - begin) : MANTA_OK;
+    if (code == MANTA_OK && needed > begin) {
+        room->raw_offset = needed;
+        room->raw_bytes = end - needed;
+    }
+    return code;
+}
+
 void store_shorten(struct store *store, void *data, uint64_t bytes)
 {
     heap_shorten(own(store)->heap, heap_block_of(data), bytes);

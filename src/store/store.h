@@ -86,6 +86,8 @@ int store_create(struct store *store, uint64_t bytes, const struct store_tag *ta
 /* Before the first write, from any thread: asks for the pages of a large block, which takes as long
  * as it takes to clear them. MANTA_E_NOMEM: it is to be abandoned. */
 int store_populate(struct store *store, const struct store_room *room) MT_CHECKED;
+/* The same for as much as the first `bytes` need: what is written as it comes in. */
+int store_populate_first(struct store *store, struct store_room *room, uint64_t bytes) MT_CHECKED;
 /* Gives back what is behind the first `bytes`. */
 void store_shorten(struct store *store, void *data, uint64_t bytes);
 /* What an open block is for, when that was not known before. */

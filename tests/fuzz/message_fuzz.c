@@ -149,7 +149,7 @@ static size_t send_one(struct comm *comm, uint32_t sender, const uint8_t *data, 
         uint8_t *body = comm_body(header);
         subject.length = header->length;
         *header = subject;
-        header->kind = data[0] & 31;
+        header->kind = data[0] & 63;
         header->attempt = data[3];
         header->length = (uint32_t)length;
         if (length) {

@@ -89,6 +89,10 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->evicted_bytes += one->evicted_bytes;
     sum->room_waits += one->room_waits;
     sum->spill_errors += one->spill_errors;
+    sum->copied += one->copied;
+    sum->evicted += one->evicted;
+    sum->chunks_sent += one->chunks_sent;
+    sum->chunks_passed += one->chunks_passed;
 }
 
 static void add_processes(struct pretend_counts *sum, const struct pretend_counts *one)
@@ -118,9 +122,29 @@ static void on_peer_down(void *owner, uint32_t peer)
     member->sink.peer_down(member->sink.owner, peer);
 }
 
+static void *on_place(void *owner, uint32_t from, const struct comm_lent *lent)
+{
+    struct member *member = owner;
+    member->world->result.from_dead += member->is_told[from];
+    return member->sink.place(member->sink.owner, from, lent);
+}
+
+static void on_landed(void *owner, uint32_t from, const struct comm_lent *lent, void *place,
+                      bool is_whole)
+{
+    const struct member *member = owner;
+    member->sink.landed(member->sink.owner, from, lent, place, is_whole);
+}
+
+static void on_returned(void *owner, struct comm_loan *loan)
+{
+    const struct member *member = owner;
+    member->sink.returned(member->sink.owner, loan);
+}
+
 static void listen_in(struct member *member, struct comm *comm)
 {
-    struct comm_sink sink = {on_message, on_peer_down, member};
+    struct comm_sink sink = {on_message, on_peer_down, member, on_place, on_landed, on_returned};
     member->sink = comm->sink;
     comm_set_sink(comm, &sink);
 }
@@ -324,6 +348,7 @@ static struct sim *make_sim(struct world *world)
                               .ranks = options->ranks,
                               .delay_max_ns = options->delay_max_ns,
                               .delay_min_ns = options->delay_max_ns ? 500 : 0,
+                              .bytes_per_us = options->bytes_per_us,
                               .fenced = on_fenced,
                               .fenced_arg = world};
     sim.node_ranks = options->node_ranks;

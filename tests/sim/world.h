@@ -27,8 +27,9 @@ struct world_options {
     uint64_t kill_within_ns; /* of virtual time: when kills or faults happen */
     uint64_t work_ns; /* all of the driver's tasks one after the other; 0: no bound on time */
     uint32_t window_max, parked_max;
-    uint32_t node_ranks;  /* without faults: ranks of a node; 0: all */
-    uint64_t store_bytes; /* of each node; 0: no store */
+    uint32_t node_ranks;   /* without faults: ranks of a node; 0: all */
+    uint64_t store_bytes;  /* of each node; 0: no store */
+    uint64_t bytes_per_us; /* that a rank can send to other nodes; 0: any */
     struct pretend_disk_options disk;
     uint64_t delay_max_ns; /* of messages; 0: the simulator's default */
     uint32_t lost_percent; /* of commands and isolated tasks, with the spawner */

@@ -37,6 +37,7 @@ struct shared {
     _Atomic uint32_t failed_line;
     _Atomic uint64_t sent, received, bytes_sent, bytes_received, overflowed, sleeps;
     _Atomic uint32_t go;
+    _Atomic uint32_t lent[MAX_RANKS]; /* to whom, how often */
     _Atomic uint32_t dead[MAX_RANKS]; /* for worlds whose ranks watch each other */
 };
 
@@ -52,6 +53,8 @@ struct end {
     uint32_t *downs;
     uint64_t received, byes;
     bool ended, sleepy, inside, echo;
+    uint8_t *landing; /* where lent bytes go; NULL: nowhere */
+    uint32_t loans, landed;
 };
 
 struct world {
@@ -73,7 +76,7 @@ static const struct world *the_world;
         }                                                                                          \
     } while (0)
 
-enum { KIND_DATA = 1, KIND_BYE, KIND_END };
+enum { KIND_DATA = 1, KIND_BYE, KIND_END, LENT_EACH = 12, LENT_BYTES = 200001 };
 
 static uint8_t pattern(uint32_t number, size_t i)
 {
@@ -147,6 +150,36 @@ static void on_message(void *owner, uint32_t from, const struct wire_header *hea
         end->ended = true;
     }
     end->inside = false;
+}
+
+/* Number n of a way lands behind the n before it. */
+static void *on_place(void *owner, uint32_t from, const struct comm_lent *lent)
+{
+    const struct end *end = owner;
+    CHECK(end, !end->inside && lent->header.parent == from && lent->bytes == LENT_BYTES);
+    CHECK(end, lent->head[0] == pattern(lent->header.position, 5));
+    return end->landing && lent->header.position < LENT_EACH
+               ? end->landing + (size_t)lent->header.position * LENT_BYTES
+               : NULL;
+}
+
+static void on_landed(void *owner, uint32_t from, const struct comm_lent *lent, void *place,
+                      bool is_whole)
+{
+    struct end *end = owner;
+    bool same = true;
+    for (size_t i = 0; is_whole && i < lent->bytes; i++) {
+        same &= ((uint8_t *)place)[i] == pattern(lent->header.position, i);
+    }
+    CHECK(end, same && (is_whole || end->downs[from]));
+    end->landed += is_whole;
+}
+
+static void on_returned(void *owner, struct comm_loan *loan)
+{
+    struct end *end = owner;
+    CHECK(end, end->loans > 0);
+    end->loans--;
 }
 
 static void on_peer_down(void *owner, uint32_t peer)
@@ -240,7 +273,12 @@ static void finish(struct end *end)
 /* Called by worlds around the body, in the rank's own thread. */
 static MT_UNUSED void run_body(struct end *end, void (*body)(struct end *))
 {
-    struct comm_sink sink = {.message = on_message, .peer_down = on_peer_down, .owner = end};
+    struct comm_sink sink = {.message = on_message,
+                             .peer_down = on_peer_down,
+                             .owner = end,
+                             .place = on_place,
+                             .landed = on_landed,
+                             .returned = on_returned};
     end->next_in = calloc(end->ranks, sizeof(uint32_t));
     end->next_out = calloc(end->ranks, sizeof(uint32_t));
     end->downs = calloc(end->ranks, sizeof(uint32_t));
@@ -338,6 +376,50 @@ static const size_t sizes[] = {0,
                                1000000,
                                WIRE_BODY_MAX - 1,
                                WIRE_BODY_MAX};
+
+/* Lends all it can to the next rank, says the rest, and tells how many to expect. */
+static void lend_body(struct end *end)
+{
+    struct comm_loan loans[LENT_EACH];
+    uint32_t to = (end->rank + 1) % end->ranks;
+    uint8_t *data = malloc((size_t)LENT_EACH * LENT_BYTES);
+    end->landing = malloc((size_t)LENT_EACH * LENT_BYTES);
+    send_data(end, to, 8); /* opens the way */
+    send_data(end, (end->rank + end->ranks - 1) % end->ranks, 8);
+    TURN_WHILE(end, end->received < 2)
+    {
+    }
+    for (uint32_t n = 0; n < LENT_EACH; n++) {
+        struct comm_lent what = {.header = {.parent = end->rank, .position = n},
+                                 .head = {pattern(n, 5)},
+                                 .data = data + (size_t)n * LENT_BYTES,
+                                 .bytes = LENT_BYTES};
+        for (size_t i = 0; i < LENT_BYTES; i++) {
+            data[(size_t)n * LENT_BYTES + i] = pattern(n, i);
+        }
+        base_list_init(&loans[n].link);
+        if (comm_lend(end->comm, to, &what, &loans[n])) {
+            end->loans++;
+            atomic_fetch_add(&end->shared->lent[to], 1);
+        }
+        send_data(end, to, 300);
+    }
+    TURN_WHILE(end, end->received < 2 + LENT_EACH || end->loans > 0)
+    {
+    }
+    free(data); /* whatever lands later is not read from here */
+    TURN_WHILE(end, end->landed < atomic_load(&end->shared->lent[end->rank]))
+    {
+    }
+    atomic_store(&end->shared->lent[end->rank], 0);
+    finish(end);
+    free(end->landing);
+}
+
+static void test_lent_bytes_land_in_place_and_loans_come_back(void **state)
+{
+    run_peaceful(at_most(3), lend_body);
+}
 
 static void sizes_body(struct end *end)
 {
@@ -625,6 +707,7 @@ static MT_UNUSED int conformance_run(const struct world *world)
     the_world = world;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages_arrive_in_order_exactly_once),
+        cmocka_unit_test(test_lent_bytes_land_in_place_and_loans_come_back),
         cmocka_unit_test(test_bodies_of_all_sizes_arrive_whole),
         cmocka_unit_test(test_a_cycle_of_full_ways_makes_progress),
         cmocka_unit_test(test_a_cycle_of_full_ways_makes_progress_asleep),

@@ -1,0 +1,79 @@
+#include "core/near.h"
+
+#include "core/dispatch.h"
+#include "core/node.h"
+#include "core/object.h"
+#include "core/pack.h"
+#include "core/task.h"
+
+/* What lies on one node. */
+struct heap_of {
+    uint32_t node, rank; /* rank: where the first of it is */
+    uint64_t bytes;
+};
+
+struct heaps {
+    uint32_t count;
+    struct heap_of of[MANTA_PARAM_MAX];
+};
+
+static void add(struct heaps *heaps, uint32_t node, const struct location *place)
+{
+    uint32_t i = 0;
+    while (i < heaps->count && heaps->of[i].node != node) {
+        i++;
+    }
+    if (i == heaps->count) {
+        heaps->of[heaps->count++] = (struct heap_of){.node = node, .rank = place->rank};
+    }
+    heaps->of[i].bytes += place->bytes;
+}
+
+static void add_argument(struct rank *rank, struct heaps *heaps, const struct pack_arg *arg)
+{
+    manta_ref ref;
+    memcpy(&ref, arg->data, sizeof ref);
+    struct target target = target_find(rank, ref);
+    struct content content = target_content(&target);
+    if (content.place && content.place->rank < rank->size) {
+        add(heaps, rank_node(rank, content.place->rank), content.place);
+    }
+}
+
+void near_note(struct rank *rank, struct task *task)
+{
+    struct heaps heaps = {0};
+    const struct heap_of *best = NULL;
+    struct pack_walk walk =
+        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        if (arg.param->kind == MANTA_KIND_IN || arg.param->kind == MANTA_KIND_INOUT) {
+            add_argument(rank, &heaps, &arg);
+        }
+    }
+    for (uint32_t i = 0; i < heaps.count; i++) {
+        best = !best || heaps.of[i].bytes > best->bytes ? &heaps.of[i] : best;
+    }
+    task->flags &= (uint16_t)~TASK_NEAR;
+    if (best) {
+        task->flags |= TASK_NEAR;
+        task->exec_rank = best->rank;
+    }
+}
+
+struct peer *near_choose(struct rank *rank, const struct task *task, struct peer *peer)
+{
+    uint32_t best = task->exec_rank, at = best;
+    if (rank_node(rank, peer->number) == rank_node(rank, best)) {
+        return peer;
+    }
+    do {
+        struct peer *near = comm_is_down(rank->comm, at) ? NULL : peer_get(rank, at);
+        if (near && sched_window_bears(&near->window[LANE_WORKERS])) {
+            return near;
+        }
+        at = node_next(rank, at);
+    } while (at != best);
+    return peer;
+}
