@@ -171,7 +171,7 @@ static uint64_t walk_arguments(struct rank *rank, struct run *run,
         if (!arg.is_stored) {
             continue;
         }
-        run->has_stored = 1;
+        run->has_stored = run->has_more = 1;
         memcpy(&of, arg.data, sizeof of);
         if (of.rank < rank->size && !stored_data(rank, &of)) {
             bytes += of.bytes;
