@@ -355,6 +355,11 @@ static MT_NOINLINE void add_special(struct rank *rank, struct task *task)
         base_list_push_back(&rank->doomed, &task->link);
         return;
     }
+    if (MT_UNLIKELY(task->inputs_missing)) { /* adopted without them, and lost again */
+        task->state = TASK_WAITING;
+        base_list_remove(&task->link);
+        return;
+    }
     task->state = TASK_PENDING;
     if (task->flags & TASK_PINNED) {
         add_pinned(rank, task, lane_of(task));

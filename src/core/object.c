@@ -206,6 +206,7 @@ static void reap(struct rank *rank, struct object *object)
     while (rank->dying) {
         struct object *next = rank->dying;
         rank->dying = next->dying;
+        next->dying = NULL; /* a record that stays for lineage has no watchers */
         free_object(rank, next);
     }
     rank->is_reaping = 0;

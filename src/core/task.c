@@ -586,6 +586,7 @@ void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
     task->lost_on = where;
     task->exec_token = 0;
     if (may_run) {
+        task->flags &= is_done ? (uint16_t)~TASK_PINNED : UINT16_MAX; /* only its children matter */
         task->retries_left -= is_blamed;
         try_again(rank, task, is_blamed);
         return;
