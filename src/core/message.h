@@ -5,7 +5,7 @@
  *   owner -> runner    TASK, CANCEL, ADOPT, RELEASE
  *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home)
  *   holder -> owner    ASK (send me the value), HOLD (rank X holds it), LET_GO, STOP (cancel)
- *   owner -> holder    VALUE, HELD (acknowledges a HOLD)
+ *   owner -> holder    VALUE, HELD (acknowledges a HOLD), NOT_MINE (look again)
  *   reader -> store    FETCH; back: CHUNK (of a value in another node's store)
  *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
  *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
@@ -38,6 +38,7 @@ enum message_kind {
     MESSAGE_ADOPT,
     MESSAGE_LOOKUP,
     MESSAGE_FOUND,
+    MESSAGE_NOT_MINE,
     MESSAGE_FETCH,
     MESSAGE_CHUNK,
     MESSAGE_SETTLED,
@@ -107,7 +108,8 @@ struct message_result {
 
 struct message_kept {
     manta_ref ref;
-    uint32_t instance, unused;
+    uint32_t instance;
+    uint32_t is_looking; /* its owner is dead to the runner, which asks who owns it now */
 };
 
 struct message_value {
@@ -131,6 +133,11 @@ struct message_hold {
     uint32_t want_ack, unused;
 };
 
+/* Of a home: who has registered there, but not this owner, unless it has again, with a higher number. */
+struct message_lookup {
+    uint32_t not_owner, not_number;
+};
+
 struct message_ask {
     uint32_t is_redirected, unused;
 };
@@ -140,6 +147,12 @@ struct message_offer {
     uint32_t function;
     uint32_t runner, run_token;
     uint32_t unused;
+};
+
+/* header.token 0: nobody adopts it. */
+struct message_adopt {
+    uint32_t run_token;
+    uint32_t is_over; /* and nobody will want it: its parent will not run again */
 };
 
 struct message_quiet {
@@ -193,7 +206,7 @@ message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, 
     exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
     fetch_on_fetch, fetch_on_chunk, recover_on_adopt, home_on_lookup, recover_on_found,
-    recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
-    finish_on_stop_all;
+    recover_on_not_mine, recover_on_settled, recover_on_cleared, finish_on_quiet,
+    finish_on_quiet_answer, finish_on_stop_all;
 
 #endif

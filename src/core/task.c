@@ -149,6 +149,7 @@ struct task *task_create(struct rank *rank, struct scope *scope, manta_function 
         return NULL;
     }
     struct task *task = base_slab_at(&rank->tasks, index);
+    scope->may_be_borrowed |= rank->has_moved & !scope->is_root;
     memset(task, 0, offsetof(struct task, small));
     base_list_init(&task->link);
     task->object.kind = OBJECT_TASK;
@@ -485,6 +486,9 @@ void task_complete(struct rank *rank, struct task *task, int code, struct value 
     }
     rank->unfinished--;
     rank->stats.completed++;
+    if (MT_UNLIKELY(task->scope->is_taken_over)) {
+        recover_stop_refused(rank, task->scope, task);
+    }
     if (task->flags & TASK_LINEAGE) {
         dispatch_note_lineage(rank, task);
     } else {
@@ -592,7 +596,10 @@ void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
         return;
     }
     recover_give_up(rank, task);
-    if (!is_done) {
+    if (is_done) {
+        task->state = TASK_DONE;
+        task_end_lineage(rank, task);
+    } else {
         fail_lost(rank, task, where);
     }
 }
