@@ -5,6 +5,7 @@
 #include "core/map.h"
 #include "core/message.h"
 #include "core/outside.h"
+#include "core/recover.h"
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
@@ -59,6 +60,28 @@ static void stop_runner(struct rank *rank, const struct task *task, struct run *
     }
 }
 
+/* Until its runner says that all of it is over, we have to know of it: if the runner dies, nobody
+ * else can tell its children that they are not wanted. */
+static void await_end(struct rank *rank, struct task *task)
+{
+    struct peer *peer = peer_get(rank, task->exec_rank);
+    if (peer && !comm_is_down(rank->comm, task->exec_rank)) {
+        task->flags |= TASK_STOPPING;
+        object_hold(&task->object);
+        base_list_push_back(&peer->stopping, &task->link);
+    }
+}
+
+void cancel_task_is_over(struct rank *rank, struct task *task)
+{
+    base_list_remove(&task->link);
+    task->flags &= (uint16_t)~TASK_STOPPING;
+    if (task_may_have_run(task)) {
+        recover_give_up(rank, task);
+    }
+    object_drop(rank, &task->object);
+}
+
 void cancel_task(struct rank *rank, struct task *task)
 {
     if (task->object.is_done || task->flags & TASK_CANCELLED) {
@@ -84,6 +107,11 @@ void cancel_task(struct rank *rank, struct task *task)
                                           : "it ran or was about to");
         if (state == TASK_SENT) {
             stop_runner(rank, task, run);
+            if (!run) {
+                await_end(rank, task);
+            }
+        } else if (task_may_have_run(task)) {
+            recover_give_up(rank, task);
         }
     }
     object_drop(rank, &task->object);

@@ -21,7 +21,8 @@
 static struct message_kept keep(struct borrow *borrow)
 {
     borrow_keep(borrow);
-    return (struct message_kept){.ref = borrow->ref, .instance = borrow->instance};
+    return (struct message_kept){
+        .ref = borrow->ref, .instance = borrow->instance, .is_looking = borrow->is_looking};
 }
 
 /* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of
@@ -53,7 +54,21 @@ static size_t result_value_bytes(const struct run *run, uint32_t single)
     return single ? single : run->result ? value_wire_bytes(run->result) : 0;
 }
 
-static void write_result_value(const struct run *run, uint32_t single, uint8_t *out)
+/* Bytes of a value as they travel. */
+static void name_owners(struct rank *rank, const struct value *value, uint8_t *out)
+{
+    for (uint32_t i = 0; i < value->outputs; i++) {
+        struct content content = value_content(value, i);
+        size_t bytes = content_wire_bytes(&content);
+        if (content.is_refs) {
+            object_name_owners(rank, out + bytes - content.bytes, content.bytes);
+        }
+        out += bytes;
+    }
+}
+
+static void write_result_value(struct rank *rank, const struct run *run, uint32_t single,
+                               uint8_t *out)
 {
     if (run->code != MANTA_OK) {
         wire_error_write(run->error, out);
@@ -61,6 +76,9 @@ static void write_result_value(const struct run *run, uint32_t single, uint8_t *
         wire_put_bytes(&out, run->small, single);
     } else if (run->result) {
         value_wire_write(run->result, out);
+        if (MT_UNLIKELY(run->result->ref_outputs && rank->has_moved)) {
+            name_owners(rank, run->result, out);
+        }
     }
 }
 
@@ -95,7 +113,7 @@ static void send_result(struct rank *rank, struct run *run, struct scope *scope,
         wire_put_u32(&out, kept_count);
         wire_put_bytes(&out, kept, kept_count * sizeof *kept);
     }
-    write_result_value(run, single, out);
+    write_result_value(rank, run, single, out);
     message_end(rank);
 }
 
@@ -212,14 +230,28 @@ static void deliver_remote(struct rank *rank, struct run *run, int code, struct 
     base_free(kept);
 }
 
+/* It was asked to stop while nobody wanted it. Whoever does by now has it run again. */
+static void disown(struct rank *rank, struct run *run)
+{
+    recover_displace_owner(rank, run);
+    run->is_orphan = run->is_dismissed = 1;
+    if (run->scope) {
+        run->scope->is_spoiled = 1;
+    }
+}
+
 /* Children that only the scope held go before the result is sent; those in the value are held by
  * it. */
 void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value,
                   manta_error *error)
 {
     struct scope *scope = run->scope;
+    if (MT_UNLIKELY(run->is_spoiled)) {
+        disown(rank, run);
+    }
     if (value) {
         value_each_ref(rank, value, hold_for_result, NULL);
+        value_name_owners(rank, value);
     }
     if (run->cancelled && scope) {
         cancel_children(rank, scope);

@@ -59,6 +59,7 @@ static struct peer *make_peer(struct rank *rank, uint32_t number)
     peer->number = number;
     base_list_init(&peer->sent);
     base_list_init(&peer->lineage);
+    base_list_init(&peer->stopping);
     base_list_init(&peer->runs);
     base_list_init(&peer->releasing);
     open_lane(rank, peer, LANE_WORKERS, number == rank->number ? rank->worker_count + 1 : 2);
@@ -207,12 +208,6 @@ static void note_sent(struct rank *rank, struct peer *peer, struct task *task)
     }
 }
 
-/* An earlier run of it may have left children: the new one has to meet them first. */
-static bool may_have_run(const struct task *task)
-{
-    return task->attempt > 1 || task->scope->is_taken_over;
-}
-
 void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *ret_lost_on,
                         uint32_t *ret_deaths)
 {
@@ -229,8 +224,20 @@ static uint16_t message_flags(const struct task *task, const struct message_leas
                  : 0;
     flags |= lease ? TASK_MESSAGE_LEASE : 0;
     flags |= task->flags & TASK_PINNED ? TASK_MESSAGE_PINNED : 0;
-    flags |= may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
+    flags |= task_may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
     return flags;
+}
+
+/* In arguments as they travel. */
+static void name_owners(struct rank *rank, const struct task *task, uint8_t *args, size_t bytes)
+{
+    struct pack_walk walk = pack_walk_init(task->function, args, bytes, PACK_RESOLVED);
+    struct pack_arg arg;
+    while (pack_next(&walk, &arg)) {
+        if (arg.is_refs) {
+            object_name_owners(rank, arg.data, arg.bytes);
+        }
+    }
 }
 
 static void send_task(struct rank *rank, struct peer *peer, struct task *task, size_t args_bytes,
@@ -272,6 +279,9 @@ static void send_task(struct rank *rank, struct peer *peer, struct task *task, s
     if (args_bytes) {
         dispatch_resolve(rank, task, out);
     }
+    if (MT_UNLIKELY(args_bytes && rank->has_moved)) {
+        name_owners(rank, task, out, args_bytes);
+    }
     message_end(rank);
 }
 
@@ -292,7 +302,7 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
         note_sent(rank, peer, task);
         struct run *run = exec_make_local(rank, task);
         if (run) {
-            run->is_again = may_have_run(task) || recover_has_met(rank, task_id(task));
+            run->is_again = task_may_have_run(task) || recover_has_met(rank, task_id(task));
             exec_begin(rank, run);
         }
     }
@@ -360,6 +370,11 @@ static MT_NOINLINE void add_special(struct rank *rank, struct task *task)
         task->state = TASK_WAITING; /* for a value that will not come: nobody may start it */
         base_list_remove(&task->link);
         base_list_push_back(&rank->doomed, &task->link);
+        return;
+    }
+    if (MT_UNLIKELY(task->inputs_missing)) { /* adopted without them, and lost again */
+        task->state = TASK_WAITING;
+        base_list_remove(&task->link);
         return;
     }
     task->state = TASK_PENDING;
@@ -511,7 +526,7 @@ static bool has_all_here(struct rank *rank, struct task *task)
 struct run *dispatch_take(struct rank *rank, struct task *task)
 {
     if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) ||
-        task->object.is_stream || may_have_run(task) || recover_has_met(rank, task_id(task))) {
+        task->object.is_stream || task_may_have_run(task) || recover_has_met(rank, task_id(task))) {
         return NULL;
     }
     size_t bytes =

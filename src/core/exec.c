@@ -56,8 +56,7 @@ struct run *exec_run_alloc(struct rank *rank, manta_function *function)
 
 void exec_outlive_task(struct run *run)
 {
-    bool is_started = run->state == RUN_RUNNING || run->state == RUN_PARKED;
-    if (is_started && run->args_borrowed && !run->lender) {
+    if (run->state != RUN_FINISHED && run->args_borrowed && !run->lender) {
         run->lender = run->task;
         object_hold(&run->task->object);
     }

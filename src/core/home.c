@@ -2,6 +2,10 @@
  * The home of an id: where a lost parent's new runner, its orphaned children and the
  * holders of their refs meet. A record lives from the first of them that comes until the
  * new runner says that its children are gone, or the owner that it will not run again.
+ *
+ * There may be several who run the parent again, because one of its owners had not heard yet
+ * that it was given up. The latest meets the others; an older one serves a holder whom the latest
+ * has told that it does not own the ref.
  */
 #include "core/message.h"
 #include "core/recover.h"
@@ -11,10 +15,15 @@
 
 struct home {
     uint64_t id;
-    uint32_t owner;
     uint32_t is_given_up;
+    struct base_list owners; /* the latest first */
     struct base_list offers;
     struct base_list lookups;
+};
+
+struct home_owner {
+    struct base_list link;
+    uint32_t rank, number; /* of its registration */
 };
 
 struct home_offer {
@@ -40,7 +49,7 @@ static struct home *get_home(struct rank *rank, uint64_t id)
         return home;
     }
     home->id = id;
-    home->owner = NO_OWNER;
+    base_list_init(&home->owners);
     base_list_init(&home->offers);
     base_list_init(&home->lookups);
     if (base_map_insert(&rank->homes, home_key(id), home) != 0) {
@@ -49,6 +58,49 @@ static struct home *get_home(struct rank *rank, uint64_t id)
     }
     rank->homes_live++;
     return home;
+}
+
+/* The latest, without one that has not registered again since it was asked. */
+static uint32_t owner_of(const struct home *home, struct message_lookup without)
+{
+    BASE_LIST_EACH(&home->owners, link)
+    {
+        const struct home_owner *owner = MT_CONTAINER(link, struct home_owner, link);
+        if (owner->rank != without.not_owner || owner->number > without.not_number) {
+            return owner->rank;
+        }
+    }
+    return NO_OWNER;
+}
+
+static uint32_t latest_owner(const struct home *home)
+{
+    return owner_of(home, (struct message_lookup){.not_owner = NO_OWNER});
+}
+
+static bool remove_owner(struct home *home, uint32_t rank)
+{
+    BASE_LIST_EACH(&home->owners, link)
+    {
+        struct home_owner *owner = MT_CONTAINER(link, struct home_owner, link);
+        if (owner->rank == rank) {
+            base_list_remove(link);
+            base_free(owner);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_owner(struct home *home, uint32_t rank, uint32_t number)
+{
+    (void)remove_owner(home, rank);
+    struct home_owner *owner = base_alloc(sizeof *owner);
+    if (owner) {
+        owner->rank = rank;
+        owner->number = number;
+        base_list_push_front(&home->owners, &owner->link);
+    }
 }
 
 static void send_found(struct rank *rank, uint64_t id, uint32_t position, uint32_t to,
@@ -75,26 +127,41 @@ static void answer_lookups(struct rank *rank, struct home *home, uint32_t owner)
     }
 }
 
-static void forward_offers(struct rank *rank, struct home *home)
+static void forward_offers(struct rank *rank, struct home *home, uint32_t owner)
 {
     struct base_list *link;
     while ((link = base_list_pop_front(&home->offers))) {
         struct home_offer *offer = MT_CONTAINER(link, struct home_offer, link);
-        send_offer(rank, home->id, offer->position, home->owner, &offer->message);
+        send_offer(rank, home->id, offer->position, owner, &offer->message);
         base_free(offer);
     }
 }
 
-/* Tells the runners that nobody will adopt. */
+/* Tells the runners that nobody will adopt. One that has died since has left children too, that would
+ * wait at the home of its own id. */
 static void refuse_offers(struct rank *rank, struct home *home)
 {
     struct base_list *link;
     while ((link = base_list_pop_front(&home->offers))) {
         struct home_offer *offer = MT_CONTAINER(link, struct home_offer, link);
         struct wire_header about = {.parent = home->id, .position = offer->position};
-        message_send(rank, offer->message.runner, MESSAGE_ADOPT, about, &offer->message.run_token,
-                     sizeof offer->message.run_token);
+        struct message_adopt adopt = {offer->message.run_token, home->is_given_up};
+        uint64_t id = core_task_id(home->id, offer->position);
+        if (!comm_is_down(rank->comm, offer->message.runner)) {
+            message_send(rank, offer->message.runner, MESSAGE_ADOPT, about, &adopt, sizeof adopt);
+        } else if (home->is_given_up) {
+            recover_send_register(rank, id, recover_home(rank, id), REGISTER_GIVEN_UP, 0);
+        }
         base_free(offer);
+    }
+}
+
+/* Nobody will register who has not yet. */
+static void end_if_given_up(struct rank *rank, struct home *home)
+{
+    if (home->is_given_up && base_list_is_empty(&home->owners)) {
+        refuse_offers(rank, home);
+        answer_lookups(rank, home, NO_OWNER);
     }
 }
 
@@ -102,9 +169,18 @@ static void free_home(struct rank *rank, struct home *home)
 {
     refuse_offers(rank, home);
     answer_lookups(rank, home, NO_OWNER);
+    while (!base_list_is_empty(&home->owners)) {
+        base_free(MT_CONTAINER(base_list_pop_front(&home->owners), struct home_owner, link));
+    }
     base_map_remove(&rank->homes, home_key(home->id));
     rank->homes_live--;
     base_free(home);
+}
+
+static bool is_unused(const struct home *home)
+{
+    return base_list_is_empty(&home->owners) && base_list_is_empty(&home->lookups) &&
+           base_list_is_empty(&home->offers);
 }
 
 void home_on_register(struct rank *rank, uint32_t from, const struct wire_header *header,
@@ -119,21 +195,24 @@ void home_on_register(struct rank *rank, uint32_t from, const struct wire_header
     if (message.what == REGISTER_OWNER) {
         struct home *home = get_home(rank, header->parent);
         if (home) {
-            home->owner = from;
+            add_owner(home, from, message.number);
             home->is_given_up = 0;
-            forward_offers(rank, home);
+            forward_offers(rank, home, from);
             answer_lookups(rank, home, from);
         }
         message_send(rank, from, MESSAGE_REGISTERED, *header, NULL, 0);
         return;
     }
     struct home *home = base_map_find(&rank->homes, home_key(header->parent));
-    if (home && message.what == REGISTER_GONE && home->owner == from) {
-        free_home(rank, home);
+    if (home && message.what == REGISTER_GONE) {
+        if (remove_owner(home, from) && is_unused(home)) {
+            free_home(rank, home);
+        } else {
+            end_if_given_up(rank, home);
+        }
     } else if (message.what == REGISTER_GIVEN_UP && (home = get_home(rank, header->parent))) {
         home->is_given_up = 1;
-        refuse_offers(rank, home);
-        answer_lookups(rank, home, NO_OWNER);
+        end_if_given_up(rank, home);
     }
 }
 
@@ -157,16 +236,15 @@ void home_on_offer(struct rank *rank, uint32_t from, const struct wire_header *h
     }
     struct home *home = get_home(rank, header->parent);
     struct home_offer *offer = home ? base_alloc(sizeof *offer) : NULL;
-    if (home && home->owner != NO_OWNER) {
-        send_offer(rank, header->parent, header->position, home->owner, &message);
+    uint32_t owner = home ? latest_owner(home) : NO_OWNER;
+    if (owner != NO_OWNER) {
+        send_offer(rank, header->parent, header->position, owner, &message);
         base_free(offer);
     } else if (offer) {
         offer->position = header->position;
         offer->message = message;
         base_list_push_back(&home->offers, &offer->link);
-        if (home->is_given_up) {
-            refuse_offers(rank, home);
-        }
+        end_if_given_up(rank, home);
     }
 }
 
@@ -174,11 +252,17 @@ void home_on_lookup(struct rank *rank, uint32_t from, const struct wire_header *
                     struct wire_reader *body)
 {
     struct home *home = get_home(rank, header->parent);
+    struct message_lookup message;
     struct home_lookup *lookup;
-    if (!home || home->is_given_up) {
-        send_found(rank, header->parent, header->position, from, NO_OWNER);
-    } else if (home->owner != NO_OWNER) {
-        send_found(rank, header->parent, header->position, from, home->owner);
+    const void *bytes = wire_take(body, sizeof message);
+    if (!bytes) {
+        return;
+    }
+    memcpy(&message, bytes, sizeof message);
+    uint32_t owner = home ? owner_of(home, message) : NO_OWNER;
+    bool is_over = home && home->is_given_up && base_list_is_empty(&home->owners);
+    if (!home || is_over || owner != NO_OWNER) {
+        send_found(rank, header->parent, header->position, from, owner);
     } else if ((lookup = base_alloc(sizeof *lookup))) {
         lookup->position = header->position;
         lookup->from = from;
@@ -193,13 +277,14 @@ void home_forget_owner(struct rank *rank, uint32_t dead)
     void *value;
     while (base_map_next(&rank->homes, &at, &key, &value)) {
         struct home *home = value;
-        if (home->owner == dead) {
-            home->owner = NO_OWNER;
+        if (remove_owner(home, dead)) {
+            end_if_given_up(rank, home);
         }
     }
 }
 
-/* One that has an owner goes when that says so. */
+/* What the job's end leaves unfinished will not be run again. A home that has an owner goes when that
+ * says so. */
 void home_clear(struct rank *rank)
 {
     uint32_t at = 0;
@@ -207,7 +292,8 @@ void home_clear(struct rank *rank)
     void *value;
     while (base_map_next(&rank->homes, &at, &key, &value)) {
         struct home *home = value;
-        if (home->owner == NO_OWNER) {
+        answer_lookups(rank, home, NO_OWNER);
+        if (base_list_is_empty(&home->owners)) {
             free_home(rank, home);
             at = 0;
         }

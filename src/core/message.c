@@ -19,6 +19,7 @@ static message_handler *const handlers[MESSAGE_KINDS] = {
     [MESSAGE_ADOPT] = recover_on_adopt,
     [MESSAGE_LOOKUP] = home_on_lookup,
     [MESSAGE_FOUND] = recover_on_found,
+    [MESSAGE_NOT_MINE] = recover_on_not_mine,
     [MESSAGE_WANT] = replica_on_want,
     [MESSAGE_HERE] = fetch_on_here,
     [MESSAGE_UNWANT] = replica_on_unwant,

@@ -5,7 +5,7 @@
  *   owner -> runner    TASK, CANCEL, ADOPT, RELEASE
  *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home)
  *   holder -> owner    ASK (send me the value), HOLD (rank X holds it), LET_GO, STOP (cancel)
- *   owner -> holder    VALUE, HELD (acknowledges a HOLD)
+ *   owner -> holder    VALUE, HELD (acknowledges a HOLD), NOT_MINE (look again)
  *   reader -> agent    WANT (a value of another node), UNWANT; back: HERE (of the same node)
  *   agent -> source    FETCH; back: CHUNK; FREED (by the maker: the value is gone)
  *   source -> owner    OPEN; back: TERMS; source -> reader: ITEMS; back: TAKEN; owner -> reader:
@@ -46,6 +46,7 @@ enum message_kind {
     MESSAGE_WANT,
     MESSAGE_HERE,
     MESSAGE_UNWANT,
+    MESSAGE_NOT_MINE,
     MESSAGE_FETCH,
     MESSAGE_CHUNK,
     MESSAGE_FREED,
@@ -127,7 +128,8 @@ struct message_result {
 
 struct message_kept {
     manta_ref ref;
-    uint32_t instance, unused;
+    uint32_t instance;
+    uint32_t is_looking; /* its owner is dead to the runner, which asks who owns it now */
 };
 
 struct message_value {
@@ -193,6 +195,11 @@ struct message_hold {
     uint32_t want_ack, unused;
 };
 
+/* Of a home: who has registered there, but not this owner, unless it has again, with a higher number. */
+struct message_lookup {
+    uint32_t not_owner, not_number;
+};
+
 struct message_ask {
     uint32_t is_redirected, unused;
 };
@@ -234,6 +241,12 @@ struct message_offer {
     uint32_t function;
     uint32_t runner, run_token;
     uint32_t unused;
+};
+
+/* header.token 0: nobody adopts it. */
+struct message_adopt {
+    uint32_t run_token;
+    uint32_t is_over; /* and nobody will want it: its parent will not run again */
 };
 
 struct message_quiet {
@@ -291,7 +304,8 @@ message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, 
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
     fetch_on_here, replica_on_want, replica_on_unwant, replica_on_chunk, replica_on_freed,
     spread_on_fetch, pin_on_restore, pin_on_restored, spill_on_leave, spill_on_leave_answer,
-    room_on_room, recover_on_adopt, home_on_lookup, recover_on_found, stream_on_open,
+    room_on_room, recover_on_adopt, home_on_lookup, recover_on_found, recover_on_not_mine,
+    stream_on_open,
     source_on_terms, stream_on_read, inbox_on_items, source_on_taken, inbox_on_ended,
     recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
     finish_on_stop_all;

@@ -34,19 +34,19 @@ static struct borrow *find_borrow(struct rank *rank, manta_ref ref)
     return base_map_find(&rank->borrows, core_key(ref.parent, ref.position));
 }
 
-/* A parent that this rank took over may have refs that were borrowed here before: what was pinned
- * through a borrow goes on through it. */
+/* Of a parent that runs here, refs may have been borrowed before from another owner of it: what was
+ * pinned through a borrow goes on through it. */
 struct target target_find(struct rank *rank, manta_ref ref)
 {
     struct target target = {.element = -1};
     struct scope *scope = scope_find(rank, ref.parent);
-    if (scope && !scope->is_taken_over && scope_resolve(rank, scope, ref.position, &target)) {
+    if (scope && !scope->may_be_borrowed && scope_resolve(rank, scope, ref.position, &target)) {
         return target;
     }
     struct borrow *borrow = find_borrow(rank, ref);
     if (borrow) {
         target.object = &borrow->object;
-    } else if (scope && scope->is_taken_over) {
+    } else if (scope && scope->may_be_borrowed) {
         (void)scope_resolve(rank, scope, ref.position, &target);
     }
     return target;
@@ -147,10 +147,26 @@ static struct borrow *create_borrow(struct rank *rank, manta_ref ref)
     return borrow;
 }
 
+static uint32_t owner_of(const struct rank *rank, const struct target *target, uint32_t hint)
+{
+    if (!target->object) {
+        return hint;
+    }
+    return target->object->kind == OBJECT_BORROW ? object_borrow(target->object)->ref.owner
+                                                 : rank->number;
+}
+
+/* It comes from elsewhere, though it may be ours: of a parent that has not reached it again. */
+static bool is_borrowed(const struct rank *rank, manta_ref ref)
+{
+    return ref.parent && ref.owner < rank->size &&
+           (ref.owner != rank->number || (rank->has_moved && !core_is_root_id(ref.parent)));
+}
+
 struct object *object_get_held(struct rank *rank, manta_ref ref)
 {
     struct target target = target_find(rank, ref);
-    if (!target.object && ref.parent && ref.owner < rank->size && ref.owner != rank->number) {
+    if (!target.object && is_borrowed(rank, ref)) {
         struct borrow *borrow = create_borrow(rank, ref);
         target.object = borrow ? &borrow->object : NULL;
         if (borrow) {
@@ -158,12 +174,24 @@ struct object *object_get_held(struct rank *rank, manta_ref ref)
             recover_note_new_borrow(rank, borrow);
         }
     } else if (target.object) {
+        rank->has_moved |= owner_of(rank, &target, ref.owner) != ref.owner;
         object_hold(target.object);
         if (target.object->kind == OBJECT_TASK) {
             recover_revive(rank, object_task(target.object));
         }
     }
     return target.object;
+}
+
+void object_name_owners(struct rank *rank, void *refs, size_t bytes)
+{
+    for (size_t at = 0; at + sizeof(manta_ref) <= bytes; at += sizeof(manta_ref)) {
+        manta_ref ref;
+        memcpy(&ref, (uint8_t *)refs + at, sizeof ref);
+        struct target target = target_find(rank, ref);
+        ref.owner = owner_of(rank, &target, ref.owner);
+        memcpy((uint8_t *)refs + at, &ref, sizeof ref);
+    }
 }
 
 static void free_borrow(struct rank *rank, struct borrow *borrow)
@@ -212,6 +240,7 @@ static void reap(struct rank *rank, struct object *object)
     while (rank->dying) {
         struct object *next = rank->dying;
         rank->dying = next->dying;
+        next->dying = NULL; /* a record that stays for lineage has no watchers */
         free_object(rank, next);
     }
     rank->is_reaping = 0;
@@ -307,8 +336,21 @@ void object_on_value(struct rank *rank, uint32_t from, const struct wire_header 
     object_finish(rank, &borrow->object, value ? MANTA_OK : MANTA_E_NOMEM, value, NULL);
 }
 
+void object_tell_holder(struct rank *rank, uint32_t owner, manta_ref ref, uint32_t holder,
+                        uint32_t instance)
+{
+    struct message_hold hold = {.holder = holder, .instance = instance};
+    if (!comm_is_down(rank->comm, owner)) {
+        message_send(rank, owner, MESSAGE_HOLD, about_ref(ref), &hold, sizeof hold);
+    }
+}
+
 void guard_release(struct rank *rank, struct guard *guard)
 {
+    if (guard->instance) {
+        manta_ref ref = object_borrow(guard->object)->ref;
+        object_tell_holder(rank, ref.owner, ref, guard->holder, guard->instance);
+    }
     if (guard->task_index) {
         task_release_settled(rank, guard->task_index);
     }
@@ -321,12 +363,12 @@ void guard_release(struct rank *rank, struct guard *guard)
     base_free(guard);
 }
 
-/* Its owner died, and it is not yet known who is it now. One that is lost for good waits for
+/* Its owner died, or owns it no more, and it is not yet known who is it now. One that is lost for good waits for
  * nobody. */
 static bool awaits_new_owner(const struct rank *rank, const struct borrow *borrow)
 {
     uint32_t owner = borrow->ref.owner;
-    return comm_is_down(rank->comm, owner) && (!rank->down[owner] || borrow->is_looking);
+    return borrow->is_looking || (comm_is_down(rank->comm, owner) && !rank->down[owner]);
 }
 
 void object_register(struct rank *rank, struct borrow *borrow, struct guard *guard)
@@ -336,7 +378,7 @@ void object_register(struct rank *rank, struct borrow *borrow, struct guard *gua
         base_list_push_back(&borrow->guards, &guard->link);
     }
     borrow->is_registered = 1;
-    if (must_tell && !comm_is_down(rank->comm, borrow->ref.owner)) {
+    if (must_tell && !borrow->is_looking && !comm_is_down(rank->comm, borrow->ref.owner)) {
         struct message_hold hold = {rank->number, borrow->instance, 1, 0};
         borrow->acks_missing++;
         object_hold(&borrow->object);
@@ -371,7 +413,7 @@ void object_on_held(struct rank *rank, uint32_t from, const struct wire_header *
 {
     struct borrow *borrow =
         base_map_find(&rank->borrows, core_key(header->parent, header->position));
-    if (!borrow || borrow->acks_missing == 0) {
+    if (!borrow || borrow->acks_missing == 0 || borrow->ref.owner != from) {
         return;
     }
     if (wire_left(body) && !borrow->object.is_done) {
@@ -489,6 +531,16 @@ static void acknowledge(struct rank *rank, uint32_t from, const struct wire_head
     }
 }
 
+/* The run that may have made it has not been here to its end, or that was before our time. */
+static bool is_elsewhere(struct rank *rank, const struct wire_header *header)
+{
+    struct scope *scope = rank->has_moved && !core_is_root_id(header->parent)
+                              ? scope_find(rank, header->parent)
+                              : NULL;
+    return rank->has_moved && !core_is_root_id(header->parent) &&
+           !(scope && scope->has_run && header->position >= scope->next_position);
+}
+
 void object_on_hold(struct rank *rank, uint32_t from, const struct wire_header *header,
                     struct wire_reader *body)
 {
@@ -505,6 +557,10 @@ void object_on_hold(struct rank *rank, uint32_t from, const struct wire_header *
         return;
     }
     if (!task && recover_park_request(rank, from, header, &message, sizeof message)) {
+        return;
+    }
+    if (!task && is_elsewhere(rank, header)) {
+        recover_refuse_holder(rank, message.holder, header);
         return;
     }
     if (task) {
@@ -544,6 +600,9 @@ static void answer_with(struct rank *rank, uint32_t peer, manta_ref ref,
     if (out) {
         wire_put_bytes(&out, &message, sizeof message);
         content_wire_write(content, &out);
+        if (MT_UNLIKELY(content->is_refs && rank->has_moved)) {
+            object_name_owners(rank, out - content->bytes, content->bytes);
+        }
         message_end(rank);
     }
 }
@@ -608,7 +667,12 @@ void object_on_ask(struct rank *rank, uint32_t from, const struct wire_header *h
     }
     memcpy(&message, bytes, sizeof message);
     if (!task) {
-        if (!recover_park_request(rank, from, header, &message, sizeof message)) {
+        if (recover_park_request(rank, from, header, &message, sizeof message)) {
+            return;
+        }
+        if (is_elsewhere(rank, header)) {
+            recover_refuse_holder(rank, from, header);
+        } else {
             answer_lost(rank, from, ref);
         }
     } else if (message.is_redirected && recover_is_diverged(task)) {
@@ -645,6 +709,17 @@ static void hold_inner(struct rank *rank, manta_ref ref, void *arg)
 void value_hold_refs(struct rank *rank, const struct value *value, struct task *task)
 {
     value_each_ref(rank, value, hold_inner, task);
+    value_name_owners(rank, value);
+}
+
+void value_name_owners(struct rank *rank, const struct value *value)
+{
+    for (uint32_t i = 0; rank->has_moved && value->ref_outputs && i < value->outputs; i++) {
+        if (value->output[i].is_refs) {
+            object_name_owners(rank, (void *)(uintptr_t)value->output[i].data,
+                               value->output[i].bytes);
+        }
+    }
 }
 
 static void drop_inner(struct rank *rank, manta_ref ref, void *arg)

@@ -65,6 +65,12 @@ static inline void object_hold(struct object *object)
 {
     object->holds++;
 }
+/*
+ * Refs name the owner that protects them for us. After a death two ranks may own the same parent for a
+ * while, each with records of its own, so what we hand on must name the one that we are registered
+ * with: until the receiver is, too, only our share is there. Bytes of refs that nobody else reads yet.
+ */
+void object_name_owners(struct rank *rank, void *refs, size_t bytes);
 /* Nobody holds it, or it is a stream's, which only its run may hold. */
 void object_check_last(struct rank *rank, struct object *object);
 /* Frees it if nothing holds it. */
@@ -85,6 +91,9 @@ static inline void object_drop(struct rank *rank, struct object *object)
  * released at its acknowledgement. */
 void object_register(struct rank *rank, struct borrow *borrow, struct guard *guard);
 void guard_release(struct rank *rank, struct guard *guard);
+/* Tells the owner of a ref that another rank holds it too. */
+void object_tell_holder(struct rank *rank, uint32_t owner, manta_ref ref, uint32_t holder,
+                        uint32_t instance);
 
 /* The owner's side of holds by other ranks. */
 void holder_add(struct rank *rank, struct task *task, uint32_t position, uint32_t holder,
@@ -117,5 +126,7 @@ void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref);
  * guard `task` (counted in its extra's unacked, which must be there); NULL: nothing. */
 void value_hold_refs(struct rank *rank, const struct value *value, struct task *task);
 void value_drop_refs(struct rank *rank, const struct value *value);
+/* object_name_owners for the refs in a value that nobody reads yet. */
+void value_name_owners(struct rank *rank, const struct value *value);
 
 #endif

@@ -132,9 +132,10 @@ enum task_flag {
     TASK_CANCELLED = 32,
     TASK_IS_MAP = 64,
     TASK_DIVERGED = 128,
-    TASK_NO_PINS = 256, /* its arguments' refs are not (or no more) held by it */
-    TASK_ONCE = 512,    /* may not run twice (MANTA_NO_RETRY) */
-    TASK_NEAR = 1024,   /* pending: exec_rank is where it would rather run (near.h) */
+    TASK_NO_PINS = 256,   /* its arguments' refs are not (or no more) held by it */
+    TASK_ONCE = 512,      /* may not run twice (MANTA_NO_RETRY) */
+    TASK_NEAR = 1024,     /* pending: exec_rank is where it would rather run (near.h) */
+    TASK_STOPPING = 2048, /* cancelled; its runner, or children of that run, may still be at it */
 };
 
 struct remote_holder {
@@ -211,9 +212,11 @@ struct borrow {
 /* Something that must stay held until the owner has acknowledged a registration. */
 struct guard {
     struct base_list link;
-    struct object *object; /* dropped then; or NULL and: */
-    uint32_t task_index;   /* its result may be released at the runner */
-    uint32_t settles;      /* 1: counts for the settling of a death */
+    struct object *object;     /* dropped then; or NULL and: */
+    uint32_t task_index;       /* its result may be released at the runner */
+    uint32_t settles;          /* 1: counts for the settling of a death */
+    uint32_t holder, instance; /* not 0: of another rank that holds the object, a borrow; the owner
+                                  hears it then */
 };
 
 /* ---- Scopes --------------------------------------------------------------------------------- */
@@ -230,12 +233,19 @@ struct scope_page {
     uint32_t task[SCOPE_PAGE];
 };
 
+/* An owner of the run that keeps its record for the children's sake. */
+struct scope_owner {
+    struct scope_owner *next;
+    uint32_t rank, token;
+};
+
 /* What one run, or a rank's root, has submitted and holds. */
 struct scope {
     uint64_t id;
     struct run *run; /* NULL: root, or ended */
     uint32_t owner;  /* of the run: who hears that the children are gone */
     uint32_t owner_token;
+    struct scope_owner *others; /* who were told that children live, and own it no more */
     uint64_t run_parent;
     uint32_t run_position;
     struct base_list roots; /* a root: link in rank->roots */
@@ -250,14 +260,21 @@ struct scope {
     uint32_t views;      /* open ones */
     struct view *pinned; /* of these, the ones of values in the store: see pin.h */
     struct base_list maps;
-    struct base_list offers;  /* of runs found after a take-over */
+    struct base_list offers; /* of runs found after a take-over */
+    struct base_list
+        refused; /* of them, those whose task runs elsewhere: they stop when it is done */
     struct base_list lookups; /* holders waiting for positions not yet submitted */
     struct inbox *inboxes;    /* of streams it reads */
     uint8_t is_root, is_ended, is_mapped, is_taken_over;
-    uint32_t lost_on;   /* taken over: whose death made that necessary */
-    uint32_t deaths;    /* and how many the owner had heard of */
-    uint8_t told_owner; /* the RESULT said that children live */
-    uint32_t home;      /* where it is registered, when taken over */
+    uint8_t
+        may_be_borrowed; /* what it submits here may have been borrowed before from another owner */
+    uint32_t lost_on;    /* taken over: whose death made that necessary */
+    uint32_t deaths;     /* and how many the owner had heard of */
+    uint8_t told_owner;  /* the RESULT said that children live */
+    uint8_t has_run;     /* to the end of its body: no further position will come */
+    uint8_t is_spoiled;  /* its run was stopped while nobody wanted it, its children with it */
+    uint32_t home;       /* where it is registered, when taken over */
+    uint32_t number;     /* of that registration */
 };
 
 /* ---- Runs ----------------------------------------------------------------------------------- */
@@ -294,6 +311,7 @@ struct run {
     uint32_t lost_on, deaths; /* of one that may have run before: see struct message_again */
     uint8_t is_credited;      /* its owner has its place back already */
     uint8_t is_dismissed;     /* an orphan nobody will adopt */
+    uint8_t is_spoiled;       /* and asked to stop: what it yields is nobody's result */
     struct value *result;     /* a finished one that is kept */
     manta_error *error;       /* filled by manta_fail */
     int32_t code;
@@ -325,6 +343,7 @@ struct peer {
     struct sched_window window[LANES];
     struct base_list sent;          /* tasks it executes */
     struct base_list lineage;       /* done tasks whose children it owns */
+    struct base_list stopping;      /* cancelled tasks that it has not said are over */
     struct base_list runs;          /* runs here that it owns */
     struct base_list pinned[LANES]; /* tasks waiting for a place there and nowhere else */
     struct base_list hungry[LANES]; /* links in rank->hungry while it has room */
@@ -458,6 +477,7 @@ struct rank {
     uint64_t spin_ns;              /* how long a waiter polls before it sleeps */
 
     uint32_t next_instance;
+    uint32_t registrations;   /* the number of the latest */
     uint32_t settles_missing; /* registrations on the way because of deaths */
     struct borrow **limbo;    /* scratch of recovery */
     uint32_t limbo_count;
@@ -497,6 +517,7 @@ struct rank {
     uint32_t submits_since_turn;
     uint8_t has_ticker;
     uint8_t has_taken_over; /* a run here was one of those that run again */
+    uint8_t has_moved;      /* a rank has died, or a ref has another owner than it had first */
 };
 
 /* The lowest rank on its node, which may be dead. */

@@ -23,6 +23,7 @@
  */
 #include "core/recover.h"
 
+#include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/fetch.h"
@@ -44,9 +45,10 @@ uint32_t recover_home(const struct rank *rank, uint64_t id)
     return sched_home(id, rank->size, rank->down);
 }
 
-void recover_send_register(struct rank *rank, uint64_t id, uint32_t home, enum register_what what)
+void recover_send_register(struct rank *rank, uint64_t id, uint32_t home, enum register_what what,
+                           uint32_t number)
 {
-    struct message_register message = {.what = what};
+    struct message_register message = {.what = what, .number = number};
     message_send(rank, home, MESSAGE_REGISTER, (struct wire_header){.parent = id}, &message,
                  sizeof message);
 }
@@ -73,22 +75,31 @@ static void lose_borrow(struct rank *rank, struct borrow *borrow, const char *wh
     object_drop(rank, &borrow->object);
 }
 
-void recover_borrow(struct rank *rank, struct borrow *borrow)
+/* Who owns it now? Not `without`, which has said so. */
+static void look_up(struct rank *rank, struct borrow *borrow, struct message_lookup without)
 {
     if (core_is_root_id(borrow->ref.parent)) {
         lose_borrow(rank, borrow, ", and what its driver submitted went with it");
         return;
     }
     struct wire_header about = {.parent = borrow->ref.parent, .position = borrow->ref.position};
+    rank->has_moved = 1;
     borrow->is_redirected = 1;
     borrow->is_looking = 1;
     recover_settle_with(rank, borrow);
-    message_send(rank, recover_home(rank, borrow->ref.parent), MESSAGE_LOOKUP, about, NULL, 0);
+    message_send(rank, recover_home(rank, borrow->ref.parent), MESSAGE_LOOKUP, about, &without,
+                 sizeof without);
+}
+
+void recover_borrow(struct rank *rank, struct borrow *borrow)
+{
+    look_up(rank, borrow, (struct message_lookup){.not_owner = UINT32_MAX});
 }
 
 void recover_note_new_borrow(struct rank *rank, struct borrow *borrow)
 {
-    if (MT_UNLIKELY(comm_is_down(rank->comm, borrow->ref.owner))) {
+    if (MT_UNLIKELY(comm_is_down(rank->comm, borrow->ref.owner) ||
+                    borrow->ref.owner == rank->number)) {
         recover_borrow(rank, borrow);
     }
 }
@@ -123,6 +134,38 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
     object_drop(rank, &borrow->object);
 }
 
+/* What the owner has not acknowledged it never will. The caller holds the object. */
+static void forget_registration(struct borrow *borrow)
+{
+    borrow->is_registered = 0;
+    borrow->object.holds -= (int32_t)borrow->acks_missing;
+    borrow->acks_missing = 0;
+}
+
+void recover_refuse_holder(struct rank *rank, uint32_t holder, const struct wire_header *header)
+{
+    struct scope *scope = scope_find(rank, header->parent);
+    uint32_t number = scope ? scope->number : rank->registrations;
+    struct wire_header about = {.parent = header->parent, .position = header->position};
+    if (!comm_is_down(rank->comm, holder)) {
+        message_send(rank, holder, MESSAGE_NOT_MINE, about, &number, sizeof number);
+    }
+}
+
+void recover_on_not_mine(struct rank *rank, uint32_t from, const struct wire_header *header,
+                         struct wire_reader *body)
+{
+    struct borrow *borrow =
+        base_map_find(&rank->borrows, core_key(header->parent, header->position));
+    struct message_lookup without = {.not_owner = from, .not_number = wire_get_u32(body)};
+    if (borrow && borrow->ref.owner == from && !borrow->is_looking) {
+        object_hold(&borrow->object);
+        forget_registration(borrow);
+        look_up(rank, borrow, without);
+        object_drop(rank, &borrow->object);
+    }
+}
+
 /* ---- A death, step by step ------------------------------------------------------------------ */
 
 static void rerun(struct rank *rank, struct task *task)
@@ -150,6 +193,13 @@ static void retake_tasks(struct rank *rank, struct peer *peer)
     while (!base_list_is_empty(&sent)) {
         rerun(rank, MT_CONTAINER(base_list_pop_front(&sent), struct task, link));
     }
+    base_list_splice(&sent, &peer->stopping);
+    while (!base_list_is_empty(&sent)) {
+        struct task *task = MT_CONTAINER(base_list_pop_front(&sent), struct task, link);
+        task->attempt +=
+            task->attempt < UINT8_MAX; /* as if it had run again: it might have left children */
+        cancel_task_is_over(rank, task);
+    }
     BASE_LIST_EACH(&rank->maps, link)
     {
         struct map *map = MT_CONTAINER(link, struct map, all);
@@ -176,8 +226,7 @@ static bool is_for_owner_only(const struct run *run)
     return run->parent_is_root || run->map_count || stream_is(run->function);
 }
 
-/* An orphan nobody will adopt. */
-void recover_drop_orphan(struct rank *rank, struct run *run)
+void recover_drop_orphan(struct rank *rank, struct run *run, bool is_over)
 {
     run->is_orphan = 1;
     run->is_retained = 0;
@@ -194,6 +243,9 @@ void recover_drop_orphan(struct rank *rank, struct run *run)
         atomic_store_explicit(&run->cancelled, 1, memory_order_relaxed);
         outside_stop(rank, run);
         source_wake(rank, run);
+    } else if (is_over && !run->cancelled) {
+        run->is_spoiled = 1;
+        cancel_run(rank, run);
     } /* else it may still be wanted: see find_twin */
 }
 
@@ -206,7 +258,7 @@ static void orphan_runs(struct rank *rank, struct peer *peer)
         struct run *run = MT_CONTAINER(base_list_pop_front(&runs), struct run, owned);
         base_list_push_back(&rank->orphans, &run->owned);
         if (is_for_owner_only(run) || run->state == RUN_REGISTERING) {
-            recover_drop_orphan(rank, run);
+            recover_drop_orphan(rank, run, true);
         } else {
             offer_run(rank, run);
         }
@@ -229,9 +281,7 @@ static void redirect_borrows(struct rank *rank, uint32_t dead)
     while (base_map_next(&rank->borrows, &at, &key, &value)) {
         struct borrow *borrow = value;
         if (must_look(borrow, dead)) {
-            borrow->is_registered = 0;
-            borrow->object.holds -= (int32_t)borrow->acks_missing;
-            borrow->acks_missing = 0;
+            forget_registration(borrow);
             object_hold(&borrow->object);
             rank->limbo[rank->limbo_count++] = borrow;
         }
@@ -269,7 +319,7 @@ static void move_to_new_homes(struct rank *rank, uint32_t dead)
         struct scope *scope = value;
         if (scope->is_taken_over && scope->home == dead) {
             scope->home = recover_home(rank, scope->id);
-            recover_send_register(rank, scope->id, scope->home, REGISTER_OWNER);
+            recover_send_register(rank, scope->id, scope->home, REGISTER_OWNER, scope->number);
         }
     }
     BASE_LIST_EACH(&rank->orphans, link)
@@ -286,6 +336,7 @@ void recover_peer_down(void *owner, uint32_t dead)
     struct rank *rank = owner;
     struct peer *peer = rank->peers[dead];
     rank->down[dead] = 1;
+    rank->has_moved = 1;
     rank->deaths++;
     stream_peer_down(rank, dead);
     source_peer_down(rank, dead);
@@ -329,9 +380,5 @@ void recover_rerun_ended(struct rank *rank, struct task *task, bool has_children
 void recover_give_up(struct rank *rank, struct task *task)
 {
     uint64_t id = task_id(task);
-    recover_send_register(rank, id, recover_home(rank, id), REGISTER_GIVEN_UP);
-    if (task->object.is_done) {
-        task->state = TASK_DONE;
-        task_end_lineage(rank, task);
-    }
+    recover_send_register(rank, id, recover_home(rank, id), REGISTER_GIVEN_UP, 0);
 }

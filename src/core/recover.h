@@ -40,6 +40,8 @@ void recover_revive(struct rank *rank, struct task *task);
 /* A submission at a position that may have survived: true when the surviving run was adopted for
  * it. */
 bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task);
+/* The task (NULL: every one of the scope) is done: other runs of it, refused before, may stop. */
+void recover_stop_refused(struct rank *rank, struct scope *scope, const struct task *task);
 /* A new record for refs that are borrowed here already, from the owner that died: those who hold
  * them through the borrows protect it from now on. */
 void recover_meet_borrows(struct rank *rank, struct task *task);
@@ -51,20 +53,27 @@ void recover_fail_lookups(struct rank *rank, struct scope *scope);
 void recover_forget_scope(struct rank *rank, struct scope *scope);
 bool recover_is_diverged(const struct task *task);
 void recover_diverged_error(struct rank *rank, const struct task *task, manta_error *ret_error);
-/* The parent itself: a re-run for its children has ended, or cannot be. */
+/* The parent itself: a re-run for its children has ended. */
 void recover_rerun_ended(struct rank *rank, struct task *task, bool has_children);
+/* It will not run again: what is left of its run stops, and who looks for its children is told. */
 void recover_give_up(struct rank *rank, struct task *task);
 
 /* ---- Shared with home.c */
 struct message_offer;
 struct message_register {
-    uint32_t what, unused;
+    uint32_t what, number; /* of the owner's registrations */
 };
 enum register_what { REGISTER_OWNER, REGISTER_GONE, REGISTER_GIVEN_UP };
 
 /* ---- Between recover.c, settle.c and takeover.c */
-void recover_send_register(struct rank *rank, uint64_t id, uint32_t home, enum register_what what);
-void recover_drop_orphan(struct rank *rank, struct run *run);
+void recover_send_register(struct rank *rank, uint64_t id, uint32_t home, enum register_what what,
+                           uint32_t number);
+/* A holder asks us about a ref that we do not own (any more): it looks at the home again. */
+void recover_refuse_holder(struct rank *rank, uint32_t holder, const struct wire_header *header);
+/* Nobody adopts it; `is_over`: and nobody will. */
+void recover_drop_orphan(struct rank *rank, struct run *run, bool is_over);
+/* Its owner, if it has one and it has not ended, is to place its task again. */
+void recover_displace_owner(struct rank *rank, struct run *run);
 /* Registers everything borrowed here because of a death, and says so when all is acknowledged. */
 void recover_settle(struct rank *rank, uint32_t dead);
 void recover_settle_with(struct rank *rank, struct borrow *borrow);

@@ -5,6 +5,7 @@
  * attempt. With it come the refs that the runner keeps, whose owners hear of it first, and
  * its token, if it keeps the result until our RELEASE.
  */
+#include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/map.h"
@@ -38,21 +39,44 @@ struct task *task_find_sent(struct rank *rank, uint32_t from, const struct wire_
     return fits ? task : NULL;
 }
 
-void task_keep(struct rank *rank, uint32_t from, const struct message_kept *kept)
+/* Whoever takes over from the dead owner is told when we know who it is. */
+static void keep_later(struct borrow *borrow, uint32_t runner, uint32_t instance)
 {
+    struct guard *guard = base_alloc(sizeof *guard);
+    if (guard) {
+        guard->object = &borrow->object;
+        guard->holder = runner;
+        guard->instance = instance;
+        object_hold(guard->object);
+        base_list_push_back(&borrow->guards, &guard->link);
+    }
+}
+
+/* A runner that has not heard of the owner's death registers with the next one by itself, before the
+ * death is settled. It would let go at the dead one, so nobody else may be told. */
+void task_keep(struct rank *rank, uint32_t runner, const struct message_kept *kept)
+{
+    bool is_dead = comm_is_down(rank->comm, kept->ref.owner);
     struct scope *scope = scope_find(rank, kept->ref.parent);
     struct target target = {.element = -1};
-    bool is_ours = kept->ref.owner == rank->number || comm_is_down(rank->comm, kept->ref.owner);
-    if (is_ours && scope && scope_resolve(rank, scope, kept->ref.position, &target)) {
-        holder_add(rank, object_task(target.object), kept->ref.position, from, kept->instance);
+    if (is_dead && !kept->is_looking) {
+        return;
+    }
+    if ((is_dead || kept->ref.owner == rank->number) && scope &&
+        scope_resolve(rank, scope, kept->ref.position, &target)) {
+        holder_add(rank, object_task(target.object), kept->ref.position, runner, kept->instance);
         return;
     }
     target = target_find(rank, kept->ref);
-    if (target.object && target.object->kind == OBJECT_BORROW) {
-        struct message_hold hold = {.holder = from, .instance = kept->instance};
-        struct wire_header about = {.parent = kept->ref.parent, .position = kept->ref.position};
-        uint32_t owner = object_borrow(target.object)->ref.owner;
-        message_send(rank, owner, MESSAGE_HOLD, about, &hold, sizeof hold);
+    if (!target.object || target.object->kind != OBJECT_BORROW) {
+        return;
+    }
+    struct borrow *borrow = object_borrow(target.object);
+    if (borrow->is_looking || (kept->is_looking && borrow->ref.owner == kept->ref.owner)) {
+        keep_later(borrow, runner, kept->instance);
+    } else {
+        object_tell_holder(rank, is_dead ? borrow->ref.owner : kept->ref.owner, kept->ref, runner,
+                           kept->instance);
     }
 }
 
@@ -150,7 +174,10 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
         map_on_result(rank, task, from, &result, body);
     } else if (!task || task->object.is_done || task->state != TASK_SENT ||
                task->attempt != header->attempt) {
-        if (task && task->object.is_done && task->state == TASK_SENT && task->flags & TASK_RERUN) {
+        if (task && task->flags & TASK_STOPPING && !(result.flags & RESULT_CHILDREN)) {
+            cancel_task_is_over(rank, task);
+        } else if (task && task->object.is_done && task->state == TASK_SENT &&
+                   task->flags & TASK_RERUN) {
             recover_rerun_ended(rank, task, result.flags & RESULT_CHILDREN);
         }
         if (result.flags & RESULT_RETAINED) {
@@ -176,7 +203,9 @@ void task_on_gone(struct rank *rank, uint32_t from, const struct wire_header *he
                   struct wire_reader *body)
 {
     struct task *task = task_find_sent(rank, from, header);
-    if (task && task->state == TASK_DONE && task->flags & TASK_LINEAGE) {
+    if (task && task->flags & TASK_STOPPING) {
+        cancel_task_is_over(rank, task);
+    } else if (task && task->state == TASK_DONE && task->flags & TASK_LINEAGE) {
         task_end_lineage(rank, task);
     }
 }

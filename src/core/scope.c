@@ -29,6 +29,7 @@ static void init_rest(struct scope *scope)
     scope->lost_on = UINT32_MAX;
     base_list_init(&scope->maps);
     base_list_init(&scope->offers);
+    base_list_init(&scope->refused);
     base_list_init(&scope->lookups);
 }
 
@@ -198,22 +199,41 @@ static void free_scope(struct rank *rank, struct scope *scope)
     }
 }
 
-/* If it keeps its record for the children's sake. */
-static void tell_owner_gone(struct rank *rank, struct scope *scope)
+static void tell_gone(struct rank *rank, const struct scope *scope, uint32_t owner, uint32_t token)
 {
     struct wire_header about = {
-        .parent = scope->run_parent, .position = scope->run_position, .token = scope->owner_token};
-    if (scope->told_owner && !rank->down[scope->owner]) {
-        message_send(rank, scope->owner, MESSAGE_GONE, about, NULL, 0);
+        .parent = scope->run_parent, .position = scope->run_position, .token = token};
+    if (!rank->down[owner]) {
+        message_send(rank, owner, MESSAGE_GONE, about, NULL, 0);
+    }
+}
+
+/* All that keep their records for the children's sake. */
+static void tell_owners_gone(struct rank *rank, struct scope *scope)
+{
+    if (scope->told_owner) {
+        tell_gone(rank, scope, scope->owner, scope->owner_token);
     }
     scope->told_owner = 0;
+    while (scope->others) {
+        struct scope_owner *other = scope->others;
+        scope->others = other->next;
+        tell_gone(rank, scope, other->rank, other->token);
+        base_free(other);
+    }
 }
 
 void scope_change_owner(struct rank *rank, struct scope *scope, uint32_t owner, uint32_t token)
 {
-    if (scope->owner != owner || scope->owner_token != token) {
-        tell_owner_gone(rank, scope);
+    struct scope_owner *other;
+    if (scope->owner == owner && scope->owner_token == token) {
+        return;
     }
+    if (scope->told_owner && !rank->down[scope->owner] && (other = base_alloc(sizeof *other))) {
+        *other = (struct scope_owner){scope->others, scope->owner, scope->owner_token};
+        scope->others = other;
+    }
+    scope->told_owner = 0;
     scope->owner = owner;
     scope->owner_token = token;
 }
@@ -223,7 +243,7 @@ static void free_if_over(struct rank *rank, struct scope *scope)
     if (!scope->is_ended || scope->children || scope->is_root) {
         return;
     }
-    tell_owner_gone(rank, scope);
+    tell_owners_gone(rank, scope);
     free_scope(rank, scope);
 }
 
@@ -349,7 +369,7 @@ struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref
 {
     bool is_own = scope && ref.parent == scope->id;
     struct target target = {.element = -1};
-    if (!is_own || scope->is_taken_over || !scope_resolve(rank, scope, ref.position, &target)) {
+    if (!is_own || scope->may_be_borrowed || !scope_resolve(rank, scope, ref.position, &target)) {
         target = target_find(rank, ref);
     }
     if (is_own && target.object && target.object->kind != OBJECT_BORROW &&
@@ -478,6 +498,8 @@ int scope_block_end(struct rank *rank, struct scope *scope)
 
 void scope_end(struct rank *rank, struct scope *scope)
 {
+    const struct run *run = scope->run;
+    scope->has_run = !run || (!run->is_spoiled && (run->state == RUN_RUNNING || run->cancelled));
     scope->run = NULL;
     scope->is_ended = 1;
     recover_fail_lookups(rank, scope);

@@ -14,7 +14,8 @@ bool scope_is_used_up(const struct scope *scope);
 struct scope *scope_of_run(struct rank *rank, struct run *run);
 /* Puts it where scope_find looks. */
 int scope_make_findable(struct rank *rank, struct scope *scope);
-/* Another rank owns the run now: its record is kept for the children, the one before no more. */
+/* Another rank owns the run now. The one before keeps its record too for as long as children live:
+ * if this rank dies, it may be the only one left that can have them made again. */
 void scope_change_owner(struct rank *rank, struct scope *scope, uint32_t owner, uint32_t token);
 /* By id; NULL when this rank runs or owns no such parent. */
 struct scope *scope_find(struct rank *rank, uint64_t id);

@@ -7,6 +7,7 @@
  * rank, it goes on for the new owner (twin); if only its scope is left, the new run submits into
  * the same records. Holders that ask for a position not yet reached wait for it.
  */
+#include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/map.h"
@@ -16,6 +17,7 @@
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
+#include "core/value.h"
 
 #include <stdio.h>
 
@@ -48,36 +50,8 @@ static struct run *find_twin(struct rank *rank, const struct run *run)
     return NULL;
 }
 
-/* The earlier run goes on for the new owner. Of one that has ended, the children may live on. */
-static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, uint32_t token,
-                          uint8_t attempt)
-{
-    struct peer *peer = peer_get(rank, owner);
-    struct scope *scope = run->state == RUN_FINISHED ? scope_find(rank, run->id) : run->scope;
-    base_list_remove(&run->owned);
-    if (peer && owner != rank->number) {
-        base_list_push_back(&peer->runs, &run->owned);
-    }
-    run->is_orphan = run->is_dismissed = run->is_credited = 0;
-    run->owner = owner;
-    run->token = token;
-    run->attempt = attempt;
-    if (scope) {
-        scope_change_owner(rank, scope, owner, token);
-    }
-    if (run->state == RUN_FINISHED) {
-        exec_send_result(rank, run, scope);
-    } else if (run->state == RUN_PARKED) {
-        exec_give_place_back(rank, run);
-    }
-}
-
-/*
- * Two ranks run the same parent for a while, because one of them has not heard yet that it was
- * given up. Both may want the same child from here: the later one gets the run, the other places
- * its task again and will find the result.
- */
-static void displace_owner(struct rank *rank, struct run *run)
+/* Its owner, if that is alive, is to have it run again. */
+static void place_again(struct rank *rank, struct run *run)
 {
     struct message_result result = {.flags = RESULT_DISPLACED |
                                              (run->is_credited ? RESULT_CREDITED : 0) |
@@ -86,9 +60,6 @@ static void displace_owner(struct rank *rank, struct run *run)
                                 .position = run->position,
                                 .token = run->token,
                                 .attempt = run->attempt};
-    if (run->is_orphan || run->state == RUN_FINISHED) {
-        return;
-    }
     if (run->task) {
         if (!run->is_credited) {
             dispatch_credit(rank, rank->number, exec_lane(run), true);
@@ -101,6 +72,84 @@ static void displace_owner(struct rank *rank, struct run *run)
     }
 }
 
+/*
+ * Two ranks run the same parent for a while, because one of them has not heard yet that it was
+ * given up. Both may want the same child from here: the later one gets the run, the other places
+ * its task again and will find the result.
+ */
+void recover_displace_owner(struct rank *rank, struct run *run)
+{
+    if (!run->is_orphan && run->state != RUN_FINISHED) {
+        place_again(rank, run);
+    }
+}
+
+/* The earlier run goes on for the new owner. Of one that has ended, the children may live on. */
+static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, uint32_t token,
+                          uint8_t attempt)
+{
+    struct peer *peer = peer_get(rank, owner);
+    struct scope *scope = run->state == RUN_FINISHED ? scope_find(rank, run->id) : run->scope;
+    base_list_remove(&run->owned);
+    if (peer && owner != rank->number) {
+        base_list_push_back(&peer->runs, &run->owned);
+    }
+    run->is_orphan = run->is_dismissed = run->is_credited = 0;
+    run->is_spoiled |= run->cancelled != 0; /* by the one before */
+    run->owner = owner;
+    run->token = token;
+    run->attempt = attempt;
+    if (scope) {
+        scope_change_owner(rank, scope, owner, token);
+    }
+    if (run->state == RUN_FINISHED && run->code == MANTA_E_CANCELLED) {
+        place_again(rank, run);
+        exec_run_free(rank, run);
+    } else if (run->state == RUN_FINISHED) {
+        exec_send_result(rank, run, scope);
+    } else if (run->state == RUN_PARKED) {
+        exec_give_place_back(rank, run);
+    }
+}
+
+static void hold_ref(struct rank *rank, manta_ref ref, void *arg)
+{
+    (void)object_get_held(rank, ref);
+}
+
+/* It has ended, and its owner may still rely on what is kept here: the other one gets a copy, to be
+ * released apart. */
+static void copy_result(struct rank *rank, const struct run *twin, struct run *run)
+{
+    struct scope *scope = scope_find(rank, run->id);
+    run->state = RUN_FINISHED;
+    run->code = twin->code;
+    run->result = twin->result;
+    memcpy(run->small, twin->small, sizeof run->small);
+    if (run->result) {
+        run->result->sharers++;
+        value_each_ref(rank, run->result, hold_ref, NULL);
+    }
+    if (scope) {
+        scope_change_owner(rank, scope, run->owner, run->token);
+    }
+    exec_send_result(rank, run, scope);
+}
+
+/* An earlier run that is still here goes on for the new owner. */
+static void continue_twin(struct rank *rank, struct run *twin, struct run *run)
+{
+    recover_displace_owner(rank, twin);
+    twin->task = run->task;
+    if (run->task) {
+        run->task->run = twin;
+    }
+    uint32_t owner = run->owner, token = run->token;
+    uint8_t attempt = run->attempt;
+    exec_run_free(rank, run);
+    replace_owner(rank, twin, owner, token, attempt);
+}
+
 /* The scope of an earlier run that has ended, with children alive, becomes the new run's: it
  * submits into the same records. */
 static void inherit_scope(struct rank *rank, struct scope *scope, struct run *run)
@@ -108,7 +157,7 @@ static void inherit_scope(struct rank *rank, struct scope *scope, struct run *ru
     run->scope = scope;
     scope->run = run;
     scope_change_owner(rank, scope, run->owner, run->token);
-    scope->is_ended = scope->told_owner = 0;
+    scope->is_ended = scope->told_owner = scope->has_run = 0;
     scope->next_position = 0;
 }
 
@@ -118,19 +167,20 @@ bool recover_takes_over(struct rank *rank, struct run *run)
     if (run->map_count) {
         return false;
     }
+    if (twin && twin->is_retained) {
+        copy_result(rank, twin, run);
+        return true;
+    }
     if (twin) {
-        displace_owner(rank, twin);
-        twin->task = run->task;
-        if (run->task) {
-            run->task->run = twin;
-        }
-        uint32_t owner = run->owner, token = run->token;
-        uint8_t attempt = run->attempt;
-        exec_run_free(rank, run);
-        replace_owner(rank, twin, owner, token, attempt);
+        continue_twin(rank, twin, run);
         return true;
     }
     struct scope *scope = scope_find(rank, run->id);
+    if (scope && scope->is_spoiled) { /* until its children have stopped */
+        recover_displace_owner(rank, run);
+        exec_run_free(rank, run);
+        return true;
+    }
     if (scope) {
         inherit_scope(rank, scope, run);
     } else {
@@ -140,14 +190,16 @@ bool recover_takes_over(struct rank *rank, struct run *run)
         return false;
     }
     if (scope->is_taken_over && scope->home != recover_home(rank, run->id)) {
-        recover_send_register(rank, scope->id, scope->home, REGISTER_GONE);
+        recover_send_register(rank, scope->id, scope->home, REGISTER_GONE, scope->number);
     }
-    scope->is_taken_over = rank->has_taken_over = 1;
+    scope->may_be_borrowed = 1;
+    scope->is_taken_over = rank->has_taken_over = rank->has_moved = 1;
     scope->lost_on = run->lost_on == NOBODY ? scope->lost_on : run->lost_on;
     scope->deaths = MT_MAX(scope->deaths, run->deaths);
     scope->home = recover_home(rank, run->id);
+    scope->number = ++rank->registrations;
     run->state = RUN_REGISTERING;
-    recover_send_register(rank, run->id, scope->home, REGISTER_OWNER);
+    recover_send_register(rank, run->id, scope->home, REGISTER_OWNER, scope->number);
     return true;
 }
 
@@ -161,15 +213,29 @@ void recover_on_registered(struct rank *rank, uint32_t from, const struct wire_h
 }
 
 static void answer_offer(struct rank *rank, uint64_t parent, uint32_t position,
-                         const struct message_offer *offer, struct task *task)
+                         const struct message_offer *offer, struct task *task, bool is_over)
 {
+    struct message_adopt adopt = {offer->run_token, is_over};
     struct wire_header about = {.parent = parent,
                                 .position = position,
                                 .token = task ? task->index : 0,
                                 .attempt = task ? task->attempt : 0};
     if (!rank->down[offer->runner]) {
-        message_send(rank, offer->runner, MESSAGE_ADOPT, about, &offer->run_token,
-                     sizeof offer->run_token);
+        message_send(rank, offer->runner, MESSAGE_ADOPT, about, &adopt, sizeof adopt);
+    }
+}
+
+/* The task runs elsewhere by now. */
+static void refuse_offer(struct rank *rank, struct scope *scope, uint32_t position,
+                         const struct message_offer *message)
+{
+    struct task *task = scope_child(rank, scope, position);
+    struct offer *offer = task && !task->object.is_done ? base_alloc(sizeof *offer) : NULL;
+    answer_offer(rank, scope->id, position, message, NULL, offer == NULL);
+    if (offer) {
+        offer->position = task->position;
+        offer->message = *message;
+        base_list_push_back(&scope->refused, &offer->link);
     }
 }
 
@@ -178,7 +244,7 @@ void recover_take_offer(struct rank *rank, struct scope *scope, uint32_t positio
 {
     struct offer *offer = position >= scope->next_position ? base_alloc(sizeof *offer) : NULL;
     if (!offer) {
-        answer_offer(rank, scope->id, position, message, NULL);
+        refuse_offer(rank, scope, position, message);
     } else {
         offer->position = position;
         offer->message = *message;
@@ -202,6 +268,18 @@ static void drop_offer(struct offer *offer)
 {
     base_list_remove(&offer->link);
     base_free(offer);
+}
+
+void recover_stop_refused(struct rank *rank, struct scope *scope, const struct task *task)
+{
+    BASE_LIST_EACH(&scope->refused, link)
+    {
+        struct offer *offer = MT_CONTAINER(link, struct offer, link);
+        if (!task || offer->position == task->position) {
+            answer_offer(rank, scope->id, offer->position, &offer->message, NULL, true);
+            drop_offer(offer);
+        }
+    }
 }
 
 static void replay_lookups(struct rank *rank, struct scope *scope, const struct task *task)
@@ -230,18 +308,18 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
         const struct message_offer message = offer->message;
         drop_offer(offer);
         if (message.digest != task_digest(task)) {
-            answer_offer(rank, scope->id, task->position, &message, NULL);
+            refuse_offer(rank, scope, task->position, &message);
             if (task_get_extra(task)) {
                 task->extra->diverged_function = message.function;
                 task->flags |= TASK_DIVERGED;
             }
         } else if (!is_adopted && !rank->down[message.runner] &&
                    dispatch_adopted(rank, task, message.runner)) {
-            answer_offer(rank, scope->id, task->position, &message, task);
+            answer_offer(rank, scope->id, task->position, &message, task, false);
             rank->stats.adopted++;
             is_adopted = true;
         } else {
-            answer_offer(rank, scope->id, task->position, &message, NULL);
+            refuse_offer(rank, scope, task->position, &message);
         }
         offer = find_offer(scope, task->position);
     }
@@ -268,14 +346,41 @@ static struct run *find_orphan(struct rank *rank, const struct wire_header *head
     }
     struct run *run = base_slab_at(&rank->runs, token);
     bool fits = run->index == token && run->is_orphan && run->parent == header->parent &&
-                run->position == header->position && !run->is_dismissed;
+                run->position == header->position;
     return fits ? run : NULL;
+}
+
+/* False: the task has been cancelled since. */
+static bool adopt_here(struct rank *rank, struct run *run, uint32_t token)
+{
+    struct task *task =
+        base_slab_is_known(&rank->tasks, token) ? base_slab_at(&rank->tasks, token) : NULL;
+    bool fits =
+        task && task->object.kind && task->parent == run->parent && task->position == run->position;
+    if (fits && !task->object.is_done) {
+        run->task = task;
+        task->run = run;
+        return true;
+    }
+    dispatch_credit(rank, rank->number, exec_lane(run), true);
+    recover_drop_orphan(rank, run, true);
+    if (fits && task->flags & TASK_STOPPING) {
+        cancel_task_is_over(rank, task);
+    }
+    return false;
 }
 
 void recover_on_adopt(struct rank *rank, uint32_t from, const struct wire_header *header,
                       struct wire_reader *body)
 {
-    struct run *run = find_orphan(rank, header, wire_get_u32(body));
+    struct message_adopt message;
+    const void *bytes = wire_take(body, sizeof message);
+    if (!bytes) {
+        return;
+    }
+    memcpy(&message, bytes, sizeof message);
+    struct run *run = find_orphan(rank, header, message.run_token);
+    run = run && (!run->is_dismissed || message.is_over) ? run : NULL;
     struct peer *peer = peer_get(rank, from);
     if (!run && header->token) {
         struct message_result gone = {.flags = RESULT_DISPLACED};
@@ -285,12 +390,11 @@ void recover_on_adopt(struct rank *rank, uint32_t from, const struct wire_header
         return;
     }
     if (!header->token) {
-        recover_drop_orphan(rank, run);
+        recover_drop_orphan(rank, run, message.is_over);
         return;
     }
-    if (from == rank->number) {
-        run->task = base_slab_at(&rank->tasks, header->token);
-        run->task->run = run;
+    if (from == rank->number && !adopt_here(rank, run, header->token)) {
+        return;
     }
     replace_owner(rank, run, from, header->token, header->attempt);
 }
@@ -323,7 +427,9 @@ void recover_fail_lookups(struct rank *rank, struct scope *scope)
         manta_ref ref = {lookup->header.parent, lookup->header.position, rank->number};
         struct message_hold hold;
         memcpy(&hold, lookup->message, sizeof hold);
-        if (lookup->header.kind == MESSAGE_ASK) {
+        if (!scope->has_run) {
+            recover_refuse_holder(rank, lookup->from, &lookup->header);
+        } else if (lookup->header.kind == MESSAGE_ASK) {
             answer_lost(rank, lookup->from, ref);
         } else if (lookup->header.kind == MESSAGE_READ) {
             stream_answer_lost(rank, lookup->from, &lookup->header);
@@ -334,7 +440,7 @@ void recover_fail_lookups(struct rank *rank, struct scope *scope)
     }
     while ((link = base_list_pop_front(&scope->offers))) {
         struct offer *offer = MT_CONTAINER(link, struct offer, link);
-        answer_offer(rank, scope->id, offer->position, &offer->message, NULL);
+        answer_offer(rank, scope->id, offer->position, &offer->message, NULL, scope->has_run);
         base_free(offer);
     }
 }
@@ -342,8 +448,9 @@ void recover_fail_lookups(struct rank *rank, struct scope *scope)
 void recover_forget_scope(struct rank *rank, struct scope *scope)
 {
     recover_fail_lookups(rank, scope);
+    recover_stop_refused(rank, scope, NULL);
     if (scope->is_taken_over) {
-        recover_send_register(rank, scope->id, scope->home, REGISTER_GONE);
+        recover_send_register(rank, scope->id, scope->home, REGISTER_GONE, scope->number);
     }
 }
 

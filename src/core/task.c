@@ -155,6 +155,7 @@ struct task *task_create(struct rank *rank, struct scope *scope, manta_function 
         return NULL;
     }
     struct task *task = base_slab_at(&rank->tasks, index);
+    scope->may_be_borrowed |= rank->has_moved & !scope->is_root;
     memset(task, 0, offsetof(struct task, small));
     base_list_init(&task->link);
     task->object.kind = OBJECT_TASK;
@@ -503,6 +504,9 @@ void task_complete(struct rank *rank, struct task *task, int code, struct value 
     }
     rank->unfinished--;
     rank->stats.completed++;
+    if (MT_UNLIKELY(task->scope->is_taken_over)) {
+        recover_stop_refused(rank, task->scope, task);
+    }
     if (task->flags & TASK_LINEAGE) {
         dispatch_note_lineage(rank, task);
     } else if (!task->object.is_stream) { /* its reader may make it run again */
@@ -621,12 +625,16 @@ void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
     task->lost_on = where;
     task->exec_token = 0;
     if (may_run) {
+        task->flags &= is_done ? (uint16_t)~TASK_PINNED : UINT16_MAX; /* only its children matter */
         task->retries_left -= is_blamed;
         try_again(rank, task, is_blamed);
         return;
     }
     recover_give_up(rank, task);
-    if (!is_done) {
+    if (is_done) {
+        task->state = TASK_DONE;
+        task_end_lineage(rank, task);
+    } else {
         fail_lost(rank, task, where);
     }
 }

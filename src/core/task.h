@@ -38,6 +38,12 @@ static inline manta_ref task_ref(const struct rank *rank, const struct task *tas
     return (manta_ref){task->parent, task->position + output, rank->number};
 }
 
+/* An earlier run of it may have left children: a new one has to meet them first. */
+static inline bool task_may_have_run(const struct task *task)
+{
+    return task->attempt > 1 || task->scope->is_taken_over;
+}
+
 /* One awaited input is done. */
 void task_input_done(struct rank *rank, struct task *task);
 /* The first failed input's error, as a record for this task; false when none failed. */

@@ -1,13 +1,18 @@
-/* What every living rank is waiting for: printed when a simulated job hangs. */
+/* What every living rank is waiting for, printed when a simulated job hangs; with MANTA_TRACE set, each
+ * message as it is taken and each death as it is told. */
+#include "core/message.h"
 #include "core/object.h"
 #include "core/rank.h"
+#include "core/recover.h"
 #include "world.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char *const task_states[] = {"waiting", "pending", "sent", "done"};
-static const char *const run_states[] = {"queued", "registering", "running", "parked", "finished"};
+static const char *const run_states[] = {"queued",  "registering", "fetching",
+                                         "running", "parked",      "finished"};
 
 static void dump_holders(const struct task *task)
 {
@@ -98,5 +103,81 @@ void world_dump_rank(struct rank *rank)
     }
     for (at = 0; base_map_next(&rank->homes, &at, &key, &value);) {
         fprintf(stderr, "  home of %016" PRIx64 "\n", key.high);
+    }
+}
+
+/* ---- Trace ---------------------------------------------------------------------------------- */
+
+static const char *const message_names[MESSAGE_KINDS] = {
+    [MESSAGE_TASK] = "TASK",
+    [MESSAGE_RESULT] = "RESULT",
+    [MESSAGE_CREDIT] = "CREDIT",
+    [MESSAGE_GONE] = "GONE",
+    [MESSAGE_CANCEL] = "CANCEL",
+    [MESSAGE_RELEASE] = "RELEASE",
+    [MESSAGE_ASK] = "ASK",
+    [MESSAGE_VALUE] = "VALUE",
+    [MESSAGE_HOLD] = "HOLD",
+    [MESSAGE_HELD] = "HELD",
+    [MESSAGE_LET_GO] = "LET_GO",
+    [MESSAGE_STOP] = "STOP",
+    [MESSAGE_REGISTER] = "REGISTER",
+    [MESSAGE_REGISTERED] = "REGISTERED",
+    [MESSAGE_OFFER] = "OFFER",
+    [MESSAGE_ADOPT] = "ADOPT",
+    [MESSAGE_LOOKUP] = "LOOKUP",
+    [MESSAGE_FOUND] = "FOUND",
+    [MESSAGE_NOT_MINE] = "NOT_MINE",
+    [MESSAGE_FETCH] = "FETCH",
+    [MESSAGE_CHUNK] = "CHUNK",
+    [MESSAGE_SETTLED] = "SETTLED",
+    [MESSAGE_CLEARED] = "CLEARED",
+    [MESSAGE_QUIET] = "QUIET",
+    [MESSAGE_QUIET_ANSWER] = "QUIET_ANSWER",
+    [MESSAGE_STOP_ALL] = "STOP_ALL",
+};
+
+static void trace_body(const struct wire_header *header, const void *body)
+{
+    uint32_t words[8] = {0};
+    memcpy(words, body, MT_MIN((size_t)header->length, sizeof words));
+    switch (header->kind) {
+    case MESSAGE_TASK:
+        fprintf(stderr, " id %016" PRIx64 " flags %x",
+                core_task_id(header->parent, header->position), words[1] & UINT16_MAX);
+        break;
+    case MESSAGE_RESULT:
+        fprintf(stderr, " id %016" PRIx64 " code %d flags %x token %u",
+                core_task_id(header->parent, header->position), (int)words[0],
+                words[1] & UINT16_MAX, words[2]);
+        break;
+    case MESSAGE_HOLD:
+    case MESSAGE_LET_GO:
+        fprintf(stderr, " holder %u instance %u%s", words[0], words[1], words[2] ? " ack" : "");
+        break;
+    case MESSAGE_OFFER:
+        fprintf(stderr, " runner %u run %u", words[3], words[4]);
+        break;
+    default:
+        fprintf(stderr, " %u %u", words[0], words[1]);
+    }
+}
+
+void world_trace_message(uint64_t now_ns, uint32_t to, uint32_t from,
+                         const struct wire_header *header, const void *body)
+{
+    if (getenv("MANTA_TRACE") && message_is_counted(header->kind)) {
+        fprintf(stderr, "%9.3f us %u > %u %s %016" PRIx64 "/%u token %u attempt %u",
+                (double)now_ns / 1e3, from, to, message_names[header->kind], header->parent,
+                header->position, header->token, header->attempt);
+        trace_body(header, body);
+        fputc('\n', stderr);
+    }
+}
+
+void world_trace_death(uint64_t now_ns, uint32_t to, uint32_t dead)
+{
+    if (getenv("MANTA_TRACE")) {
+        fprintf(stderr, "%9.3f us %u hears that %u is dead\n", (double)now_ns / 1e3, to, dead);
     }
 }

@@ -112,6 +112,7 @@ static void on_message(void *owner, uint32_t from, const struct wire_header *hea
 {
     struct member *member = owner;
     member->world->result.from_dead += member->is_told[from];
+    world_trace_message(sim_now_ns(member->world->sim), member->number, from, header, body);
     member->sink.message(member->sink.owner, from, header, body);
 }
 
@@ -119,6 +120,7 @@ static void on_peer_down(void *owner, uint32_t peer)
 {
     struct member *member = owner;
     member->is_told[peer] = 1;
+    world_trace_death(sim_now_ns(member->world->sim), member->number, peer);
     member->sink.peer_down(member->sink.owner, peer);
 }
 

@@ -63,6 +63,12 @@ int world_check(const char *test, const struct world_options *options,
 /* Prints what a rank waits for. */
 void world_dump_rank(struct rank *rank);
 
+/* With MANTA_TRACE in the environment: lines about what a rank takes and hears, in worlds with faults. */
+struct wire_header;
+void world_trace_message(uint64_t now_ns, uint32_t to, uint32_t from,
+                         const struct wire_header *header, const void *body);
+void world_trace_death(uint64_t now_ns, uint32_t to, uint32_t dead);
+
 /* How many seeds a campaign runs, and which first: MANTA_SEEDS, MANTA_SEED in the environment, else the default. */
 void world_seeds(uint64_t fallback, uint64_t *ret_first, uint64_t *ret_count);
 
