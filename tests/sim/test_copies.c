@@ -190,7 +190,7 @@ static int one_value_after_the_other_is_read_elsewhere(int argc, char **argv)
     return expect_right(&ref, 1);
 }
 
-static void copies_that_nobody_reads_make_room(void **state)
+static void behaviour_73_copies_that_nobody_reads_make_room(void **state)
 {
     struct world_options options = {.seed = 1, .ranks = 4, .node_ranks = 1, .store_bytes = STORE};
     struct world_result result;
@@ -259,7 +259,7 @@ static int tasks_with_most_of_their_arguments_there(int argc, char **argv)
     return 0;
 }
 
-static void a_task_goes_where_most_of_its_stored_bytes_are(void **state)
+static void behaviour_35_a_task_goes_where_most_of_its_stored_bytes_are(void **state)
 {
     struct world_options options = {.seed = 1, .ranks = 12, .node_ranks = 4, .store_bytes = STORE};
     struct world_result result;
@@ -411,9 +411,9 @@ int main(void)
         cmocka_unit_test(each_node_has_one_copy_however_many_read),
         cmocka_unit_test(a_broadcast_takes_hardly_longer_on_many_nodes_than_on_one),
         cmocka_unit_test(a_thousand_nodes_get_a_value_of_few_chunks),
-        cmocka_unit_test(copies_that_nobody_reads_make_room),
+        cmocka_unit_test(behaviour_73_copies_that_nobody_reads_make_room),
         cmocka_unit_test(a_copy_goes_with_its_value),
-        cmocka_unit_test(a_task_goes_where_most_of_its_stored_bytes_are),
+        cmocka_unit_test(behaviour_35_a_task_goes_where_most_of_its_stored_bytes_are),
         cmocka_unit_test(a_task_does_not_wait_for_its_node_while_others_are_idle),
         cmocka_unit_test(arguments_are_asked_for_no_further_ahead_than_there_is_room),
         cmocka_unit_test(arguments_come_while_other_tasks_run),
