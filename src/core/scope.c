@@ -457,7 +457,9 @@ void scope_drop_all(struct rank *rank, struct scope *scope)
 {
     pin_end_views(rank, scope, NULL);
     put_end_scope(rank, scope, 0);
-    inbox_close_all(rank, scope);
+    if (MT_UNLIKELY(scope->inboxes != NULL)) {
+        inbox_close_all(rank, scope);
+    }
     drop_children_from(rank, scope, 0);
     drop_holds_from(rank, scope, 0);
 }
@@ -502,7 +504,9 @@ void scope_end(struct rank *rank, struct scope *scope)
     scope->has_run = !run || (!run->is_spoiled && (run->state == RUN_RUNNING || run->cancelled));
     scope->run = NULL;
     scope->is_ended = 1;
-    recover_fail_lookups(rank, scope);
+    if (MT_UNLIKELY(!base_list_is_empty(&scope->lookups) || !base_list_is_empty(&scope->offers))) {
+        recover_fail_lookups(rank, scope);
+    }
     free_if_over(rank, scope);
 }
 

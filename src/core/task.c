@@ -507,9 +507,9 @@ void task_complete(struct rank *rank, struct task *task, int code, struct value 
     if (MT_UNLIKELY(task->scope->is_taken_over)) {
         recover_stop_refused(rank, task->scope, task);
     }
-    if (task->flags & TASK_LINEAGE) {
+    if (MT_UNLIKELY(task->flags & TASK_LINEAGE)) {
         dispatch_note_lineage(rank, task);
-    } else if (!task->object.is_stream) { /* its reader may make it run again */
+    } else if (MT_LIKELY(!task->object.is_stream)) { /* its reader may make it run again */
         drop_pins(rank, task);
     }
     object_finish(rank, &task->object, code, value, error);
