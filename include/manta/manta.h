@@ -290,7 +290,7 @@ MANTA_API int manta_run(int argc, char **argv, manta_driver driver);
 typedef struct manta_config {
     void (*log)(void *arg, int level, const char *line); /* 1 error, 2 warning, 3 info */
     void *log_arg;
-    uint32_t workers; /* threads that run tasks; 0: one per core of this rank's share */
+    uint32_t workers;     /* threads that run tasks; 0: one per core of this rank's share */
     const void *mpi_comm; /* the program's own MPI_Comm, by its address; NULL: MPI_COMM_WORLD */
     uint64_t reserved[7];
 } manta_config;
@@ -312,6 +312,49 @@ typedef struct manta_world {
 
 /* MANTA_E_STATE before start and after stop. */
 MANTA_API int manta_world_get(manta_world *ret_world);
+
+/* ---- Where memory is ------------------------------------------------------------------------ */
+
+/* Fills text[size] with a line for a person: what made the value, where its bytes are, who holds
+ * it; as far as the calling rank knows. Never blocks. MANTA_E_NOTFOUND: the caller does not hold it. */
+MANTA_API int manta_explain(manta_ref ref, char *ret_text, size_t size);
+
+typedef struct manta_store_info {
+    uint64_t bound_bytes;                   /* of the node; 0: there is no store */
+    uint64_t held_bytes;                    /* of the node: pages in memory */
+    uint64_t own_bytes, own_values;         /* of this rank's share, in memory or on disk */
+    uint64_t pinned_bytes;                  /* that this rank reads in place now */
+    uint64_t spilled_bytes, restored_bytes; /* by this rank since its start, as what follows */
+    uint64_t waits;                         /* values and tasks that had to wait for room */
+    uint64_t copied, evicted; /* copies of values of other nodes: made, given up again */
+} manta_store_info;
+
+/* Never blocks. */
+MANTA_API int manta_store_stats(manta_store_info *ret_info);
+
+typedef enum manta_where {
+    MANTA_IN_MEMORY,
+    MANTA_ON_DISK,
+    MANTA_BEING_WRITTEN,
+} manta_where;
+
+/* A value in the store of this node. */
+typedef struct manta_object {
+    uint64_t parent; /* with the position: its ref */
+    uint32_t position;
+    uint32_t rank;  /* in whose share it is: who made or copied it */
+    uint32_t owner; /* as far as the calling rank knows; UINT32_MAX: it does not */
+    manta_where where;
+    bool is_copy;      /* of a value of another node */
+    bool is_read_here; /* by the calling rank, now */
+    uint64_t bytes;
+    const char *task, *file; /* that made it, "" if not known; borrowed until the end */
+    uint32_t line;
+} manta_object;
+
+/* Calls each(arg, object) for all values in the store of this node, a snapshot of a moving thing.
+ * `object` is borrowed for the call. MANTA_E_NOMEM. */
+MANTA_API int manta_store_each(void (*each)(void *arg, const manta_object *object), void *arg);
 
 typedef enum manta_moment { MANTA_AT_START, MANTA_AT_STOP } manta_moment;
 /* Calls hook(arg) on every rank that registers it: at start before any task, at stop after the

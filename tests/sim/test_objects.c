@@ -198,6 +198,47 @@ static int a_full_store_is_a_named_error_and_goes_on_after_a_drop(int argc, char
     return 0;
 }
 
+struct seen {
+    uint64_t bytes, count, read_here, on_rank;
+    bool is_named;
+};
+
+static void look(void *arg, const manta_object *object)
+{
+    struct seen *seen = arg;
+    seen->bytes += object->bytes;
+    seen->count++;
+    seen->read_here += object->is_read_here;
+    seen->on_rank |= UINT64_C(1) << object->rank;
+    seen->is_named |= strcmp(object->task, "make") == 0 && strstr(object->file, "test_objects.c") &&
+                      object->line > 0 && object->owner == 0;
+}
+
+/* What a person sees of a value that a task made and a view reads. */
+static int values_are_explained(int argc, char **argv)
+{
+    const void *data;
+    size_t bytes;
+    char text[512];
+    struct seen seen = {0};
+    manta_store_info before, info;
+    CHECK(manta_store_stats(&before) == MANTA_OK && before.bound_bytes == STORE);
+    manta_ref xs = make_async(MANTA_OPTIONS(.rank = MANTA_ON(0)), NUMBERS);
+    CHECK(manta_view(xs, &data, &bytes) == MANTA_OK);
+    CHECK(manta_store_stats(&info) == MANTA_OK);
+    CHECK(info.own_values == before.own_values + 1 && info.pinned_bytes >= bytes);
+    CHECK(manta_explain(xs, text, sizeof text) == MANTA_OK);
+    CHECK(strstr(text, "make (") && strstr(text, "test_objects.c") && strstr(text, "is done"));
+    CHECK(strstr(text, "800000 bytes in the share of rank 0, in memory, read here now"));
+    CHECK(manta_store_each(look, &seen) == MANTA_OK);
+    CHECK(seen.count == 1 && seen.bytes == bytes && seen.read_here == 1);
+    CHECK(seen.is_named && seen.on_rank == 1);
+    CHECK(manta_unview(xs) == MANTA_OK && manta_drop(xs) == MANTA_OK);
+    CHECK(manta_explain(xs, text, sizeof text) == MANTA_E_NOTFOUND);
+    CHECK(manta_explain(make_async(NULL, NUMBERS), text, 12) == MANTA_OK && strlen(text) == 11);
+    return 0;
+}
+
 /* Rank 1, on another node, has no room for a copy: that is said, and not that the value is lost. */
 static int no_room_for_a_copy(int argc, char **argv)
 {
@@ -247,6 +288,7 @@ static void on_nodes(manta_driver driver)
     X(many_readers_at_once)                                                                        \
     X(tasks_make_and_read_for_themselves)                                                          \
     X(an_inout_is_changed_for_its_own_output_only)                                                 \
+    X(values_are_explained)                                                                        \
     X(what_was_put_is_read_in_place)                                                               \
     X(a_full_store_is_a_named_error_and_goes_on_after_a_drop)
 

@@ -348,6 +348,10 @@ static void behaviour_90_holding_and_cancelling_with_bad_input(void **state)
     assert_int_equal(square_get(ref, &y), MANTA_OK);
     refused(manta_ref_error(ref, &error), MANTA_E_STATE, "value");
     refused(manta_world_get(NULL), MANTA_E_INVALID, "ret_world is NULL");
+    refused(manta_store_stats(NULL), MANTA_E_INVALID, "ret_info is NULL");
+    refused(manta_store_each(NULL, NULL), MANTA_E_INVALID, "each is NULL");
+    refused(manta_explain(ref, NULL, 9), MANTA_E_INVALID, "ret_text is NULL");
+    refused(manta_explain(ref, error.text, 0), MANTA_E_INVALID, "size is 0");
     assert_int_equal(error.code, 1);
     manta_ref twice_ref = twice_async(NULL, consumed);
     refused(square_get(consumed, &y), MANTA_E_NOTFOUND, "ref");
@@ -509,6 +513,9 @@ static void everything_is_refused(void)
     char line[64];
     assert_int_equal(manta_fini(), MANTA_E_STATE);
     assert_int_equal(manta_world_get(&world), MANTA_E_STATE);
+    assert_int_equal(manta_explain(ref, line, sizeof line), MANTA_E_STATE);
+    assert_int_equal(manta_store_stats(NULL), MANTA_E_STATE);
+    assert_int_equal(manta_store_each(NULL, NULL), MANTA_E_STATE);
     assert_int_equal(manta_get(ref, &y, 8), MANTA_E_STATE);
     assert_int_equal(manta_view(ref, &data, &bytes), MANTA_E_STATE);
     assert_int_equal(manta_unview(ref), MANTA_E_STATE);
