@@ -131,7 +131,8 @@ void fetch_on_fetch(struct rank *rank, uint32_t from, const struct wire_header *
     struct store_tag tag = {.parent = header->parent, .position = header->position};
     const uint8_t *data =
         rank->options.store && message.bytes <= CHUNK_BYTES
-            ? store_find(rank->options.store, message.offset, &tag, message.from + message.bytes)
+            ? store_find(rank->options.store, comm_node_index(rank->comm, rank->number),
+                         message.offset, &tag, message.from + message.bytes)
             : NULL;
     struct message_chunk chunk = {.from = message.from, .code = data ? MANTA_OK : MANTA_E_LOST};
     size_t size = data ? message.bytes : 0;

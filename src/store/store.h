@@ -16,7 +16,8 @@
  * the first touch. The thread that asks has its core's memory placed next to it.
  *
  * When a rank dies its blocks stay readable. The heir, another rank of the node, takes
- * its share over: open blocks are given back at once, sealed ones when nobody wants them.
+ * its share over: open blocks are given back at once, sealed ones when nobody wants them. The dead
+ * may be alive for a moment longer: from then on it has no room for anything, and what it frees stays.
  *
  * One thread at a time, the rank's baton holder; store_at and what it gives may be read by
  * any thread.
@@ -86,10 +87,10 @@ void store_free(struct store *store, uint64_t place);
  * or there is none of that index. Stays mapped. */
 const void *store_at(struct store *store, uint32_t index, uint64_t place);
 
-/* The sealed block at a place of this rank's share, if it has this parent and position and at least
+/* The sealed block at a place of a share, read-only, if it has this parent and position and at least
  * `bytes`; else NULL. */
-const void *store_find(struct store *store, uint64_t place, const struct store_tag *tag,
-                       uint64_t bytes);
+const void *store_find(struct store *store, uint32_t index, uint64_t place,
+                       const struct store_tag *tag, uint64_t bytes);
 
 /* Returns pages of free blocks to the node, up to `bytes`; returns how many. */
 uint64_t store_trim(struct store *store, uint64_t bytes);
@@ -105,8 +106,9 @@ void store_free_inherited(struct store *store, uint32_t dead, uint64_t place);
 struct store_stats {
     uint64_t bound_bytes; /* of the node */
     uint64_t held_bytes;  /* pages, of the node */
-    uint64_t used_bytes;  /* in blocks of this rank's share, headers included */
-    uint64_t blocks;      /* of this rank */
+    uint64_t
+        used_bytes;  /* in blocks of this rank's share and of those inherited, headers included */
+    uint64_t blocks; /* of these shares */
     uint64_t created, freed, trimmed_bytes;
 };
 struct store_stats store_get_stats(const struct store *store);
