@@ -5,6 +5,7 @@
 #include "core/exec.h"
 #include "core/fetch.h"
 #include "core/idle.h"
+#include "core/lost.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/registry.h"
@@ -176,6 +177,33 @@ static int fetch_value(struct context *context, const struct target *target)
                               (unsigned long long)output->place.bytes, output->place.rank);
 }
 
+static int settle_target(struct context *context, const struct target *target)
+{
+    int code = MANTA_OK;
+    while (code == MANTA_OK && !target_is_done(target)) {
+        code = wait_target(context, target, BASE_FOREVER);
+    }
+    if (code != MANTA_OK) {
+        context_fail(context, code, "waiting for a ref");
+    } else if ((code = target_code(target)) != MANTA_OK) {
+        target_error(context->rank, target, &context->last_error);
+    } else if (MT_UNLIKELY(target_is_elsewhere(target))) {
+        code = fetch_value(context, target);
+    }
+    return code;
+}
+
+/* A value that is lost meanwhile was never there: it is waited for again. */
+static bool is_to_come_back(struct context *context, const struct target *target)
+{
+    struct object *object = target->object;
+    if (!target_is_done(target)) {
+        return true;
+    }
+    return object->code == MANTA_OK && target_is_elsewhere(target) &&
+           lost_note(context->rank, &object->value->output[target->output].place);
+}
+
 /* Waits for a ref to be done and well. Baton held. */
 static int settle(struct context *context, manta_ref ref, struct target *ret_target)
 {
@@ -184,13 +212,9 @@ static int settle(struct context *context, manta_ref ref, struct target *ret_tar
         return context_not_held(context, ref);
     }
     object_hold(target.object);
-    int code = wait_target(context, &target, BASE_FOREVER);
-    if (code != MANTA_OK) {
-        context_fail(context, code, "waiting for a ref");
-    } else if ((code = target_code(&target)) != MANTA_OK) {
-        target_error(context->rank, &target, &context->last_error);
-    } else if (MT_UNLIKELY(target_is_elsewhere(&target))) {
-        code = fetch_value(context, &target);
+    int code = settle_target(context, &target);
+    while (MT_UNLIKELY(code == MANTA_E_LOST) && is_to_come_back(context, &target)) {
+        code = settle_target(context, &target);
     }
     *ret_target = target;
     return code;

@@ -39,15 +39,17 @@ struct core_options {
     uint32_t workers;  /* at least 1 */
     uint32_t cores;    /* of this rank's share */
     uint32_t node_ranks;
-    const uint32_t *nodes; /* by rank: the lowest rank on its node; NULL: all are on one. Borrowed */
-    uint8_t is_crowded;    /* more threads than cores on the node: waiters sleep soon */
-    const char *host_name; /* borrowed */
-    struct topo *topo;     /* for pinning; NULL: none */
-    struct store *store;   /* borrowed; NULL: values are at most MANTA_INLINE_MAX bytes */
-    size_t stack_bytes;    /* of a parked task; 0: 256 KiB */
-    uint32_t parked_max;   /* stacks parked at once; 0: 4096 */
-    uint32_t window_max;   /* tasks in flight to one rank; 0: 1024 */
-    uint32_t commands_max; /* CPUs for commands and isolated tasks; 0: as workers */
+    const uint32_t
+        *nodes;         /* by rank: the lowest rank on its node; NULL: all are on one. Borrowed */
+    uint8_t is_crowded; /* more threads than cores on the node: waiters sleep soon */
+    const char *host_name;  /* borrowed */
+    struct topo *topo;      /* for pinning; NULL: none */
+    struct store *store;    /* borrowed; NULL: values are at most MANTA_INLINE_MAX bytes */
+    uint64_t lineage_bytes; /* kept to make stored values again; 0: 64 MiB */
+    size_t stack_bytes;     /* of a parked task; 0: 256 KiB */
+    uint32_t parked_max;    /* stacks parked at once; 0: 4096 */
+    uint32_t window_max;    /* tasks in flight to one rank; 0: 1024 */
+    uint32_t commands_max;  /* CPUs for commands and isolated tasks; 0: as workers */
     const struct core_processes *processes; /* borrowed; NULL: no commands, no isolated tasks */
     struct base_log log;
 };
@@ -115,12 +117,14 @@ void core_describe_last(struct rank *rank, uint32_t dead, char *text, size_t siz
 /* What is left; all zero when every count has come to its end. */
 struct core_counts {
     uint64_t tasks, runs, borrows, scopes, values, maps, homes;
-    uint64_t blocks, copies; /* of its share of the store; of these, of values of other nodes */
+    uint64_t blocks,
+        copies; /* of its share of the store and of those inherited; of these, of values of other nodes */
 };
 struct core_counts core_count(struct rank *rank);
 
 struct core_stats {
     uint64_t submitted, completed, executed, retried, adopted, parked, inlined;
+    uint64_t remade; /* of those retried: because their values were lost */
 };
 struct core_stats core_get_stats(struct rank *rank);
 

@@ -18,7 +18,9 @@
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/fetch.h"
+#include "core/heirs.h"
 #include "core/idle.h"
+#include "core/lost.h"
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/pack.h"
@@ -71,6 +73,9 @@ void exec_run_free(struct rank *rank, struct run *run)
     base_list_remove(&run->owned);
     if (MT_UNLIKELY(run->fetched != NULL)) {
         fetch_end_run(rank, run);
+    }
+    if (MT_UNLIKELY(run->claims)) {
+        heirs_end_run(rank, run);
     }
     if (!run->args_borrowed) {
         base_free(run->args);
@@ -166,7 +171,9 @@ static inline void make_ready(struct rank *rank, struct run *run)
 
 MT_NOINLINE void exec_queue_fetched(struct rank *rank, struct run *run)
 {
-    if (run->outside) {
+    if (MT_UNLIKELY(run->code == MANTA_E_LOST)) {
+        lost_give_back(rank, run);
+    } else if (run->outside) {
         outside_queue(rank, run);
     } else {
         make_ready(rank, run);
@@ -175,11 +182,14 @@ MT_NOINLINE void exec_queue_fetched(struct rank *rank, struct run *run)
 
 static MT_NOINLINE void queue_after_inputs(struct rank *rank, struct run *run)
 {
-    if (function_info(run->function)->inputs_awaited && fetch_for_run(rank, run)) {
-        run->state = RUN_FETCHING;
-    } else {
-        exec_queue_fetched(rank, run);
+    if (function_info(run->function)->inputs_awaited) {
+        heirs_claim_run(rank, run);
+        if (fetch_for_run(rank, run)) {
+            run->state = RUN_FETCHING;
+            return;
+        }
     }
+    exec_queue_fetched(rank, run);
 }
 
 void exec_queue(struct rank *rank, struct run *run)

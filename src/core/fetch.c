@@ -1,6 +1,7 @@
 #include "core/fetch.h"
 
 #include "core/exec.h"
+#include "core/heirs.h"
 #include "core/message.h"
 #include "core/object.h"
 #include "core/pack.h"
@@ -18,6 +19,12 @@ static struct copy *find(struct rank *rank, const struct location *of)
     return base_map_find(&rank->copies, key_of(of));
 }
 
+struct copy *fetch_find(struct rank *rank, const struct location *of)
+{
+    struct copy *copy = find(rank, of);
+    return copy && copy->of.rank == of->rank && copy->of.offset == of->offset ? copy : NULL;
+}
+
 const void *fetch_data(struct rank *rank, const struct location *of)
 {
     const void *data = stored_data(rank, of);
@@ -33,9 +40,9 @@ static void ask_more(struct rank *rank, struct copy *copy)
     while (copy->asked < copy->of.bytes &&
            copy->asked - copy->got < (uint64_t)CHUNK_BYTES * CHUNKS_ASKED) {
         uint64_t bytes = MT_MIN(copy->of.bytes - copy->asked, (uint64_t)CHUNK_BYTES);
-        struct message_fetch message = {copy->of.offset, copy->asked, bytes};
+        struct message_fetch message = {copy->of.offset, copy->asked, bytes, copy->of.rank, 0};
         copy->asked += bytes;
-        message_send(rank, copy->of.rank, MESSAGE_FETCH, about, &message, sizeof message);
+        message_send(rank, copy->source, MESSAGE_FETCH, about, &message, sizeof message);
     }
 }
 
@@ -44,6 +51,9 @@ static void end(struct rank *rank, struct copy *copy, int code)
     struct base_list *link;
     copy->is_over = true;
     copy->code = code;
+    if (code != MANTA_OK) { /* whoever comes now tries anew */
+        base_map_remove(&rank->copies, key_of(&copy->of));
+    }
     copy->sharers++;
     while ((link = base_list_pop_front(&copy->waits))) {
         struct fetch_wait *wait = MT_CONTAINER(link, struct fetch_wait, link);
@@ -61,6 +71,7 @@ static struct copy *make_copy(struct rank *rank, const struct location *of, int 
         return NULL;
     }
     copy->of = *of;
+    copy->source = heirs_server(rank, of->rank);
     base_list_init(&copy->waits);
     *ret_code = store_create(rank->options.store, of->bytes, &tag, &copy->room);
     if (*ret_code == MANTA_OK && store_populate(rank->options.store, &copy->room) != MANTA_OK) {
@@ -83,7 +94,8 @@ struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fe
 {
     struct copy *copy = find(rank, of);
     bool is_new = !copy;
-    if (is_new && comm_is_down(rank->comm, of->rank)) {
+    if (is_new && (comm_node_index(rank->comm, of->rank) != COMM_ELSEWHERE ||
+                   heirs_server(rank, of->rank) == UINT32_MAX)) {
         *ret_code = MANTA_E_LOST;
         return NULL;
     }
@@ -129,11 +141,12 @@ void fetch_on_fetch(struct rank *rank, uint32_t from, const struct wire_header *
     }
     memcpy(&message, bytes, sizeof message);
     struct store_tag tag = {.parent = header->parent, .position = header->position};
+    bool is_sane =
+        rank->options.store && message.bytes <= CHUNK_BYTES && message.share < rank->size;
     const uint8_t *data =
-        rank->options.store && message.bytes <= CHUNK_BYTES
-            ? store_find(rank->options.store, comm_node_index(rank->comm, rank->number),
-                         message.offset, &tag, message.from + message.bytes)
-            : NULL;
+        is_sane ? store_find(rank->options.store, comm_node_index(rank->comm, message.share),
+                             message.offset, &tag, message.from + message.bytes)
+                : NULL;
     struct message_chunk chunk = {.from = message.from, .code = data ? MANTA_OK : MANTA_E_LOST};
     size_t size = data ? message.bytes : 0;
     uint8_t *out = message_begin(rank, from, MESSAGE_CHUNK, header, sizeof chunk + size);
@@ -152,7 +165,7 @@ void fetch_on_chunk(struct rank *rank, uint32_t from, const struct wire_header *
     const void *head = wire_take(body, sizeof chunk);
     size_t bytes = wire_left(body);
     const void *data = wire_take(body, bytes);
-    if (!head || !copy || copy->is_over || copy->of.rank != from) {
+    if (!head || !copy || copy->is_over || copy->source != from) {
         return;
     }
     memcpy(&chunk, head, sizeof chunk);
@@ -179,11 +192,16 @@ void fetch_peer_down(struct rank *rank, uint32_t dead)
     void *value;
     while (base_map_next(&rank->copies, &at, &key, &value)) {
         struct copy *copy = value;
-        if (copy->of.rank == dead && !copy->is_over) {
-            copy->sharers++;
+        if (copy->source != dead || copy->is_over) {
+            continue;
+        }
+        copy->source = heirs_server(rank, copy->of.rank);
+        if (copy->source == UINT32_MAX) {
             end(rank, copy, MANTA_E_LOST);
-            at = copy->sharers == 1 ? 0 : at; /* it goes: the map changes */
-            fetch_drop(rank, copy);
+            at = 0; /* it is in the map no more */
+        } else {
+            copy->asked = copy->got;
+            ask_more(rank, copy);
         }
     }
 }
@@ -201,6 +219,7 @@ struct fetched {
 static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
 {
     struct run *run = ((struct fetched *)arg)->run;
+    run->code = copy->code ? copy->code : run->code;
     if (--run->fetches_missing == 0) {
         exec_queue_fetched(rank, run);
     }

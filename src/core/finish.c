@@ -13,6 +13,7 @@
 #include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
+#include "core/heirs.h"
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
@@ -66,7 +67,8 @@ static void drop_orphans(struct rank *rank)
 
 static bool is_busy(const struct rank *rank)
 {
-    return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live;
+    return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live ||
+           heirs_are_busy(rank);
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)

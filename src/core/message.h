@@ -7,6 +7,8 @@
  *   holder -> owner    ASK (send me the value), HOLD (rank X holds it), LET_GO, STOP (cancel)
  *   owner -> holder    VALUE, HELD (acknowledges a HOLD)
  *   reader -> store    FETCH; back: CHUNK (of a value in another node's store)
+ *   reader -> owner    LOST (the bytes cannot be had from this place)
+ *   anybody -> heir    CLAIM (a place in a dead rank's share); back: CLAIMED
  *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
  *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
  *
@@ -40,6 +42,9 @@ enum message_kind {
     MESSAGE_FOUND,
     MESSAGE_FETCH,
     MESSAGE_CHUNK,
+    MESSAGE_LOST,
+    MESSAGE_CLAIM,
+    MESSAGE_CLAIMED,
     MESSAGE_SETTLED,
     MESSAGE_CLEARED,
     MESSAGE_QUIET,
@@ -93,9 +98,10 @@ enum result_flag {
         64, /* no result: another owner has taken the run over; place the task again */
     RESULT_UNSTARTED =
         128, /* with DISPLACED: no stack is free here to start it; nothing of it is left */
-    RESULT_LEASE = 32,    /* of part of a map: struct message_lease follows */
-    RESULT_OUTSIDE = 512, /* its place was among those that run outside */
-    RESULT_LOST = 256,    /* it failed for reasons of the system: see outside.h */
+    RESULT_LEASE = 32,     /* of part of a map: struct message_lease follows */
+    RESULT_OUTSIDE = 512,  /* its place was among those that run outside */
+    RESULT_LOST = 256,     /* it failed for reasons of the system: see outside.h */
+    RESULT_STARVED = 1024, /* with DISPLACED: its arguments cannot be had, as LOST has said */
 };
 
 struct message_result {
@@ -115,9 +121,10 @@ struct message_value {
     uint32_t unused;
 };
 
-/* Part of the block at `offset` of the receiver's share. */
+/* Part of the block at `offset` of a share of the receiver's node. */
 struct message_fetch {
     uint64_t offset, from, bytes;
+    uint32_t share, unused;
 };
 
 struct message_chunk {
@@ -192,8 +199,8 @@ typedef void message_handler(struct rank *rank, uint32_t from, const struct wire
 message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, cancel_on_cancel,
     exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
-    fetch_on_fetch, fetch_on_chunk, recover_on_adopt, home_on_lookup, recover_on_found,
-    recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
-    finish_on_stop_all;
+    fetch_on_fetch, fetch_on_chunk, lost_on_lost, heirs_on_claim, heirs_on_claimed,
+    recover_on_adopt, home_on_lookup, recover_on_found, recover_on_settled, recover_on_cleared,
+    finish_on_quiet, finish_on_quiet_answer, finish_on_stop_all;
 
 #endif

@@ -13,6 +13,7 @@
  */
 #include "core/object.h"
 
+#include "core/lineage.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/recover.h"
@@ -183,7 +184,7 @@ static void free_object(struct rank *rank, struct object *object)
 {
     if (object->kind == OBJECT_BORROW) {
         free_borrow(rank, object_borrow(object));
-    } else if (object_task(object)->flags & TASK_LINEAGE) {
+    } else if (object_task(object)->flags & TASK_LINEAGE || lineage_needs(object_task(object))) {
         task_drop_value(rank, object_task(object));
     } else {
         task_free(rank, object_task(object));
@@ -197,6 +198,10 @@ static bool is_over(const struct object *object)
 
 static void reap(struct rank *rank, struct object *object)
 {
+    if (object->is_dying) { /* its record and its value may be let go of at once */
+        return;
+    }
+    object->is_dying = 1;
     object->dying = rank->dying;
     rank->dying = object;
     if (rank->is_reaping) {
@@ -206,6 +211,8 @@ static void reap(struct rank *rank, struct object *object)
     while (rank->dying) {
         struct object *next = rank->dying;
         rank->dying = next->dying;
+        next->watchers = NULL;
+        next->is_dying = 0;
         free_object(rank, next);
     }
     rank->is_reaping = 0;
@@ -573,6 +580,9 @@ void object_on_ask(struct rank *rank, uint32_t from, const struct wire_header *h
         return;
     }
     memcpy(&message, bytes, sizeof message);
+    if (task) {
+        recover_revive(rank, task);
+    }
     if (!task) {
         if (!recover_park_request(rank, from, header, &message, sizeof message)) {
             answer_lost(rank, from, ref);

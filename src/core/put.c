@@ -33,6 +33,11 @@ __attribute__((constructor)) static void register_put(void)
     manta_function_register(&put_function);
 }
 
+bool task_is_put(const struct task *task)
+{
+    return task->function == &put_function;
+}
+
 /* The record, waiting for its value. NULL: last_error says why. */
 static struct task *make_record(struct context *context)
 {
@@ -46,6 +51,8 @@ static struct task *make_record(struct context *context)
         context_fail(context, code, "%s", text);
     } else if (scope->is_taken_over) {
         recover_grace(context->rank, scope, task);
+        recover_meet_borrows(context->rank, task);
+        (void)recover_adopt(context->rank, scope, task); /* those who asked for it already */
     }
     return task;
 }

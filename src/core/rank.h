@@ -78,6 +78,7 @@ struct value {
         const void *data; /* into what follows, or into a store; NULL: on another node */
         uint64_t bytes;
         bool is_refs, is_stored;
+        bool is_claimed;       /* with the heir of the share it lies in: see heirs.h */
         struct location place; /* of a stored one */
         struct copy *copy;     /* of one on another node, once it is here; data is the copy's */
     } output[];                /* then the data of those that are not, 16-aligned */
@@ -110,7 +111,7 @@ struct object {
     uint8_t kind; /* enum object_kind */
     uint8_t is_done;
     uint8_t small_bytes; /* the value is in the record's small area */
-    uint8_t small_used;
+    uint8_t is_dying;
 };
 
 enum task_state { TASK_WAITING, TASK_PENDING, TASK_SENT, TASK_DONE };
@@ -153,6 +154,9 @@ struct task_extra {
     uint32_t unacked;           /* refs in the value whose owners have not acknowledged us */
     uint32_t release_rank, release_token; /* who keeps the result until then */
     uint64_t due_ns;                      /* in rank->later: when it is pending again */
+    struct lineage *lineage;              /* of a done one: see lineage.h */
+    uint32_t lineage_holds;               /* of others, on the record and not on its value */
+    struct value *aside;                  /* an earlier value whose copies may be in use */
 };
 
 /*
@@ -287,6 +291,7 @@ struct run {
     int32_t code;
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
+    uint16_t claims;         /* bit by argument: claimed, see heirs.h */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */
     struct fetched *fetched;
@@ -374,6 +379,14 @@ struct outside_room {
     manta_error *error; /* why none can be started any more */
 };
 
+/* See heirs.h. */
+struct heirs {
+    struct base_map claims;    /* (place, share) -> how many here name it */
+    struct base_map heirlooms; /* of shares that this rank serves */
+    struct heir_peer *peers;   /* by rank; NULL: nobody has died */
+    uint32_t deaths_needed;    /* to be known here before anything is freed */
+};
+
 struct home;
 struct start_hook;
 
@@ -438,6 +451,10 @@ struct rank {
     struct base_list peer_list; /* all known peers */
     struct base_list graced;    /* tasks kept until all survivors had time to claim them */
     struct base_list settling;  /* deaths not yet acknowledged by all (rank 0), or by us */
+    struct heirs heirs;
+    struct base_list lineages; /* of done tasks, the oldest first */
+    uint64_t lineage_bytes;
+    uint64_t started_ns;
 
     /* shutdown */
     uint8_t is_finishing, is_stopped;

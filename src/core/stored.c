@@ -5,9 +5,13 @@
 const void *stored_data(struct rank *rank, const struct location *place)
 {
     uint32_t index = comm_node_index(rank->comm, place->rank);
-    return rank->options.store && index != COMM_ELSEWHERE
-               ? store_at(rank->options.store, index, place->offset)
-               : NULL;
+    struct store_tag tag = {.parent = place->parent, .position = place->position};
+    if (!rank->options.store || index == COMM_ELSEWHERE) {
+        return NULL;
+    }
+    return MT_UNLIKELY(rank->down[place->rank]) /* it may be gone */
+               ? store_find(rank->options.store, index, place->offset, &tag, place->bytes)
+               : store_at(rank->options.store, index, place->offset);
 }
 
 int stored_refuse(struct context *context, int code, uint64_t bytes)

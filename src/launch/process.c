@@ -385,6 +385,7 @@ static int start_core(struct process *process)
                                    .host_name = process->host_name,
                                    .topo = settings->is_pinned ? process->topo : NULL,
                                    .store = process->store,
+                                   .lineage_bytes = MT_MAX(settings->lineage_bytes, 1u),
                                    .stack_bytes = settings->stack_bytes,
                                    .parked_max = (uint32_t)settings->parked_max,
                                    .window_max = (uint32_t)settings->window_max,

@@ -26,8 +26,11 @@ static const struct base_config_row rows[] = {
     ROW("spin", TIME, spin_ns, 20000, 0, SECONDS,
         "How long a waiting thread polls before it sleeps."),
     ROW("store", BYTES, store_bytes, 0, 0, 1024 * 1024 * GIB,
-        "Memory of a node for values of more than 64 KiB, all its ranks together; 0 is three tenths "
+        "Memory of a node for values of more than 64 KiB, all its ranks together; 0 is three "
+        "tenths "
         "of what the process may use."),
+    ROW("lineage", BYTES, lineage_bytes, 64 * KIB * KIB, 0, 1024 * 1024 * GIB,
+        "Memory of each rank for what it takes to make such values again when their node dies."),
     ROW("log_level", UINT, log_level, 2, 0, 4,
         "What is printed: 0 nothing, 1 errors, 2 warnings too, 3 what happens, 4 everything."),
     ROW("launch_timeout", TIME, launch_timeout_ns, 60 * SECONDS, 100 * MS, 3600 * SECONDS,

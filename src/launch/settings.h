@@ -11,6 +11,7 @@ struct settings {
     uint64_t window_max;
     uint64_t spin_ns;
     uint64_t store_bytes; /* 0: by the machine */
+    uint64_t lineage_bytes;
     uint64_t log_level;
     uint64_t launch_timeout_ns;
     uint64_t stop_timeout_ns;
