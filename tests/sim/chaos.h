@@ -11,8 +11,9 @@
 struct chaos {
     const char *name;
     manta_driver driver;
-    uint64_t work_ns;   /* all its tasks one after the other */
-    uint64_t within_ns; /* when faults come */
+    uint64_t work_ns;     /* all its tasks one after the other */
+    uint64_t within_ns;   /* when faults come */
+    uint64_t store_bytes; /* of each node */
 };
 
 /* Fails the running cmocka test when something does not hold for a seed; goes on for a while
