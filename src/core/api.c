@@ -177,12 +177,9 @@ static int fetch_value(struct context *context, const struct target *target)
                               (unsigned long long)output->place.bytes, output->place.rank);
 }
 
-static int settle_target(struct context *context, const struct target *target)
+static inline int settle_target(struct context *context, const struct target *target)
 {
-    int code = MANTA_OK;
-    while (code == MANTA_OK && !target_is_done(target)) {
-        code = wait_target(context, target, BASE_FOREVER);
-    }
+    int code = wait_target(context, target, BASE_FOREVER);
     if (code != MANTA_OK) {
         context_fail(context, code, "waiting for a ref");
     } else if ((code = target_code(target)) != MANTA_OK) {
@@ -204,6 +201,15 @@ static bool is_to_come_back(struct context *context, const struct target *target
            lost_note(context->rank, &object->value->output[target->output].place);
 }
 
+static MT_COLD int settle_again(struct context *context, const struct target *target)
+{
+    int code = MANTA_E_LOST;
+    while (code == MANTA_E_LOST && is_to_come_back(context, target)) {
+        code = settle_target(context, target);
+    }
+    return code;
+}
+
 /* Waits for a ref to be done and well. Baton held. */
 static int settle(struct context *context, manta_ref ref, struct target *ret_target)
 {
@@ -213,8 +219,8 @@ static int settle(struct context *context, manta_ref ref, struct target *ret_tar
     }
     object_hold(target.object);
     int code = settle_target(context, &target);
-    while (MT_UNLIKELY(code == MANTA_E_LOST) && is_to_come_back(context, &target)) {
-        code = settle_target(context, &target);
+    if (MT_UNLIKELY(code == MANTA_E_LOST)) {
+        code = settle_again(context, &target);
     }
     *ret_target = target;
     return code;

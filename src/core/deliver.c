@@ -9,7 +9,6 @@
 #include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
-#include "core/heirs.h"
 #include "core/message.h"
 #include "core/pack.h"
 #include "core/recover.h"
@@ -232,9 +231,6 @@ void exec_deliver(struct rank *rank, struct run *run, int code, struct value *va
         scope_end(rank, scope);
     }
     run->state = RUN_FINISHED;
-    if (MT_UNLIKELY(run->claims)) {
-        heirs_end_run(rank, run);
-    }
     if (run->is_dismissed) {
         value_drop_refs(rank, run->result);
     }

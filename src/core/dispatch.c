@@ -268,19 +268,23 @@ static void send_task(struct rank *rank, struct peer *peer, struct task *task, s
     message_end(rank);
 }
 
-/* Sends one task or makes its run here; false when it ended instead. */
+/* What its arguments take with their values. False: it ended, or waits for one again. */
+static MT_NOINLINE bool measure(struct rank *rank, struct task *task, size_t *ret_bytes)
+{
+    if (MT_UNLIKELY(task_awaits_again(rank, task))) {
+        task_start_again(rank, task);
+        return false;
+    }
+    *ret_bytes = dispatch_resolve(rank, task, NULL);
+    return check_resolved(rank, task, *ret_bytes);
+}
+
+/* Sends one task or makes its run here, unless it ended instead. */
 static void launch(struct rank *rank, struct peer *peer, struct task *task)
 {
     size_t bytes = task->args_bytes;
-    if (function_info(task->function)->inputs_awaited) {
-        if (MT_UNLIKELY(task_awaits_again(rank, task))) {
-            task_start_again(rank, task);
-            return;
-        }
-        bytes = dispatch_resolve(rank, task, NULL);
-        if (!check_resolved(rank, task, bytes)) {
-            return;
-        }
+    if (function_info(task->function)->inputs_awaited && !measure(rank, task, &bytes)) {
+        return;
     }
     if (MT_LIKELY(peer->number != rank->number)) {
         send_task(rank, peer, task, bytes, NULL);

@@ -71,10 +71,8 @@ void exec_run_free(struct rank *rank, struct run *run)
     }
     base_list_remove(&run->link);
     base_list_remove(&run->owned);
-    if (MT_UNLIKELY(run->fetched != NULL)) {
+    if (MT_UNLIKELY(run->fetched != NULL || run->claims)) {
         fetch_end_run(rank, run);
-    }
-    if (MT_UNLIKELY(run->claims)) {
         heirs_end_run(rank, run);
     }
     if (!run->args_borrowed) {

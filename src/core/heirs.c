@@ -154,7 +154,9 @@ void heirs_claim_run(struct rank *rank, struct run *run)
 
 void heirs_end_run(struct rank *rank, struct run *run)
 {
-    each_place(rank, run, end_argument);
+    if (run->claims) {
+        each_place(rank, run, end_argument);
+    }
     run->claims = 0;
 }
 

@@ -98,6 +98,7 @@ static uint64_t loosen(struct rank *rank, const struct target *target, uint8_t *
     }
     if (*ret_hold == HOLD_RECORD) {
         object_task(object)->extra->lineage_holds++;
+        object_task(object)->flags |= TASK_NEEDED;
     }
     object_drop(rank, object);
     return 0;
@@ -105,7 +106,9 @@ static uint64_t loosen(struct rank *rank, const struct target *target, uint8_t *
 
 static void end_record_hold(struct rank *rank, struct object *object)
 {
-    if (--object_task(object)->extra->lineage_holds == 0) {
+    struct task *task = object_task(object);
+    if (--task->extra->lineage_holds == 0) {
+        task->flags &= (uint16_t)~TASK_NEEDED;
         object_check(rank, object);
     }
 }
@@ -120,7 +123,7 @@ static uint64_t bound(const struct rank *rank)
 static bool is_wanted(const struct task *task, const struct value *value)
 {
     const uint16_t never = TASK_ONCE | TASK_IS_MAP | TASK_CANCELLED | TASK_NO_PINS;
-    bool is_needed = (value && value->stored_outputs) || lineage_needs(task);
+    bool is_needed = (value && value->stored_outputs) || task->flags & TASK_NEEDED;
     return MT_UNLIKELY(is_needed) && !(task->flags & never) && !task_is_put(task) &&
            !lineage_is_kept(task);
 }
@@ -207,7 +210,7 @@ bool lineage_take_back(struct rank *rank, struct task *task)
             object_hold(object);
         }
         if (object && lineage->holds[i] == HOLD_RECORD) {
-            object_task(object)->extra->lineage_holds--;
+            end_record_hold(rank, object);
         }
     }
     forget(rank, task);

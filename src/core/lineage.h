@@ -33,10 +33,5 @@ static inline bool lineage_is_kept(const struct task *task)
 {
     return task->extra && task->extra->lineage;
 }
-/* Nobody has to hold the value: the record stays. */
-static inline bool lineage_needs(const struct task *task)
-{
-    return MT_UNLIKELY(task->extra != NULL) && task->extra->lineage_holds;
-}
 
 #endif

@@ -161,6 +161,7 @@ static bool begin_again(struct rank *rank, struct task *task)
     }
     put_value_aside(rank, task);
     task->object.is_done = task->object.small_bytes = 0;
+    task->object.code = MANTA_E_LOST; /* for who is about to look: it waits again */
     task->flags &= (uint16_t) ~(TASK_LINEAGE | TASK_RERUN);
     object_hold(&task->object);
     rank->unfinished++;
@@ -191,6 +192,7 @@ static void forget_borrowed(struct rank *rank, struct borrow *borrow)
     value_unshare(rank, borrow->object.value);
     borrow->object.value = NULL;
     borrow->object.is_done = 0;
+    borrow->object.code = MANTA_E_LOST;
     borrow->is_requested = 0;
     if (!borrow->is_looking && !rank->down[borrow->ref.owner]) {
         message_send(rank, borrow->ref.owner, MESSAGE_LOST, about, &place, sizeof place);

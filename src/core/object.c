@@ -13,7 +13,6 @@
  */
 #include "core/object.h"
 
-#include "core/lineage.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/recover.h"
@@ -184,7 +183,8 @@ static void free_object(struct rank *rank, struct object *object)
 {
     if (object->kind == OBJECT_BORROW) {
         free_borrow(rank, object_borrow(object));
-    } else if (object_task(object)->flags & TASK_LINEAGE || lineage_needs(object_task(object))) {
+    } else if (object_task(object)->flags & (TASK_LINEAGE | TASK_NEEDED)) {
+        object->watchers = NULL;
         task_drop_value(rank, object_task(object));
     } else {
         task_free(rank, object_task(object));
@@ -198,10 +198,7 @@ static bool is_over(const struct object *object)
 
 static void reap(struct rank *rank, struct object *object)
 {
-    if (object->is_dying) { /* its record and its value may be let go of at once */
-        return;
-    }
-    object->is_dying = 1;
+    object->holds = -1; /* its record and its value may be let go of at once: only one counts */
     object->dying = rank->dying;
     rank->dying = object;
     if (rank->is_reaping) {
@@ -211,8 +208,7 @@ static void reap(struct rank *rank, struct object *object)
     while (rank->dying) {
         struct object *next = rank->dying;
         rank->dying = next->dying;
-        next->watchers = NULL;
-        next->is_dying = 0;
+        next->holds = 0;
         free_object(rank, next);
     }
     rank->is_reaping = 0;

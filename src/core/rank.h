@@ -111,7 +111,7 @@ struct object {
     uint8_t kind; /* enum object_kind */
     uint8_t is_done;
     uint8_t small_bytes; /* the value is in the record's small area */
-    uint8_t is_dying;
+    uint8_t unused;
 };
 
 enum task_state { TASK_WAITING, TASK_PENDING, TASK_SENT, TASK_DONE };
@@ -127,6 +127,7 @@ enum task_flag {
     TASK_DIVERGED = 128,
     TASK_NO_PINS = 256, /* its arguments' refs are not (or no more) held by it */
     TASK_ONCE = 512,    /* may not run twice (MANTA_NO_RETRY) */
+    TASK_NEEDED = 1024, /* its record is held for what was made from its value: see lineage.h */
 };
 
 struct remote_holder {

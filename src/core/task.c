@@ -174,9 +174,14 @@ struct task *task_create(struct rank *rank, struct scope *scope, manta_function 
     return task;
 }
 
-static void free_extra(struct task_extra *extra)
+static MT_NOINLINE void free_extra(struct rank *rank, struct task *task)
 {
-    while (extra && extra->holders) {
+    struct task_extra *extra = task->extra;
+    value_unshare(rank, extra->aside);
+    if (extra->lineage) {
+        lineage_let_go(rank, task);
+    }
+    while (extra->holders) {
         struct remote_holder *next = extra->holders->next;
         base_free(extra->holders);
         extra->holders = next;
@@ -203,14 +208,10 @@ void task_free(struct rank *rank, struct task *task)
     base_list_remove(&task->link);
     task->object.kind = 0;
     task_drop_value(rank, task);
-    if (MT_UNLIKELY(task->extra != NULL)) {
-        value_unshare(rank, task->extra->aside);
-        if (task->extra->lineage) {
-            lineage_let_go(rank, task);
-        }
-    }
     base_free(task->object.error);
-    free_extra(task->extra);
+    if (MT_UNLIKELY(task->extra != NULL)) {
+        free_extra(rank, task);
+    }
     if (task->flags & TASK_IS_MAP) {
         map_free(rank, task);
         base_slab_give(&rank->tasks, task->index);
@@ -528,7 +529,7 @@ void task_complete(struct rank *rank, struct task *task, int code, struct value 
     rank->stats.completed++;
     if (task->flags & TASK_LINEAGE) {
         dispatch_note_lineage(rank, task);
-    } else if (!value || code != MANTA_OK || !lineage_keep(rank, task, value)) {
+    } else if (MT_LIKELY(!value) || code != MANTA_OK || !lineage_keep(rank, task, value)) {
         drop_pins(rank, task);
     }
     object_finish(rank, &task->object, code, value, error);
