@@ -71,7 +71,7 @@ void exec_run_free(struct rank *rank, struct run *run)
     }
     base_list_remove(&run->link);
     base_list_remove(&run->owned);
-    if (MT_UNLIKELY(run->fetched != NULL || run->claims)) {
+    if (MT_UNLIKELY(run->has_places)) {
         fetch_end_run(rank, run);
         heirs_end_run(rank, run);
     }
@@ -181,6 +181,7 @@ MT_NOINLINE void exec_queue_fetched(struct rank *rank, struct run *run)
 static MT_NOINLINE void queue_after_inputs(struct rank *rank, struct run *run)
 {
     if (function_info(run->function)->inputs_awaited) {
+        run->has_places = 1;
         heirs_claim_run(rank, run);
         if (fetch_for_run(rank, run)) {
             run->state = RUN_FETCHING;

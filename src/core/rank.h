@@ -292,6 +292,7 @@ struct run {
     int32_t code;
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
+    uint8_t has_places;      /* copies or claims may end with it */
     uint16_t claims;         /* bit by argument: claimed, see heirs.h */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */

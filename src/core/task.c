@@ -529,7 +529,7 @@ void task_complete(struct rank *rank, struct task *task, int code, struct value 
     rank->stats.completed++;
     if (task->flags & TASK_LINEAGE) {
         dispatch_note_lineage(rank, task);
-    } else if (MT_LIKELY(!value) || code != MANTA_OK || !lineage_keep(rank, task, value)) {
+    } else if (MT_LIKELY(!value) || !value->stored_outputs || !lineage_keep(rank, task, value)) {
         drop_pins(rank, task);
     }
     object_finish(rank, &task->object, code, value, error);
