@@ -1,6 +1,7 @@
 #include "core/fetch.h"
 
 #include "core/exec.h"
+#include "core/heirs.h"
 #include "core/message.h"
 #include "core/object.h"
 #include "core/pack.h"
@@ -20,6 +21,12 @@ static struct copy *find(struct rank *rank, const struct location *of)
     return base_map_find(&rank->copies, key_of(of));
 }
 
+struct copy *fetch_find(struct rank *rank, const struct location *of)
+{
+    struct copy *copy = find(rank, of);
+    return copy && copy->of.rank == of->rank && copy->of.offset == of->offset ? copy : NULL;
+}
+
 const void *fetch_data(struct rank *rank, const struct location *of)
 {
     const void *data = stored_data(rank, of);
@@ -35,9 +42,9 @@ static void ask_more(struct rank *rank, struct copy *copy)
     while (copy->asked < copy->of.bytes &&
            copy->asked - copy->got < (uint64_t)CHUNK_BYTES * CHUNKS_ASKED) {
         uint64_t bytes = MT_MIN(copy->of.bytes - copy->asked, (uint64_t)CHUNK_BYTES);
-        struct message_fetch message = {copy->of.offset, copy->asked, bytes};
+        struct message_fetch message = {copy->of.offset, copy->asked, bytes, copy->of.rank, 0};
         copy->asked += bytes;
-        message_send(rank, copy->of.rank, MESSAGE_FETCH, about, &message, sizeof message);
+        message_send(rank, copy->source, MESSAGE_FETCH, about, &message, sizeof message);
     }
 }
 
@@ -46,6 +53,9 @@ static void end_copy(struct rank *rank, struct copy *copy, int code)
     struct base_list *link;
     copy->is_over = true;
     copy->code = code;
+    if (code != MANTA_OK) { /* whoever comes now tries anew */
+        base_map_remove(&rank->copies, key_of(&copy->of));
+    }
     copy->sharers++;
     while ((link = base_list_pop_front(&copy->waits))) {
         struct fetch_wait *wait = MT_CONTAINER(link, struct fetch_wait, link);
@@ -98,6 +108,7 @@ static struct copy *make_copy(struct rank *rank, const struct location *of, int 
         return NULL;
     }
     copy->of = *of;
+    copy->source = heirs_server(rank, of->rank);
     base_list_init(&copy->waits);
     copy->room_wait =
         (struct room_wait){.bytes = of->bytes, .try = try_room, .refuse = refuse_room, .arg = copy};
@@ -116,7 +127,8 @@ struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fe
 {
     struct copy *copy = find(rank, of);
     bool is_new = !copy;
-    if (is_new && comm_is_down(rank->comm, of->rank)) {
+    if (is_new && (comm_node_index(rank->comm, of->rank) != COMM_ELSEWHERE ||
+                   heirs_server(rank, of->rank) == UINT32_MAX)) {
         *ret_code = MANTA_E_LOST;
         return NULL;
     }
@@ -155,10 +167,11 @@ void fetch_drop(struct rank *rank, struct copy *copy)
 
 /* ---- Chunks --------------------------------------------------------------------------------- */
 
+/* Without data the code says why. */
 static void send_chunk(struct rank *rank, uint32_t to, const struct wire_header *header,
-                       const struct message_fetch *message, const uint8_t *data)
+                       const struct message_fetch *message, const uint8_t *data, int code)
 {
-    struct message_chunk chunk = {.from = message->from, .code = data ? MANTA_OK : MANTA_E_LOST};
+    struct message_chunk chunk = {.from = message->from, .code = data ? MANTA_OK : code};
     size_t size = data ? message->bytes : 0;
     uint8_t *out = message_begin(rank, to, MESSAGE_CHUNK, header, sizeof chunk + size);
     if (out) {
@@ -185,19 +198,19 @@ static void serve_now(struct rank *rank, void *arg, int code)
     if (code == MANTA_OK) {
         serve(rank, postponed->from, &postponed->header, &postponed->message);
     } else {
-        send_chunk(rank, postponed->from, &postponed->header, &postponed->message, NULL);
+        send_chunk(rank, postponed->from, &postponed->header, &postponed->message, NULL, code);
     }
     base_free(postponed);
 }
 
-/* When it has come back. False: it cannot. */
-static bool serve_later(struct rank *rank, uint32_t from, const struct wire_header *header,
-                        const struct message_fetch *message)
+/* When it has come back: MANTA_E_AGAIN, or why it cannot. */
+static int serve_later(struct rank *rank, uint32_t from, const struct wire_header *header,
+                       const struct message_fetch *message)
 {
-    struct location of = {header->parent, header->position, rank->number, message->offset, 0};
+    struct location of = {header->parent, header->position, message->share, message->offset, 0};
     struct postponed *postponed = base_alloc(sizeof *postponed);
     if (!postponed) {
-        return false;
+        return MANTA_E_NOMEM;
     }
     *postponed = (struct postponed){{.over = serve_now, .arg = postponed}, *header, *message, from};
     base_list_init(&postponed->want.link);
@@ -205,25 +218,28 @@ static bool serve_later(struct rank *rank, uint32_t from, const struct wire_head
     if (code != MANTA_E_AGAIN) {
         base_free(postponed);
     }
-    return code == MANTA_E_AGAIN;
+    return code;
 }
 
 static void serve(struct rank *rank, uint32_t from, const struct wire_header *header,
                   const struct message_fetch *message)
 {
     struct store_tag tag = {.parent = header->parent, .position = header->position};
-    struct store_place at = {comm_node_index(rank->comm, rank->number), message->offset};
-    const uint8_t *data =
-        rank->options.store && message->bytes <= CHUNK_BYTES
-            ? store_find(rank->options.store, message->offset, &tag, message->from + message->bytes)
-            : NULL;
-    if (data && store_get_state(rank->options.store, at) == STORE_SPILLED) {
-        if (serve_later(rank, from, header, message)) {
+    bool is_sane =
+        rank->options.store && message->bytes <= CHUNK_BYTES && message->share < rank->size;
+    struct store_place at = {is_sane ? comm_node_index(rank->comm, message->share) : 0,
+                             message->offset};
+    const uint8_t *data = is_sane ? store_find(rank->options.store, at.index, at.place, &tag,
+                                               message->from + message->bytes)
+                                  : NULL;
+    int code = MANTA_E_LOST;
+    if (data && store_get_state(rank->options.store, at) >= STORE_SPILLED) {
+        if ((code = serve_later(rank, from, header, message)) == MANTA_E_AGAIN) {
             return;
         }
-        data = NULL;
+        data = code == MANTA_OK ? data : NULL;
     }
-    send_chunk(rank, from, header, message, data);
+    send_chunk(rank, from, header, message, data, code);
 }
 
 void fetch_on_fetch(struct rank *rank, uint32_t from, const struct wire_header *header,
@@ -245,13 +261,13 @@ void fetch_on_chunk(struct rank *rank, uint32_t from, const struct wire_header *
     const void *head = wire_take(body, sizeof chunk);
     size_t bytes = wire_left(body);
     const void *data = wire_take(body, bytes);
-    if (!head || !copy || copy->is_over || copy->of.rank != from || !copy->room.data) {
+    if (!head || !copy || copy->is_over || copy->source != from || !copy->room.data) {
         return;
     }
     memcpy(&chunk, head, sizeof chunk);
     if (chunk.code != MANTA_OK || chunk.from > copy->of.bytes ||
         bytes > copy->of.bytes - chunk.from) {
-        end_copy(rank, copy, MANTA_E_LOST);
+        end_copy(rank, copy, chunk.code != MANTA_OK ? chunk.code : MANTA_E_LOST);
         return;
     }
     memcpy((uint8_t *)copy->room.data + chunk.from, data, bytes);
@@ -272,11 +288,16 @@ void fetch_peer_down(struct rank *rank, uint32_t dead)
     void *value;
     while (base_map_next(&rank->copies, &at, &key, &value)) {
         struct copy *copy = value;
-        if (copy->of.rank == dead && !copy->is_over) {
-            copy->sharers++;
+        if (copy->source != dead || copy->is_over) {
+            continue;
+        }
+        copy->source = heirs_server(rank, copy->of.rank);
+        if (copy->source == UINT32_MAX) {
             end_copy(rank, copy, MANTA_E_LOST);
-            at = copy->sharers == 1 ? 0 : at; /* it goes: the map changes */
-            fetch_drop(rank, copy);
+            at = 0; /* it is in the map no more */
+        } else if (copy->room.data) {
+            copy->asked = copy->got;
+            ask_more(rank, copy);
         }
     }
 }

@@ -8,7 +8,8 @@
  * share one copy, which goes with the last of them.
  *
  * A place can be filled anew after a mistake or a death, so the block says whose it is,
- * and is compared. When the source dies before all is here, everybody who waits is told.
+ * and is compared. When the source dies before all is here, its heir is asked for the rest; when
+ * there is none, everybody who waits is told.
  */
 #ifndef CORE_FETCH_H
 #define CORE_FETCH_H
@@ -18,6 +19,7 @@
 
 struct copy {
     struct location of;
+    uint32_t source; /* who is asked */
     uint32_t sharers;
     int code; /* when it is over */
     bool is_over;
@@ -49,7 +51,11 @@ struct context;
 /* Waits until the bytes of an output that is on another node are here. Its value is held. Baton held. */
 int fetch_output(struct context *context, struct output *output);
 
-/* True: the run waits for copies, and is queued when they are here. */
+/* The copy of just this place; NULL: there is none. */
+struct copy *fetch_find(struct rank *rank, const struct location *of);
+
+/* True: the run waits for copies, and goes on when they are here. Else run->code says whether any
+ * cannot be had. */
 bool fetch_for_run(struct rank *rank, struct run *run);
 void fetch_end_run(struct rank *rank, struct run *run);
 

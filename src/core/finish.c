@@ -13,6 +13,7 @@
 #include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
+#include "core/heirs.h"
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
@@ -70,7 +71,7 @@ static void drop_orphans(struct rank *rank)
 static bool is_busy(const struct rank *rank)
 {
     return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live ||
-           spill_is_busy(rank);
+           spill_is_busy(rank) || heirs_are_busy(rank);
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)

@@ -189,7 +189,8 @@ static void free_object(struct rank *rank, struct object *object)
 {
     if (object->kind == OBJECT_BORROW) {
         free_borrow(rank, object_borrow(object));
-    } else if (object_task(object)->flags & TASK_LINEAGE) {
+    } else if (object_task(object)->flags & (TASK_LINEAGE | TASK_NEEDED)) {
+        object->watchers = NULL;
         task_drop_value(rank, object_task(object));
     } else {
         task_free(rank, object_task(object));
@@ -203,6 +204,7 @@ static bool is_over(const struct object *object)
 
 static void reap(struct rank *rank, struct object *object)
 {
+    object->holds = -1; /* its record and its value may be let go of at once: only one counts */
     object->dying = rank->dying;
     rank->dying = object;
     if (rank->is_reaping) {
@@ -212,6 +214,7 @@ static void reap(struct rank *rank, struct object *object)
     while (rank->dying) {
         struct object *next = rank->dying;
         rank->dying = next->dying;
+        next->holds = 0;
         free_object(rank, next);
     }
     rank->is_reaping = 0;
@@ -613,6 +616,9 @@ void object_on_ask(struct rank *rank, uint32_t from, const struct wire_header *h
         return;
     }
     memcpy(&message, bytes, sizeof message);
+    if (task) {
+        recover_revive(rank, task);
+    }
     if (!task) {
         if (!recover_park_request(rank, from, header, &message, sizeof message)) {
             answer_lost(rank, from, ref);

@@ -38,6 +38,13 @@ static inline manta_ref task_ref(const struct rank *rank, const struct task *tas
     return (manta_ref){task->parent, task->position + output, rank->number};
 }
 
+/* It is neither waiting nor pending, and its arguments are held: pending when they are done. */
+void task_start_again(struct rank *rank, struct task *task);
+/* An argument that was done is not any more: its value was lost (lost.h). */
+bool task_awaits_again(struct rank *rank, struct task *task);
+/* The record of a manta_put, or of an item of a stream. */
+bool task_is_put(const struct task *task);
+
 /* One awaited input is done. */
 void task_input_done(struct rank *rank, struct task *task);
 /* The first failed input's error, as a record for this task; false when none failed. */
