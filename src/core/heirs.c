@@ -17,8 +17,8 @@ enum claim_what { CLAIM_BEGINS, CLAIM_ENDS, CLAIM_MARK };
  * share that is claimed. */
 struct heirloom {
     struct base_list link; /* while it is to go */
-    struct location of; /* parent and position once it is left; no bytes */
-    bool is_left;       /* to the claimants: it goes when there are none */
+    struct location of;    /* parent and position once it is left; no bytes */
+    bool is_left;          /* to the claimants: it goes when there are none */
     uint32_t count, capacity;
     uint32_t *claimants; /* ranks */
 };

@@ -57,7 +57,8 @@ static bool find_copies(struct rank *rank, struct value *value, uint32_t share)
 static const char *why_never(const struct task *task)
 {
     if (task_is_put(task)) {
-        return "it was put, or taken from a stream, and only what a task has made can be made again";
+        return "it was put, or taken from a stream, and only what a task has made can be made "
+               "again";
     }
     if (task->flags & TASK_ONCE) {
         return "its task may not run twice (option retries)";
@@ -126,7 +127,7 @@ static bool is_lost(struct rank *rank, const struct output *output)
 {
     return output->is_stored && !output->copy &&
            (heirs_server(rank, output->place.rank) == UINT32_MAX ||
-            (output->data && !stored_data(rank, &output->place)));
+            stored_is_gone(rank, &output->place));
 }
 
 /* None, or one that died with its node or on its disk, of which there is no copy. */
@@ -241,13 +242,13 @@ void lost_make_again(struct rank *rank, struct task *task)
 {
     struct base_list todo, *link;
     base_list_init(&todo);
-    dispatch_flush_releases(rank); /* of the value before: else a run of it may seem to be there */
     if (begin_again(rank, task)) {
         base_list_push_back(&todo, &task->link);
     }
     while ((link = base_list_pop_front(&todo))) {
         struct task *next = MT_CONTAINER(link, struct task, link);
         check_inputs(rank, next, &todo);
+        dispatch_flush_releases(rank); /* of the value before: else its run is taken for this one */
         task_start_again(rank, next);
     }
     dispatch_pump(rank);
@@ -260,7 +261,7 @@ static bool had_it_there(struct rank *rank, const struct output *output,
                          const struct location *place)
 {
     return output->is_stored && is_same(&output->place, place) &&
-           (!output->data || output->copy || !stored_data(rank, place));
+           (!output->data || output->copy || stored_is_gone(rank, place));
 }
 
 static struct task *find_record(struct rank *rank, const struct location *place)
@@ -278,8 +279,8 @@ static struct task *find_record(struct rank *rank, const struct location *place)
 static struct borrow *find_borrow(struct rank *rank, const struct location *place)
 {
     struct borrow *borrow = base_map_find(&rank->borrows, core_key(place->parent, place->position));
-    bool fits =
-        borrow && borrow->object.value && had_it_there(rank, &borrow->object.value->output[0], place);
+    bool fits = borrow && borrow->object.value &&
+                had_it_there(rank, &borrow->object.value->output[0], place);
     return fits ? borrow : NULL;
 }
 
@@ -320,7 +321,7 @@ static void tell_owner(struct rank *rank, struct run *run)
         struct location of;
         if (arg.is_stored) {
             memcpy(&of, arg.data, sizeof of);
-            if (!fetch_data(rank, &of)) {
+            if (!fetch_data(rank, &of) || stored_is_gone(rank, &of)) {
                 message_send(rank, run->owner, MESSAGE_LOST, about, &of, sizeof of);
             }
         }

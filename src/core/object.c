@@ -488,8 +488,8 @@ static void acknowledge(struct rank *rank, uint32_t from, const struct wire_head
 {
     struct content content;
     bool brings = target->object && brings_value(target, &content);
-    uint8_t *out = message_begin(rank, from, MESSAGE_HELD, header,
-                                 brings ? content_wire_bytes(&content) : 0);
+    uint8_t *out =
+        message_begin(rank, from, MESSAGE_HELD, header, brings ? content_wire_bytes(&content) : 0);
     if (out && brings) {
         content_wire_write(&content, &out);
     }

@@ -15,3 +15,12 @@ const void *stored_data(struct rank *rank, const struct location *place)
                       store_get_state(rank->options.store, at) == STORE_SPOILED;
     return is_spoiled ? NULL : data;
 }
+
+bool stored_is_gone(struct rank *rank, const struct location *place)
+{
+    struct store_place at = {comm_node_index(rank->comm, place->rank), place->offset};
+    struct store_tag tag = {.parent = place->parent, .position = place->position};
+    return rank->options.store && at.index != COMM_ELSEWHERE &&
+           (!store_find(rank->options.store, at.index, at.place, &tag, place->bytes) ||
+            store_get_state(rank->options.store, at) == STORE_SPOILED);
+}

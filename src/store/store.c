@@ -534,8 +534,8 @@ uint64_t store_spill(struct store *store, struct store_place at)
 
 int store_refill(struct store *store, struct store_place at)
 {
-    int code = is_ours(store, at) ? heap_refill(heap_of(store, at), block_of(store, at))
-                                  : MANTA_E_NOMEM;
+    int code =
+        is_ours(store, at) ? heap_refill(heap_of(store, at), block_of(store, at)) : MANTA_E_NOMEM;
     if (code == MANTA_E_LIMIT && heap_trim(heap_of(store, at), UINT64_MAX)) {
         code = heap_refill(heap_of(store, at), block_of(store, at));
     }
