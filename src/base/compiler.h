@@ -10,6 +10,7 @@
 #define MT_HOT __attribute__((hot))
 #define MT_COLD __attribute__((cold, noinline))
 #define MT_NOINLINE __attribute__((noinline))
+#define MT_FLATTEN __attribute__((flatten)) /* what it calls is inlined */
 #define MT_INLINE static inline __attribute__((always_inline))
 #define MT_UNUSED __attribute__((unused))
 #define MT_NORETURN __attribute__((noreturn))

@@ -266,8 +266,8 @@ static int settle(struct context *context, manta_ref ref, struct target *ret_tar
 }
 
 /* Much is copied without the baton; the object is held. */
-static int copy_value(struct context *context, const struct target *target, void *value,
-                      size_t size)
+MT_INLINE int copy_value(struct context *context, const struct target *target, void *value,
+                         size_t size)
 {
     struct content content = target_content(target);
     if (!layout_strip(&content) || content.bytes != size) {

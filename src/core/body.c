@@ -160,7 +160,7 @@ static MT_COLD int admit(struct body *body, uint32_t index, uint64_t whole)
     return MANTA_OK;
 }
 
-static int place_stored(struct rank *rank, struct body *body, const struct pack_arg *arg)
+static MT_NOINLINE int place_stored(struct rank *rank, struct body *body, const struct pack_arg *arg)
 {
     struct location place;
     memcpy(&place, arg->data, sizeof place);
@@ -174,7 +174,7 @@ static int place_stored(struct rank *rank, struct body *body, const struct pack_
                                                                     : code;
 }
 
-static MT_NOINLINE int place_all_inputs(struct rank *rank, struct body *body)
+static MT_NOINLINE MT_FLATTEN int place_all_inputs(struct rank *rank, struct body *body)
 {
     struct run *run = body->run;
     int code = MANTA_OK;

@@ -65,33 +65,38 @@ void exec_outlive_task(struct run *run)
     }
 }
 
+/* What most runs do not have. Returns who has waited for its end; NULL: nobody. */
+static MT_NOINLINE struct run *end_more(struct rank *rank, struct run *run)
+{
+    struct run *follower = run->source ? source_destroy(rank, run) : NULL;
+    if (run->is_follower) {
+        source_unfollow(rank, run);
+    }
+    fetch_end_run(rank, run);
+    heirs_end_run(rank, run);
+    if (run->start) {
+        pin_end_run(rank, run);
+    }
+    if (run->outside) {
+        outside_detach(run);
+    }
+    return follower;
+}
+
 void exec_run_free(struct rank *rank, struct run *run)
 {
     struct task *lender = run->lender;
-    struct run *follower = MT_UNLIKELY(run->source != NULL) ? source_destroy(rank, run) : NULL;
-    if (MT_UNLIKELY(run->is_follower)) {
-        source_unfollow(rank, run);
-    }
     if (run->scope) { /* it never started */
         scope_end(rank, run->scope);
     }
     base_list_remove(&run->link);
     base_list_remove(&run->owned);
-    if (MT_UNLIKELY(run->has_places)) {
-        fetch_end_run(rank, run);
-        heirs_end_run(rank, run);
-    }
-    if (MT_UNLIKELY(run->start != NULL)) {
-        pin_end_run(rank, run);
-    }
+    struct run *follower = MT_UNLIKELY(run->has_more) ? end_more(rank, run) : NULL;
     if (!run->args_borrowed) {
         base_free(run->args);
     }
     value_unshare(rank, run->result);
     base_free(run->error);
-    if (MT_UNLIKELY(run->outside != NULL)) {
-        outside_detach(run);
-    }
     run->is_retained = run->is_orphan = 0; /* late messages must not take it for one */
     run->id = 0;
     run->lender = NULL;
@@ -203,7 +208,6 @@ bool exec_admit(struct rank *rank, struct run *run)
 static MT_NOINLINE void queue_after_inputs(struct rank *rank, struct run *run)
 {
     if (function_info(run->function)->inputs_awaited) {
-        run->has_places = 1;
         heirs_claim_run(rank, run);
         if (fetch_for_run(rank, run)) {
             run->state = RUN_FETCHING;
@@ -222,13 +226,23 @@ void exec_queue(struct rank *rank, struct run *run)
     }
 }
 
-void exec_begin(struct rank *rank, struct run *run)
+static MT_NOINLINE void begin_special(struct rank *rank, struct run *run)
 {
-    if (MT_UNLIKELY(stream_is(run->function)) && source_comes_after(rank, run)) {
+    if (stream_is(run->function) && source_comes_after(rank, run)) {
         return;
     }
-    if (MT_LIKELY(!run->is_again) || !recover_takes_over(rank, run)) {
+    if (!run->is_again || !recover_takes_over(rank, run)) {
         exec_queue(rank, run);
+    }
+}
+
+void exec_begin(struct rank *rank, struct run *run)
+{
+    const struct function_info *info = function_info(run->function);
+    if (MT_UNLIKELY(run->is_again || run->outside || info->inputs_awaited || info->is_stream)) {
+        begin_special(rank, run);
+    } else {
+        make_ready(rank, run);
     }
 }
 

@@ -352,7 +352,7 @@ bool fetch_for_run(struct rank *rank, struct run *run)
     while (pack_next(&walk, &arg)) {
         struct location of;
         if (arg.is_stored) {
-            run->has_stored = 1;
+            run->has_stored = run->has_more = 1;
             memcpy(&of, arg.data, sizeof of);
             if (of.rank < rank->size && rank->options.store && !stored_data(rank, &of)) {
                 fetch_argument(rank, run, &of);

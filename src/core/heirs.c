@@ -135,7 +135,7 @@ static void claim_argument(struct rank *rank, struct run *run, uint16_t bit,
     if (place->rank < rank->size && (rank->down[place->rank] || run->is_orphan) &&
         !(run->claims & bit) && begin_claim(rank, place->rank, place->offset)) {
         run->claims |= bit;
-        run->has_places = 1;
+        run->has_more = 1;
     }
 }
 

@@ -220,13 +220,7 @@ static void reap(struct rank *rank, struct object *object)
     rank->is_reaping = 0;
 }
 
-void object_drop(struct rank *rank, struct object *object)
-{
-    object->holds--;
-    object_check(rank, object);
-}
-
-void object_check(struct rank *rank, struct object *object)
+void object_check_last(struct rank *rank, struct object *object)
 {
     if (is_over(object)) {
         reap(rank, object);

@@ -65,10 +65,21 @@ static inline void object_hold(struct object *object)
 {
     object->holds++;
 }
-/* Ends one hold; frees at the last. */
-void object_drop(struct rank *rank, struct object *object);
+/* Nobody holds it, or it is a stream's, which only its run may hold. */
+void object_check_last(struct rank *rank, struct object *object);
 /* Frees it if nothing holds it. */
-void object_check(struct rank *rank, struct object *object);
+static inline void object_check(struct rank *rank, struct object *object)
+{
+    if (object->holds == 0 || MT_UNLIKELY(object->is_stream)) {
+        object_check_last(rank, object);
+    }
+}
+/* Ends one hold; frees at the last. */
+static inline void object_drop(struct rank *rank, struct object *object)
+{
+    object->holds--;
+    object_check(rank, object);
+}
 
 /* Tells the owner of a borrowed ref that this rank holds it; `guard` (consumed, may be NULL) is
  * released at its acknowledgement. */

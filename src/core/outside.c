@@ -84,6 +84,7 @@ bool outside_attach(struct rank *rank, struct run *run, const struct outside_ter
     outside->terms = *terms;
     outside->terms.cpus = (uint16_t)MT_MIN(MT_MAX((uint32_t)terms->cpus, 1u), rank->outside.cpus);
     run->outside = outside;
+    run->has_more = 1;
     return true;
 }
 

@@ -306,7 +306,7 @@ struct run {
     uint8_t is_again;        /* it, or its parent, may have run before */
     uint8_t is_follower;     /* waits for an earlier run of a stream to go */
     uint8_t has_stored;      /* some of its arguments are in the store */
-    uint8_t has_places;      /* copies or claims may end with it */
+    uint8_t has_more;        /* of what follows, or is_follower */
     uint16_t claims;         /* bit by argument: claimed, see heirs.h */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */

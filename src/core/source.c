@@ -335,6 +335,7 @@ struct manta_source *source_create(struct rank *rank, struct run *run, const man
     source->next.tag.function = function_hash(run->function);
     base_list_push_back(&rank->sources, &source->link);
     run->source = source;
+    run->has_more = 1;
     return source;
 }
 
@@ -399,7 +400,7 @@ bool source_comes_after(struct rank *rank, struct run *run)
     }
     struct run *between = earlier->successor;
     earlier->successor = run;
-    run->is_follower = 1;
+    run->is_follower = run->has_more = 1;
     run->state = RUN_REGISTERING;
     if (between) {
         between->is_follower = 0;
