@@ -6,6 +6,7 @@
 #include "core/fetch.h"
 #include "core/idle.h"
 #include "core/layout.h"
+#include "core/lost.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/pin.h"
@@ -171,7 +172,7 @@ int fetch_output(struct context *context, struct output *output)
     struct fetch_wait wait = {.over = copy_is_here, .arg = &waiter};
     int code = MANTA_E_NOMEM;
     base_list_init(&wait.link);
-    struct copy *copy = fetch_begin(rank, &output->place, &wait);
+    struct copy *copy = fetch_begin(rank, &output->place, &wait, &code);
     if (copy) {
         code = copy->is_over ? MANTA_OK : wait_for(context, &waiter, BASE_FOREVER);
         base_list_remove(&wait.link);
@@ -204,6 +205,50 @@ static void unpin_value(struct context *context, const struct target *target)
     }
 }
 
+static inline int settle_target(struct context *context, const struct target *target)
+{
+    int code = wait_target(context, target, BASE_FOREVER);
+    if (code != MANTA_OK) {
+        context_fail(context, code, "waiting for a ref");
+    } else if ((code = target_code(target)) != MANTA_OK) {
+        target_error(context->rank, target, &context->last_error);
+    } else if (MT_UNLIKELY(target_is_elsewhere(target))) {
+        code = fetch_output(context, &target->object->value->output[target->output]);
+    }
+    return code;
+}
+
+/* A value that is lost meanwhile was never there: it is waited for again. */
+static bool is_to_come_back(struct context *context, const struct target *target)
+{
+    struct object *object = target->object;
+    if (!target_is_done(target)) {
+        return true;
+    }
+    return object->code == MANTA_OK && target_is_stored(target) &&
+           lost_note(context->rank, target_place(target));
+}
+
+static MT_COLD int settle_again(struct context *context, const struct target *target)
+{
+    int code = MANTA_E_LOST;
+    while (code == MANTA_E_LOST && is_to_come_back(context, target)) {
+        code = settle_target(context, target);
+    }
+    return code;
+}
+
+/* What is settled, also when its bytes turn out to be lost now. */
+static int pin_settled(struct context *context, const struct target *target)
+{
+    int code = pin_value(context, target);
+    while (MT_UNLIKELY(code == MANTA_E_LOST) && is_to_come_back(context, target)) {
+        code = settle_target(context, target);
+        code = code ? code : pin_value(context, target);
+    }
+    return code;
+}
+
 /* Waits for a ref to be done and well. Baton held. */
 static int settle(struct context *context, manta_ref ref, struct target *ret_target)
 {
@@ -212,13 +257,9 @@ static int settle(struct context *context, manta_ref ref, struct target *ret_tar
         return context_not_held(context, ref);
     }
     object_hold(target.object);
-    int code = wait_target(context, &target, BASE_FOREVER);
-    if (code != MANTA_OK) {
-        context_fail(context, code, "waiting for a ref");
-    } else if ((code = target_code(&target)) != MANTA_OK) {
-        target_error(context->rank, &target, &context->last_error);
-    } else if (MT_UNLIKELY(target_is_elsewhere(&target))) {
-        code = fetch_output(context, &target.object->value->output[target.output]);
+    int code = settle_target(context, &target);
+    if (MT_UNLIKELY(code == MANTA_E_LOST)) {
+        code = settle_again(context, &target);
     }
     *ret_target = target;
     return code;
@@ -246,7 +287,7 @@ MT_INLINE int copy_value(struct context *context, const struct target *target, v
 static MT_NOINLINE int copy_stored_value(struct context *context, const struct target *target,
                                          void *value, size_t size)
 {
-    int code = pin_value(context, target);
+    int code = pin_settled(context, target);
     if (code == MANTA_OK) {
         code = copy_value(context, target, value, size);
         unpin_value(context, target);
@@ -367,7 +408,7 @@ static int view(struct context *context, manta_ref ref, const manta_layout *expe
     struct target target = {.object = NULL};
     take(context);
     int code = settle(context, ref, &target);
-    code = code ? code : pin_value(context, &target);
+    code = code ? code : pin_settled(context, &target);
     if (code == MANTA_OK) {
         code = inspect(context, &target, expected, ret_array);
         code = code ? code : note_view(context, ref, &target);

@@ -46,6 +46,7 @@ struct core_options {
     struct topo *topo;          /* for pinning; NULL: none */
     struct store *store;        /* borrowed; NULL: values are at most MANTA_INLINE_MAX bytes */
     uint64_t store_patience_ns; /* see room.h; 0: 30 s */
+    uint64_t lineage_bytes;     /* kept to make stored values again; 0: 64 MiB */
     size_t stack_bytes;         /* of a parked task; 0: 256 KiB */
     uint32_t parked_max;        /* stacks parked at once; 0: 4096 */
     uint32_t window_max;        /* tasks in flight to one rank; 0: 1024 */
@@ -117,7 +118,7 @@ void core_describe_last(struct rank *rank, uint32_t dead, char *text, size_t siz
 /* What is left; all zero when every count has come to its end. */
 struct core_counts {
     uint64_t tasks, runs, borrows, scopes, values, maps, homes;
-    uint64_t blocks; /* of its share of the store */
+    uint64_t blocks; /* of its share of the store and of those inherited */
     uint64_t copies; /* of values of other nodes: made here, read here, or known of here */
 };
 struct core_counts core_count(struct rank *rank);
@@ -129,6 +130,7 @@ struct core_stats {
     uint64_t spill_errors;
     uint64_t copied, evicted; /* values of other nodes: copies made for the node, given up again */
     uint64_t chunks_sent, chunks_passed; /* of own values; of copies */
+    uint64_t remade; /* of those retried: because their values were lost */
 };
 struct core_stats core_get_stats(struct rank *rank);
 

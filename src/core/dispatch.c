@@ -285,15 +285,23 @@ static void send_task(struct rank *rank, struct peer *peer, struct task *task, s
     message_end(rank);
 }
 
-/* Sends one task or makes its run here; false when it ended instead. */
+/* What its arguments take with their values. False: it ended, or waits for one again. */
+static MT_NOINLINE bool measure(struct rank *rank, struct task *task, size_t *ret_bytes)
+{
+    if (MT_UNLIKELY(task_awaits_again(rank, task))) {
+        task_start_again(rank, task);
+        return false;
+    }
+    *ret_bytes = dispatch_resolve(rank, task, NULL);
+    return check_resolved(rank, task, *ret_bytes);
+}
+
+/* Sends one task or makes its run here, unless it ended instead. */
 static void launch(struct rank *rank, struct peer *peer, struct task *task)
 {
     size_t bytes = task->args_bytes;
-    if (function_info(task->function)->inputs_awaited) {
-        bytes = dispatch_resolve(rank, task, NULL);
-        if (!check_resolved(rank, task, bytes)) {
-            return;
-        }
+    if (function_info(task->function)->inputs_awaited && !measure(rank, task, &bytes)) {
+        return;
     }
     if (MT_LIKELY(peer->number != rank->number)) {
         send_task(rank, peer, task, bytes, NULL);
@@ -504,7 +512,7 @@ void dispatch_on_credit(struct rank *rank, uint32_t from, const struct wire_head
     dispatch_pump(rank);
 }
 
-/* No input lies on another node. */
+/* No input lies on another node, or is to be made again. */
 static bool has_all_here(struct rank *rank, struct task *task)
 {
     struct pack_walk walk =
@@ -515,7 +523,8 @@ static bool has_all_here(struct rank *rank, struct task *task)
             manta_ref ref;
             memcpy(&ref, arg.data, sizeof ref);
             struct target target = target_find(rank, ref);
-            if (target_is_done(&target) && target_is_elsewhere(&target)) {
+            if (!target_is_done(&target) || target_code(&target) != MANTA_OK ||
+                target_is_elsewhere(&target)) {
                 return false;
             }
         }
@@ -529,11 +538,11 @@ struct run *dispatch_take(struct rank *rank, struct task *task)
         task->object.is_stream || task_may_have_run(task) || recover_has_met(rank, task_id(task))) {
         return NULL;
     }
-    size_t bytes =
-        function_info(task->function)->inputs_awaited ? dispatch_resolve(rank, task, NULL) : 0;
-    if (bytes && !has_all_here(rank, task)) {
+    bool awaits = function_info(task->function)->inputs_awaited;
+    if (awaits && !has_all_here(rank, task)) {
         return NULL;
     }
+    size_t bytes = awaits ? dispatch_resolve(rank, task, NULL) : 0;
     dispatch_remove(rank, task);
     if (bytes && !check_resolved(rank, task, bytes)) {
         return NULL;

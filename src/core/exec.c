@@ -18,7 +18,9 @@
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/fetch.h"
+#include "core/heirs.h"
 #include "core/idle.h"
+#include "core/lost.h"
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/pack.h"
@@ -70,6 +72,7 @@ static MT_NOINLINE struct run *end_more(struct rank *rank, struct run *run)
         source_unfollow(rank, run);
     }
     fetch_end_run(rank, run);
+    heirs_end_run(rank, run);
     if (run->start) {
         pin_end_run(rank, run);
     }
@@ -182,20 +185,35 @@ static inline void make_ready(struct rank *rank, struct run *run)
 
 MT_NOINLINE void exec_queue_fetched(struct rank *rank, struct run *run)
 {
-    if (run->outside && exec_may_start(rank, run)) {
-        outside_queue(rank, run);
+    if (MT_UNLIKELY(run->code == MANTA_E_LOST)) {
+        lost_give_back(rank, run);
     } else if (!run->outside) {
         make_ready(rank, run);
+    } else if (exec_may_start(rank, run)) {
+        outside_queue(rank, run);
     }
+}
+
+bool exec_admit(struct rank *rank, struct run *run)
+{
+    bool is_admitted = pin_run(rank, run);
+    if (is_admitted && MT_UNLIKELY(run->code == MANTA_E_LOST)) {
+        lost_give_back(rank, run);
+        return false;
+    }
+    return is_admitted;
 }
 
 static MT_NOINLINE void queue_after_inputs(struct rank *rank, struct run *run)
 {
-    if (function_info(run->function)->inputs_awaited && fetch_for_run(rank, run)) {
-        run->state = RUN_FETCHING;
-    } else {
-        exec_queue_fetched(rank, run);
+    if (function_info(run->function)->inputs_awaited) {
+        heirs_claim_run(rank, run);
+        if (fetch_for_run(rank, run)) {
+            run->state = RUN_FETCHING;
+            return;
+        }
     }
+    exec_queue_fetched(rank, run);
 }
 
 void exec_queue(struct rank *rank, struct run *run)

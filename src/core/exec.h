@@ -21,10 +21,12 @@ void exec_queue(struct rank *rank, struct run *run);
 void exec_begin(struct rank *rank, struct run *run);
 /* The same when what it reads is on this node. */
 void exec_queue_fetched(struct rank *rank, struct run *run);
-/* What it reads can be read in place from now on; false: it waits for that, and is queued again. */
+bool exec_admit(struct rank *rank, struct run *run);
+/* What it reads can be read in place from now on; false: it waits for that and is queued again, or
+ * has gone back to its owner because it is lost. */
 static inline bool exec_may_start(struct rank *rank, struct run *run)
 {
-    return MT_LIKELY(!run->has_stored) || pin_run(rank, run);
+    return MT_LIKELY(!run->has_stored) || exec_admit(rank, run);
 }
 /* Where it has its place at its owner; and whether nothing more for that waits here. */
 static inline enum lane exec_lane(const struct run *run)

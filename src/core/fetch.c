@@ -1,6 +1,7 @@
 #include "core/fetch.h"
 
 #include "core/exec.h"
+#include "core/heirs.h"
 #include "core/message.h"
 #include "core/node.h"
 #include "core/object.h"
@@ -15,6 +16,12 @@ static struct base_key key_of(const struct location *of)
 static struct copy *find(struct rank *rank, const struct location *of)
 {
     return base_map_find(&rank->copies, key_of(of));
+}
+
+struct copy *fetch_find(struct rank *rank, const struct location *of)
+{
+    struct copy *copy = find(rank, of);
+    return copy && copy->of.rank == of->rank && copy->of.offset == of->offset ? copy : NULL;
 }
 
 const void *fetch_data(struct rank *rank, const struct location *of)
@@ -40,9 +47,16 @@ static void ask(struct rank *rank, struct copy *copy)
     message_send(rank, copy->agent, MESSAGE_WANT, about(copy), &want, sizeof want);
 }
 
-struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait)
+struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait,
+                         int *ret_code)
 {
     struct copy *copy = find(rank, of);
+    if (!copy && (comm_node_index(rank->comm, of->rank) != COMM_ELSEWHERE ||
+                  heirs_server(rank, of->rank) == UINT32_MAX)) {
+        *ret_code = MANTA_E_LOST;
+        return NULL;
+    }
+    *ret_code = MANTA_E_NOMEM;
     if (!copy) {
         copy = base_alloc(sizeof *copy);
         if (!copy || base_map_insert(&rank->copies, key_of(of), copy) != MANTA_OK) {
@@ -65,7 +79,12 @@ void fetch_drop(struct rank *rank, struct copy *copy)
     if (!copy || --copy->sharers) {
         return;
     }
-    base_map_remove(&rank->copies, key_of(&copy->of));
+    if (find(rank, &copy->of) == copy) {
+        base_map_remove(&rank->copies, key_of(&copy->of));
+    }
+    if (copy->is_claimed) {
+        heirs_end_claim_place(rank, copy->agent, copy->offset);
+    }
     if (copy->code == MANTA_OK && !rank->down[copy->agent]) {
         message_send(rank, copy->agent, MESSAGE_UNWANT, about(copy), NULL, 0);
     }
@@ -87,8 +106,12 @@ void fetch_on_here(struct rank *rank, uint32_t from, const struct wire_header *h
     copy->data = here.code == MANTA_OK && index != COMM_ELSEWHERE
                      ? store_at(rank->options.store, index, here.offset)
                      : NULL;
+    copy->offset = here.offset;
     copy->code = here.code == MANTA_OK && !copy->data ? MANTA_E_NOMEM : here.code;
     copy->is_over = true;
+    if (copy->code != MANTA_OK) { /* whoever comes now tries anew */
+        base_map_remove(&rank->copies, key_of(&copy->of));
+    }
     copy->sharers++; /* of those who wait may be the last */
     while ((link = base_list_pop_front(&copy->waits))) {
         struct fetch_wait *wait = MT_CONTAINER(link, struct fetch_wait, link);
@@ -106,6 +129,19 @@ void fetch_peer_down(struct rank *rank, uint32_t dead)
         struct copy *copy = value;
         if (copy->agent == dead && !copy->is_over) {
             ask(rank, copy);
+        }
+    }
+}
+
+void fetch_claim_all(struct rank *rank)
+{
+    uint32_t at = 0;
+    struct base_key key;
+    void *value;
+    while (base_map_next(&rank->copies, &at, &key, &value)) {
+        struct copy *copy = value;
+        if (copy->data && rank->down[copy->agent] && !copy->is_claimed) {
+            copy->is_claimed = heirs_claim_place(rank, copy->agent, copy->offset);
         }
     }
 }
@@ -135,6 +171,7 @@ static void copy_is_here(struct rank *rank, void *arg, struct copy *copy)
 static void fetch_argument(struct rank *rank, struct run *run, const struct location *of)
 {
     struct fetched *fetched = base_alloc(sizeof *fetched);
+    int code;
     if (!fetched) {
         run->code = MANTA_E_NOMEM;
         return;
@@ -143,9 +180,9 @@ static void fetch_argument(struct rank *rank, struct run *run, const struct loca
     fetched->wait.over = copy_is_here;
     fetched->wait.arg = fetched;
     fetched->run = run;
-    fetched->copy = fetch_begin(rank, of, &fetched->wait);
+    fetched->copy = fetch_begin(rank, of, &fetched->wait, &code);
     if (!fetched->copy) {
-        run->code = MANTA_E_NOMEM;
+        run->code = code; /* why the start will not find it */
         base_free(fetched);
         return;
     }

@@ -8,8 +8,8 @@
  * the last of them has gone. A task's arguments are asked for as soon as it is here, while others
  * run, but only so much ahead (AHEAD_PART of what the node may hold): what is asked for and not
  * read yet lies in the way of others. Runs beyond that wait in their order, until those
- * before them start; one at least is always on. When the agent dies before the bytes are here the next one is asked;
- * what is here stays readable in the share of the dead.
+ * before them start; one at least is always on. When the agent dies before the bytes are here the
+ * next one is asked; what is here stays readable in the share of the dead, and is claimed (heirs.h).
  */
 #ifndef CORE_FETCH_H
 #define CORE_FETCH_H
@@ -21,7 +21,9 @@ struct copy {
     uint32_t sharers;
     int code; /* when it is over */
     bool is_over;
+    bool is_claimed;
     const void *data;       /* in the agent's share; NULL: not here */
+    uint64_t offset;        /* there */
     uint32_t agent, token;  /* what it was asked for with */
     struct base_list waits; /* of struct fetch_wait */
 };
@@ -34,8 +36,9 @@ struct fetch_wait {
 };
 
 /* The copy of a place elsewhere, made and asked for if there is none: one share. If it is not over,
- * wait->over is called when it is. NULL: memory is out. */
-struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait);
+ * wait->over is called when it is. NULL: memory is out, or nobody has it any more: *ret_code. */
+struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fetch_wait *wait,
+                         int *ret_code);
 /* Ends a share; a wait is to be unlinked before. Accepts NULL. */
 void fetch_drop(struct rank *rank, struct copy *copy);
 /* The bytes of a place, on this node or copied from another; NULL: they are not here. */
@@ -45,7 +48,11 @@ struct context;
 /* Waits until the bytes of an output that is on another node are here. Its value is held. Baton held. */
 int fetch_output(struct context *context, struct output *output);
 
-/* True: the run waits for copies, and is queued when they are here. */
+/* The copy of just this place; NULL: there is none. */
+struct copy *fetch_find(struct rank *rank, const struct location *of);
+
+/* True: the run waits for copies, and goes on when they are here. Else run->code says whether any
+ * cannot be had. */
 bool fetch_for_run(struct rank *rank, struct run *run);
 /* It reads them from now on: others may ask for theirs. */
 void fetch_start_run(struct rank *rank, struct run *run);
@@ -55,5 +62,7 @@ void fetch_all_waiting(struct rank *rank);
 
 /* What the dead agent was asked for is asked of the next. */
 void fetch_peer_down(struct rank *rank, uint32_t dead);
+/* What is read here in a dead agent's share. */
+void fetch_claim_all(struct rank *rank);
 
 #endif

@@ -13,6 +13,7 @@
 #include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
+#include "core/heirs.h"
 #include "core/idle.h"
 #include "core/map.h"
 #include "core/message.h"
@@ -72,7 +73,8 @@ static bool is_busy(const struct rank *rank)
 {
     return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live ||
            rank->copies.count || rank->replicas.count || rank->loans ||
-           !base_list_is_empty(&rank->gone_replicas) || spill_is_busy(rank);
+           !base_list_is_empty(&rank->gone_replicas) || spill_is_busy(rank) ||
+           heirs_are_busy(rank);
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)

@@ -10,6 +10,7 @@
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/fetch.h"
+#include "core/heirs.h"
 #include "core/idle.h"
 #include "core/put.h"
 #include "core/recover.h"
@@ -290,12 +291,13 @@ void inbox_owner_lost(struct rank *rank, const struct borrow *borrow)
     }
 }
 
-/* Items that have not been taken and lie on another node went with the dead rank. */
-static uint64_t first_lost(struct rank *rank, const struct inbox *inbox, uint32_t dead)
+/* Items that have not been taken and lie on another node went with its last rank. */
+static uint64_t first_lost(struct rank *rank, const struct inbox *inbox)
 {
     for (uint64_t i = inbox->shelf.begin; i < inbox->shelf.end; i++) {
         const struct output *output = &shelf_at(&inbox->shelf, i)->value->output[0];
-        if (output->is_stored && output->place.rank == dead && !output->data) {
+        if (output->is_stored && !output->data &&
+            heirs_server(rank, output->place.rank) == UINT32_MAX) {
             return i;
         }
     }
@@ -317,7 +319,7 @@ static void lose_from(struct rank *rank, struct inbox *inbox, uint64_t first)
 
 static void lose_source(struct rank *rank, struct inbox *inbox, uint32_t dead)
 {
-    uint64_t first = first_lost(rank, inbox, dead);
+    uint64_t first = first_lost(rank, inbox);
     inbox->source = inbox->source == dead ? STREAM_NOBODY : inbox->source;
     if (first < inbox->shelf.end) {
         lose_from(rank, inbox, first);
@@ -334,12 +336,23 @@ void inbox_peer_down(struct rank *rank, uint32_t dead)
     }
 }
 
-/* ---- manta_next ----------------------------------------------------------------------------- */
-
-static int nothing_to_run(const manta_slot *slots)
+void inbox_claim_all(struct rank *rank)
 {
-    return MANTA_E_STATE;
+    uint32_t at = 0;
+    struct base_key key;
+    void *value;
+    while (base_map_next(&rank->inboxes, &at, &key, &value)) {
+        const struct shelf *shelf = &((struct inbox *)value)->shelf;
+        for (uint64_t i = shelf->begin; i < shelf->end; i++) {
+            struct output *output = &shelf_at(shelf, i)->value->output[0];
+            if (output->is_stored) {
+                heirs_claim(rank, output);
+            }
+        }
+    }
 }
+
+/* ---- manta_next ----------------------------------------------------------------------------- */
 
 static const manta_param item_params[] = {
     {.kind = MANTA_KIND_OUTV, .size = 1, .align = 1, .type = "uint8_t", .name = "item"}};
@@ -347,7 +360,7 @@ static manta_function item_function = {.name = "manta_next",
                                        .file = "manta_next",
                                        .param_count = 1,
                                        .params = item_params,
-                                       .run = nothing_to_run};
+                                       .run = put_nothing_to_run};
 
 __attribute__((constructor)) static void register_item(void)
 {

@@ -316,6 +316,12 @@ static void run_here(struct rank *rank, struct task *task, const struct range *r
 void map_lease(struct rank *rank, struct peer *peer, struct task *task)
 {
     struct map *map = task->map;
+    if (MT_UNLIKELY(task_awaits_again(rank, task))) {
+        map->is_queued = 0;
+        dispatch_remove(rank, task);
+        task_start_again(rank, task);
+        return;
+    }
     struct range *range = next_range(rank, map);
     if (!range || !has_more(map)) {
         map->is_queued = 0;

@@ -12,6 +12,8 @@
  *                      ENDED; back: READ (streams, see stream.h)
  *   on a node          RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads
  *                      these?), ROOM (make some)
+ *   reader -> owner    LOST (the bytes cannot be had from this place)
+ *   anybody -> heir    CLAIM (a place in a dead rank's share); back: CLAIMED
  *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
  *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
  *
@@ -61,6 +63,9 @@ enum message_kind {
     MESSAGE_LEAVE,
     MESSAGE_LEAVE_ANSWER,
     MESSAGE_ROOM,
+    MESSAGE_LOST,
+    MESSAGE_CLAIM,
+    MESSAGE_CLAIMED,
     MESSAGE_SETTLED,
     MESSAGE_CLEARED,
     MESSAGE_QUIET,
@@ -114,9 +119,10 @@ enum result_flag {
         64, /* no result: another owner has taken the run over; place the task again */
     RESULT_UNSTARTED =
         128, /* with DISPLACED: no stack is free here to start it; nothing of it is left */
-    RESULT_LEASE = 32,    /* of part of a map: struct message_lease follows */
-    RESULT_OUTSIDE = 512, /* its place was among those that run outside */
-    RESULT_LOST = 256,    /* it failed for reasons of the system: see outside.h */
+    RESULT_LEASE = 32,     /* of part of a map: struct message_lease follows */
+    RESULT_OUTSIDE = 512,  /* its place was among those that run outside */
+    RESULT_LOST = 256,     /* it failed for reasons of the system: see outside.h */
+    RESULT_STARVED = 1024, /* with DISPLACED: its arguments cannot be had, as LOST has said */
 };
 
 struct message_result {
@@ -158,7 +164,7 @@ struct message_fetch {
 
 enum chunk_kind {
     CHUNK_DATA, /* they follow */
-    CHUNK_GONE, /* the sender has it not, or not any more */
+    CHUNK_GONE, /* the sender has it not, or cannot: source is the code, negated */
     CHUNK_ASK,  /* rank `source` has it, or is about to */
 };
 
@@ -303,11 +309,10 @@ message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, 
     exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
     object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
     fetch_on_here, replica_on_want, replica_on_unwant, replica_on_chunk, replica_on_freed,
-    spread_on_fetch, pin_on_restore, pin_on_restored, spill_on_leave, spill_on_leave_answer,
-    room_on_room, recover_on_adopt, home_on_lookup, recover_on_found, recover_on_not_mine,
-    stream_on_open,
-    source_on_terms, stream_on_read, inbox_on_items, source_on_taken, inbox_on_ended,
-    recover_on_settled, recover_on_cleared, finish_on_quiet, finish_on_quiet_answer,
-    finish_on_stop_all;
+    spread_on_fetch, lost_on_lost, heirs_on_claim, heirs_on_claimed, pin_on_restore,
+    pin_on_restored, spill_on_leave, spill_on_leave_answer, room_on_room, recover_on_adopt,
+    home_on_lookup, recover_on_found, recover_on_not_mine, stream_on_open, source_on_terms,
+    stream_on_read, inbox_on_items, source_on_taken, inbox_on_ended, recover_on_settled,
+    recover_on_cleared, finish_on_quiet, finish_on_quiet_answer, finish_on_stop_all;
 
 #endif

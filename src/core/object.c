@@ -217,7 +217,8 @@ static void free_object(struct rank *rank, struct object *object)
 {
     if (object->kind == OBJECT_BORROW) {
         free_borrow(rank, object_borrow(object));
-    } else if (object_task(object)->flags & TASK_LINEAGE) {
+    } else if (object_task(object)->flags & (TASK_LINEAGE | TASK_NEEDED)) {
+        object->watchers = NULL;
         task_drop_value(rank, object_task(object));
     } else {
         task_free(rank, object_task(object));
@@ -231,6 +232,7 @@ static bool is_over(const struct object *object)
 
 static void reap(struct rank *rank, struct object *object)
 {
+    object->holds = -1; /* its record and its value may be let go of at once: only one counts */
     object->dying = rank->dying;
     rank->dying = object;
     if (rank->is_reaping) {
@@ -241,6 +243,7 @@ static void reap(struct rank *rank, struct object *object)
         struct object *next = rank->dying;
         rank->dying = next->dying;
         next->dying = NULL; /* a record that stays for lineage has no watchers */
+        next->holds = 0;
         free_object(rank, next);
     }
     rank->is_reaping = 0;
@@ -521,8 +524,8 @@ static void acknowledge(struct rank *rank, uint32_t from, const struct wire_head
 {
     struct content content;
     bool brings = target->object && brings_value(target, &content);
-    uint8_t *out = message_begin(rank, from, MESSAGE_HELD, header,
-                                 brings ? content_wire_bytes(&content) : 0);
+    uint8_t *out =
+        message_begin(rank, from, MESSAGE_HELD, header, brings ? content_wire_bytes(&content) : 0);
     if (out && brings) {
         content_wire_write(&content, &out);
     }
@@ -666,6 +669,9 @@ void object_on_ask(struct rank *rank, uint32_t from, const struct wire_header *h
         return;
     }
     memcpy(&message, bytes, sizeof message);
+    if (task) {
+        recover_revive(rank, task);
+    }
     if (!task) {
         if (recover_park_request(rank, from, header, &message, sizeof message)) {
             return;

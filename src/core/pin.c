@@ -2,6 +2,7 @@
 
 #include "core/context.h"
 #include "core/exec.h"
+#include "core/heirs.h"
 #include "core/idle.h"
 #include "core/message.h"
 #include "core/pack.h"
@@ -36,18 +37,6 @@ bool pin_is_held(struct rank *rank, const struct location *of)
 static bool is_near(struct rank *rank, const struct location *of)
 {
     return comm_node_index(rank->comm, of->rank) != COMM_ELSEWHERE;
-}
-
-/* Who answers for a share: its rank, or the heir. */
-static uint32_t server_of(const struct rank *rank, uint32_t share)
-{
-    uint32_t node = rank_node(rank, share);
-    for (uint32_t i = node; rank->down[share] && i < rank->size; i++) {
-        if (!rank->down[i] && rank_node(rank, i) == node) {
-            return i;
-        }
-    }
-    return share;
 }
 
 /* ---- One location --------------------------------------------------------------------------- */
@@ -102,11 +91,8 @@ static void arrive_here(struct rank *rank, void *arg, int code)
 /* MANTA_OK: it is there after all. */
 static int ask_for(struct rank *rank, struct pin *pin)
 {
-    uint32_t server = server_of(rank, pin->of.rank);
+    uint32_t server = heirs_server(rank, pin->of.rank); /* this rank is on that node, and lives */
     int code = MANTA_E_AGAIN;
-    if (rank->down[server]) {
-        return MANTA_E_LOST;
-    }
     if (server == rank->number) {
         pin->want.over = arrive_here;
         pin->want.arg = pin;
@@ -120,12 +106,11 @@ static int ask_for(struct rank *rank, struct pin *pin)
     return code;
 }
 
-/* Nobody makes the dead's blocks leave any more. */
+/* What the dead had made leave only the heir can make stay. */
 static bool is_there(struct rank *rank, const struct location *of)
 {
     struct store_place at = {comm_node_index(rank->comm, of->rank), of->offset};
-    enum store_state state = store_get_state(rank->options.store, at);
-    return state == STORE_SEALED || (state == STORE_LEAVING && rank->down[of->rank]);
+    return store_get_state(rank->options.store, at) == STORE_SEALED;
 }
 
 static bool is_same(const struct location *a, const struct location *b)

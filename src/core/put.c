@@ -15,7 +15,7 @@
 #include "core/scope.h"
 #include "core/task.h"
 
-static int nothing_to_run(const manta_slot *slots)
+int put_nothing_to_run(const manta_slot *slots)
 {
     return MANTA_E_STATE;
 }
@@ -26,11 +26,16 @@ static manta_function put_function = {.name = "manta_put",
                                       .file = "manta_put",
                                       .param_count = 1,
                                       .params = put_params,
-                                      .run = nothing_to_run};
+                                      .run = put_nothing_to_run};
 
 __attribute__((constructor)) static void register_put(void)
 {
     manta_function_register(&put_function);
+}
+
+bool task_is_put(const struct task *task)
+{
+    return task->function->run == put_nothing_to_run;
 }
 
 struct task *put_make_record(struct context *context, manta_function *function)
@@ -45,6 +50,8 @@ struct task *put_make_record(struct context *context, manta_function *function)
         context_fail(context, code, "%s", text);
     } else if (scope->is_taken_over) {
         recover_grace(context->rank, scope, task);
+        recover_meet_borrows(context->rank, task);
+        (void)recover_adopt(context->rank, scope, task); /* those who asked for it already */
     }
     return task;
 }

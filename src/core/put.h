@@ -4,6 +4,9 @@
 
 #include "core/value.h"
 
+/* Of functions whose value is not made by running them. */
+int put_nothing_to_run(const manta_slot *slots);
+
 /* One in the caller's scope, for a value that the caller completes it with; `function` says what it is
  * called and has one variable output. NULL: last_error says why. Baton held. */
 struct task *put_make_record(struct context *context, manta_function *function);

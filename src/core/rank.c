@@ -4,6 +4,7 @@
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/finish.h"
+#include "core/heirs.h"
 #include "core/idle.h"
 #include "core/message.h"
 #include "core/outside.h"
@@ -65,6 +66,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->orphans);
     base_list_init(&rank->streams);
     base_list_init(&rank->sources);
+    base_list_init(&rank->lineages);
     base_list_init(&rank->outside.queued);
     base_list_init(&rank->outside.running);
     base_list_init(&rank->ticker_sleeper.idle);
@@ -89,6 +91,7 @@ static struct rank *allocate(const struct core_options *options)
     rank->options = *options;
     rank->options.stack_bytes = options->stack_bytes ? options->stack_bytes : STACK_BYTES_DEFAULT;
     rank->host = options->host;
+    rank->started_ns = base_now_ns(options->host);
     rank->comm = options->comm;
     rank->number = comm_rank(options->comm);
     rank->size = comm_size(options->comm);
@@ -163,6 +166,7 @@ static void free_rank(struct rank *rank)
     }
     outside_fini(rank);
     recover_fini(rank);
+    heirs_fini(rank);
     scope_fini_roots(rank);
     base_slab_fini(&rank->tasks);
     base_slab_fini(&rank->runs);

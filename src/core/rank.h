@@ -86,6 +86,7 @@ struct value {
         const void *data; /* into what follows, or into a store; NULL: on another node */
         uint64_t bytes;
         bool is_refs, is_stored, is_typed;
+        bool is_claimed;       /* with the heir of the share it lies in: see heirs.h */
         struct location place; /* of a stored one */
         struct copy *copy;     /* of one on another node, once it is here; data is the copy's */
     } output[];                /* then the data of those that are not, 16-aligned */
@@ -136,6 +137,7 @@ enum task_flag {
     TASK_ONCE = 512,      /* may not run twice (MANTA_NO_RETRY) */
     TASK_NEAR = 1024,     /* pending: exec_rank is where it would rather run (near.h) */
     TASK_STOPPING = 2048, /* cancelled; its runner, or children of that run, may still be at it */
+    TASK_NEEDED = 4096,   /* its record is held for what was made from its value: see lineage.h */
 };
 
 struct remote_holder {
@@ -163,6 +165,9 @@ struct task_extra {
     uint32_t unacked;           /* refs in the value whose owners have not acknowledged us */
     uint32_t release_rank, release_token; /* who keeps the result until then */
     uint64_t due_ns;                      /* in rank->later: when it is pending again */
+    struct lineage *lineage;              /* of a done one: see lineage.h */
+    uint32_t lineage_holds;               /* of others, on the record and not on its value */
+    struct value *aside;                  /* an earlier value whose copies may be in use */
     struct stream *stream;                /* of a task that yields */
 };
 
@@ -321,6 +326,7 @@ struct run {
     uint8_t is_follower;     /* waits for an earlier run of a stream to go */
     uint8_t has_stored;      /* some of its arguments are in the store */
     uint8_t has_more;        /* of what follows, or is_follower */
+    uint16_t claims;         /* bit by argument: claimed, see heirs.h */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
     uint32_t fetches_missing; /* copies it waits for: see fetch.h */
     struct fetched *fetched;
@@ -412,6 +418,14 @@ struct outside_room {
     manta_error *error; /* why none can be started any more */
 };
 
+/* See heirs.h. */
+struct heirs {
+    struct base_map claims;    /* (place, share) -> how many here name it */
+    struct base_map heirlooms; /* of shares that this rank serves */
+    struct heir_peer *peers;   /* by rank; NULL: nobody has died */
+    uint32_t deaths_needed;    /* to be known here before anything is freed */
+};
+
 struct home;
 struct start_hook;
 
@@ -498,6 +512,11 @@ struct rank {
     struct base_list peer_list; /* all known peers */
     struct base_list graced;    /* tasks kept until all survivors had time to claim them */
     struct base_list settling;  /* deaths not yet acknowledged by all (rank 0), or by us */
+    struct heirs heirs;
+    struct base_list lineages; /* of done tasks, the oldest first */
+    uint64_t lineage_bytes;
+    uint8_t has_losses; /* a value that was done had to be waited for again */
+    uint64_t started_ns;
 
     /* shutdown */
     uint8_t is_finishing, is_stopped;

@@ -27,6 +27,7 @@
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/fetch.h"
+#include "core/heirs.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/outside.h"
@@ -249,6 +250,15 @@ void recover_drop_orphan(struct rank *rank, struct run *run, bool is_over)
     } /* else it may still be wanted: see find_twin */
 }
 
+/* What has not begun can begin elsewhere. Of its arguments' refs nothing is known here yet, so nobody
+ * would protect them. */
+static bool is_adoptable(const struct run *run)
+{
+    bool has_begun = run->state != RUN_QUEUED && run->state != RUN_FETCHING;
+    return run->state != RUN_REGISTERING &&
+           (has_begun || !function_info(run->function)->ref_inputs);
+}
+
 static void orphan_runs(struct rank *rank, struct peer *peer)
 {
     struct base_list runs;
@@ -257,7 +267,7 @@ static void orphan_runs(struct rank *rank, struct peer *peer)
     while (!base_list_is_empty(&runs)) {
         struct run *run = MT_CONTAINER(base_list_pop_front(&runs), struct run, owned);
         base_list_push_back(&rank->orphans, &run->owned);
-        if (is_for_owner_only(run) || run->state == RUN_REGISTERING) {
+        if (is_for_owner_only(run) || !is_adoptable(run)) {
             recover_drop_orphan(rank, run, true);
         } else {
             offer_run(rank, run);
@@ -349,6 +359,7 @@ void recover_peer_down(void *owner, uint32_t dead)
         retake_tasks(rank, peer);
         orphan_runs(rank, peer);
     }
+    heirs_peer_down(rank, dead);
     replica_peer_down(rank, dead);
     fetch_peer_down(rank, dead);
     spill_peer_down(rank, dead);

@@ -1,5 +1,6 @@
 #include "core/replica.h"
 
+#include "core/heirs.h"
 #include "core/message.h"
 #include "core/object.h"
 #include "core/room.h"
@@ -52,6 +53,12 @@ static struct wire_header about(const struct replica *replica)
     return (struct wire_header){.parent = replica->of.parent, .position = replica->of.position};
 }
 
+/* Who answers for the value itself; UINT32_MAX: nobody. */
+static uint32_t maker_of(const struct rank *rank, const struct replica *replica)
+{
+    return heirs_server(rank, replica->of.rank);
+}
+
 static uint64_t chunk_bytes(const struct replica *replica, uint64_t chunk)
 {
     uint64_t from = chunk * REPLICA_CHUNK_BYTES;
@@ -80,7 +87,7 @@ static void refuse_asks(struct rank *rank, struct replica *replica)
     struct base_list *link;
     while ((link = base_list_pop_front(&replica->asks))) {
         struct ask *ask = MT_CONTAINER(link, struct ask, link);
-        spread_send_gone(rank, ask->rank, &header, ask->chunk * REPLICA_CHUNK_BYTES);
+        spread_send_gone(rank, ask->rank, &header, ask->chunk * REPLICA_CHUNK_BYTES, MANTA_E_LOST);
         base_free(ask);
     }
 }
@@ -207,16 +214,19 @@ static void ask_at(struct rank *rank, struct replica *replica, uint32_t source)
     replica->source = source;
     replica->next = 0;
     replica->under_way = 0;
-    ask_more(rank, replica);
+    if (replica->room.data) {
+        ask_more(rank, replica);
+    }
 }
 
 /* The source has it not. False: nobody has. */
 static bool ask_maker(struct rank *rank, struct replica *replica)
 {
-    if (replica->source == replica->of.rank || rank->down[replica->of.rank]) {
+    uint32_t maker = maker_of(rank, replica);
+    if (replica->source == maker || maker == UINT32_MAX) {
         return false;
     }
-    ask_at(rank, replica, replica->of.rank);
+    ask_at(rank, replica, maker);
     return true;
 }
 
@@ -250,10 +260,10 @@ static void refuse_room(struct rank *rank, void *arg, int code)
     fail(rank, arg, code);
 }
 
-static void init_replica(struct replica *replica, const struct location *of)
+static void init_replica(struct rank *rank, struct replica *replica, const struct location *of)
 {
     replica->of = *of;
-    replica->source = of->rank;
+    replica->source = maker_of(rank, replica);
     replica->lender.over = no_chunks;
     replica->chunks = (of->bytes + REPLICA_CHUNK_BYTES - 1) / REPLICA_CHUNK_BYTES;
     replica->missing = replica->chunks;
@@ -267,7 +277,8 @@ static void init_replica(struct replica *replica, const struct location *of)
 
 static struct replica *begin(struct rank *rank, const struct location *of, int *ret_code)
 {
-    if (of->rank >= rank->size || !of->bytes || !rank->options.store || rank->down[of->rank]) {
+    if (of->rank >= rank->size || !of->bytes || !rank->options.store ||
+        heirs_server(rank, of->rank) == UINT32_MAX) {
         *ret_code = MANTA_E_LOST;
         return NULL;
     }
@@ -276,7 +287,7 @@ static struct replica *begin(struct rank *rank, const struct location *of, int *
     if (!replica) {
         return NULL;
     }
-    init_replica(replica, of);
+    init_replica(rank, replica, of);
     replica->have = base_alloc((replica->chunks + 63) / 64 * sizeof *replica->have);
     if (!replica->have || base_map_insert(&rank->replicas, core_key(of->parent, of->position),
                                           replica) != MANTA_OK) {
@@ -386,7 +397,7 @@ void replica_on_freed(struct rank *rank, uint32_t from, const struct wire_header
         return;
     }
     memcpy(&freed, bytes, sizeof freed);
-    if (replica && replica->of.rank == from && replica->of.offset == freed.offset) {
+    if (replica && maker_of(rank, replica) == from && replica->of.offset == freed.offset) {
         replica->is_freed = true;
         check_idle(rank, replica);
     }
@@ -403,12 +414,16 @@ static void send_chunk(struct rank *rank, struct replica *replica, uint32_t to, 
                 chunk_bytes(replica, chunk), &replica->lender);
 }
 
-bool replica_serve(struct rank *rank, uint32_t to, const struct wire_header *header, uint64_t from,
-                   uint64_t bytes)
+bool replica_serve(struct rank *rank, uint32_t to, const struct wire_header *header,
+                   const struct message_fetch *asked)
 {
     struct replica *replica = find(rank, header);
-    uint64_t chunk = from / REPLICA_CHUNK_BYTES;
-    if (!replica || from % REPLICA_CHUNK_BYTES || chunk >= replica->chunks ||
+    uint64_t from = asked->from, bytes = asked->bytes, chunk = from / REPLICA_CHUNK_BYTES;
+    bool is_it = replica && (replica->of.rank == asked->share
+                                 ? replica->of.offset == asked->offset
+                                 : asked->share == rank->number && replica->is_here &&
+                                       replica->offset == asked->offset);
+    if (!is_it || from % REPLICA_CHUNK_BYTES || chunk >= replica->chunks ||
         bytes != chunk_bytes(replica, chunk)) {
         return false;
     }
@@ -499,8 +514,9 @@ static bool is_sound(const struct replica *replica, const struct message_chunk *
 /* One of another node that came before, or so the maker says. */
 static bool can_ask(struct rank *rank, const struct replica *replica, uint32_t source)
 {
-    return replica->source == replica->of.rank && source < rank->size && source != rank->number &&
-           source != replica->of.rank;
+    uint32_t maker = maker_of(rank, replica);
+    return replica->source == maker && source < rank->size && source != rank->number &&
+           source != maker;
 }
 
 void replica_on_chunk(struct rank *rank, uint32_t from, const struct wire_header *header,
@@ -522,7 +538,9 @@ void replica_on_chunk(struct rank *rank, uint32_t from, const struct wire_header
     } else if (chunk.kind == CHUNK_ASK && can_ask(rank, replica, chunk.source)) {
         ask_at(rank, replica, rank->down[chunk.source] ? from : chunk.source);
     } else {
-        code = ask_maker(rank, replica) ? MANTA_OK : MANTA_E_LOST;
+        code = ask_maker(rank, replica)    ? MANTA_OK
+               : chunk.kind == CHUNK_GONE ? -(int)chunk.source
+                                          : MANTA_E_LOST;
     }
     if (code != MANTA_OK) {
         fail(rank, replica, code);

@@ -45,8 +45,9 @@ void replica_landed(void *rank, uint32_t from, const struct comm_lent *lent, voi
                     bool is_whole);
 
 /* A chunk that another node's agent asks for: it gets it, or waits for it. False: there is none. */
-bool replica_serve(struct rank *rank, uint32_t to, const struct wire_header *header, uint64_t from,
-                   uint64_t bytes);
+struct message_fetch;
+bool replica_serve(struct rank *rank, uint32_t to, const struct wire_header *header,
+                   const struct message_fetch *asked);
 
 /* What was on its way from a dead rank will not come; what it read it does not read any more. */
 void replica_peer_down(struct rank *rank, uint32_t dead);

@@ -27,6 +27,15 @@ static void take_back(struct rank *rank, struct task *task)
     }
 }
 
+static void start_again(struct rank *rank, struct task *task)
+{
+    base_list_remove(&task->link);
+    task->run = NULL;
+    task->attempt += task->attempt < UINT8_MAX;
+    task_start_again(rank, task);
+}
+
+/* The task a RESULT, CREDIT or GONE is about, if it is ours and the message fits it. */
 struct task *task_find_sent(struct rank *rank, uint32_t from, const struct wire_header *header)
 {
     if (!base_slab_is_known(&rank->tasks, header->token)) {
@@ -114,9 +123,11 @@ static void take_value(struct rank *rank, struct task *task, uint32_t from,
     }
     if (value && value->ref_outputs) {
         struct task_extra *extra = task_get_extra(task);
-        object_hold(&task->object);
+        if (!extra || !extra->unacked) {
+            object_hold(&task->object);
+        }
         if (extra) {
-            extra->unacked = 1; /* ours: a registration may be settled at once */
+            extra->unacked++; /* ours: a registration may be settled at once */
             extra->release_rank = from;
             extra->release_token = result->run_token;
         }
@@ -186,7 +197,9 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
     } else {
         task->exec_token = result.flags & RESULT_RETAINED ? result.run_token : 0;
         task->flags |= result.flags & RESULT_CHILDREN ? TASK_LINEAGE : 0;
-        if (result.flags & RESULT_UNSTARTED) {
+        if (result.flags & RESULT_STARVED) {
+            start_again(rank, task);
+        } else if (result.flags & RESULT_UNSTARTED) {
             take_back(rank, task);
         } else if (result.flags & RESULT_DISPLACED) {
             task_place_again(rank, task);

@@ -7,6 +7,7 @@
  * rank's shares. Until then the children of re-executed parents are kept too (grace), because their
  * holders may still be on the way to them.
  */
+#include "core/heirs.h"
 #include "core/message.h"
 #include "core/recover.h"
 #include "core/task.h"
@@ -78,7 +79,8 @@ static void clear_if_settled(struct rank *rank, struct settling *settling)
     settling->is_cleared = 1;
     for (uint32_t i = 0; i < rank->size; i++) {
         if (!rank->down[i]) {
-            message_send(rank, i, MESSAGE_CLEARED, (struct wire_header){.position = settling->dead},
+            message_send(rank, i, MESSAGE_CLEARED,
+                         (struct wire_header){.position = settling->dead, .token = rank->deaths},
                          NULL, 0);
         }
     }
@@ -165,6 +167,7 @@ void recover_on_cleared(struct rank *rank, uint32_t from, const struct wire_head
         base_list_remove(&settling->link);
         free_settling(settling);
     }
+    heirs_cleared(rank, header->position, header->token);
     end_grace(rank);
 }
 

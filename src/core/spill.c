@@ -1,5 +1,6 @@
 #include "core/spill_disk.h"
 
+#include "core/heirs.h"
 #include "core/message.h"
 #include "core/replica.h"
 #include "core/pin.h"
@@ -125,11 +126,45 @@ static void bring_back(struct spill *spill, struct block *block)
     }
 }
 
+/* Of which there is no record: before its share is inherited, or memory was out. */
+static int want_unknown(struct spill *spill, const struct location *of, struct spill_want *want)
+{
+    struct rank *rank = spill->rank;
+    struct store_tag tag = {.parent = of->parent, .position = of->position};
+    struct store_place at = {comm_node_index(rank->comm, of->rank), of->offset};
+    if (heirs_may_inherit(rank, of->rank)) {
+        want->of = *of;
+        base_list_push_back(&spill->early, &want->link);
+        return MANTA_E_AGAIN;
+    }
+    bool is_here = store_find(store_of(spill), at.index, at.place, &tag, of->bytes) &&
+                   store_get_state(store_of(spill), at) == STORE_SEALED;
+    return is_here ? MANTA_OK : MANTA_E_LOST;
+}
+
+void spill_try_early(struct rank *rank)
+{
+    struct base_list early, *link;
+    base_list_init(&early);
+    base_list_splice(&early, &rank->spill->early);
+    while ((link = base_list_pop_front(&early))) {
+        struct spill_want *want = MT_CONTAINER(link, struct spill_want, link);
+        int code = spill_want(rank, &want->of, want);
+        if (code != MANTA_E_AGAIN) {
+            want->over(rank, want->arg, code);
+        }
+    }
+}
+
 int spill_want(struct rank *rank, const struct location *of, struct spill_want *want)
 {
     struct spill *spill = rank->spill;
     struct block *block = find(rank, of);
-    if (!block || block->of.parent != of->parent || block->of.position != of->position) {
+    if (!block) {
+        return want_unknown(spill, of, want);
+    }
+    if (block->of.parent != of->parent || block->of.position != of->position ||
+        store_get_state(store_of(spill), block->at) == STORE_SPOILED) {
         return MANTA_E_LOST;
     }
     if (block->state == BLOCK_ASKED || block->state == BLOCK_WRITTEN) {
@@ -156,6 +191,9 @@ void spill_read(struct spill *spill, struct block *block, int code)
     } else {
         store_unfill(store_of(spill), block->at);
         spill->rank->stats.spill_errors++;
+    }
+    if (code != MANTA_OK && code != MANTA_E_NOMEM) {
+        store_spoil(store_of(spill), block->at);
     }
     if (block->is_freed) {
         free_now(spill, block);
@@ -398,7 +436,7 @@ void spill_add(struct rank *rank, const struct location *of)
         base_list_init(&block->link);
         base_list_init(&block->wants);
         base_list_init(&block->room.link);
-        if (store_get_state(store, at) == STORE_SPILLED) {
+        if (store_get_state(store, at) >= STORE_SPILLED) {
             block->state = BLOCK_AWAY;
         } else {
             set_here(rank->spill, block);
@@ -488,6 +526,7 @@ int spill_create(struct rank *rank)
     }
     spill->rank = rank;
     base_list_init(&spill->here);
+    base_list_init(&spill->early);
     base_list_init(&spill->jobs);
     return room_open(rank);
 }

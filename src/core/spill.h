@@ -21,7 +21,10 @@
  *
  * A block that came back stays on the disk too, and goes again without being written. One that is
  * freed leaves the disk. A write that fails leaves everything where it is; a read that fails, or
- * gives other bytes than were written, loses the value (MANTA_E_LOST).
+ * gives other bytes than were written, loses the value for good (MANTA_E_LOST, see lost.h).
+ *
+ * The blocks of a dead rank of the node are the heir's (heirs.h), those on the disk too. Who asks the heir
+ * before it has inherited waits until it has.
  *
  * Before anything is spilled, what can be had again goes: copies of values of other nodes, which
  * nobody reads (fetch_evict).
@@ -49,12 +52,15 @@ void spill_touch(struct rank *rank, const struct location *of);
 /* Who wants a block to be here, in memory of its own; unlink it to want it no more. */
 struct spill_want {
     struct base_list link;
+    struct location of; /* while its share is to be inherited */
     void (*over)(struct rank *rank, void *arg, int code);
     void *arg;
 };
 /* MANTA_OK: it is here, until other messages are looked at; MANTA_E_AGAIN: want->over will say;
  * MANTA_E_LOST: this rank has no such block. */
 int spill_want(struct rank *rank, const struct location *of, struct spill_want *want);
+/* Shares were inherited: who wanted blocks of them may have them now. */
+void spill_try_early(struct rank *rank);
 
 /* Gives back so many bytes of the node's memory, or begins to. Returns how many are or will be. */
 uint64_t spill_release(struct rank *rank, uint64_t bytes);

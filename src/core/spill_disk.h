@@ -42,6 +42,7 @@ struct spill {
     uint64_t wanted_bytes;              /* beyond those */
     struct batch batch;                 /* count 0: none */
     uint8_t *asked;                     /* by rank: its answer is missing */
+    struct base_list early;             /* of struct spill_want: of shares to be inherited */
     uint32_t failures;                  /* writes, since the last that did not fail */
     uint64_t retry_ns;
     int trouble; /* it has failed too often to be waited for */

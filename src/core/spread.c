@@ -1,5 +1,6 @@
 #include "core/spread.h"
 
+#include "core/heirs.h"
 #include "core/message.h"
 #include "core/object.h"
 #include "core/pin.h"
@@ -17,9 +18,9 @@ struct spread {
     uint32_t *agents; /* in the order in which they came first */
 };
 
-static struct base_key key_of(uint64_t offset)
+static struct base_key key_of(const struct location *of)
 {
-    return (struct base_key){offset, 0};
+    return (struct base_key){of->offset, of->rank};
 }
 
 /* ---- Who has it ----------------------------------------------------------------------------- */
@@ -43,13 +44,13 @@ static void no_loans(struct rank *rank, struct lender *lender)
 /* NULL: memory is out. */
 static struct spread *find_or_make(struct rank *rank, const struct location *of)
 {
-    struct spread *spread = base_map_find(&rank->spreads, key_of(of->offset));
+    struct spread *spread = base_map_find(&rank->spreads, key_of(of));
     if (spread || !(spread = base_alloc(sizeof *spread))) {
         return spread;
     }
     spread->lender.over = no_loans;
     spread->of = *of;
-    if (base_map_insert(&rank->spreads, key_of(of->offset), spread) != MANTA_OK) {
+    if (base_map_insert(&rank->spreads, key_of(of), spread) != MANTA_OK) {
         base_free(spread);
         return NULL;
     }
@@ -107,7 +108,7 @@ static void tell_freed(struct rank *rank, const struct spread *spread, const str
 void spread_free(struct rank *rank, const struct location *of)
 {
     struct spread *spread =
-        rank->spreads.count ? base_map_remove(&rank->spreads, key_of(of->offset)) : NULL;
+        rank->spreads.count ? base_map_remove(&rank->spreads, key_of(of)) : NULL;
     if (!spread) {
         spill_free(rank, of);
         return;
@@ -186,9 +187,9 @@ void spread_send(struct rank *rank, uint32_t to, const struct wire_header *heade
 }
 
 void spread_send_gone(struct rank *rank, uint32_t to, const struct wire_header *header,
-                      uint64_t from)
+                      uint64_t from, int code)
 {
-    struct message_chunk chunk = {.from = from, .kind = CHUNK_GONE};
+    struct message_chunk chunk = {.from = from, .kind = CHUNK_GONE, .source = (uint32_t)-code};
     answer(rank, to, header, &chunk, NULL, 0);
 }
 
@@ -209,12 +210,12 @@ static void serve_now(struct rank *rank, void *arg, int code)
     if (code == MANTA_OK) {
         serve(rank, postponed->to, &postponed->header, &postponed->asked);
     } else {
-        spread_send_gone(rank, postponed->to, &postponed->header, postponed->asked.from);
+        spread_send_gone(rank, postponed->to, &postponed->header, postponed->asked.from, code);
     }
     base_free(postponed);
 }
 
-/* MANTA_OK: it is here; MANTA_E_AGAIN: it is served when it is; MANTA_E_LOST. */
+/* MANTA_OK: it is here; MANTA_E_AGAIN: it is served when it is; or why not. */
 static int bring(struct rank *rank, uint32_t to, const struct wire_header *header,
                  const struct message_fetch *asked, const struct location *of)
 {
@@ -224,7 +225,7 @@ static int bring(struct rank *rank, uint32_t to, const struct wire_header *heade
     }
     struct postponed *postponed = base_alloc(sizeof *postponed);
     if (!postponed) {
-        return MANTA_E_LOST;
+        return MANTA_E_NOMEM;
     }
     *postponed = (struct postponed){{.over = serve_now, .arg = postponed}, *header, *asked, to};
     base_list_init(&postponed->want.link);
@@ -268,8 +269,9 @@ static void serve(struct rank *rank, uint32_t to, const struct wire_header *head
                           asked->value_bytes};
     const uint8_t *data = NULL;
     int code = MANTA_E_LOST;
-    if (rank->options.store && asked->share == rank->number) {
-        data = store_find(rank->options.store, asked->offset, &tag, asked->from + asked->bytes);
+    if (rank->options.store && comm_node_index(rank->comm, asked->share) != COMM_ELSEWHERE) {
+        data = store_find(rank->options.store, comm_node_index(rank->comm, asked->share),
+                          asked->offset, &tag, asked->from + asked->bytes);
     }
     if (data) {
         code = bring(rank, to, header, asked, &of);
@@ -277,7 +279,7 @@ static void serve(struct rank *rank, uint32_t to, const struct wire_header *head
     if (code == MANTA_OK) {
         serve_value(rank, to, header, asked, &of, data);
     } else if (code != MANTA_E_AGAIN) {
-        spread_send_gone(rank, to, header, asked->from);
+        spread_send_gone(rank, to, header, asked->from, code);
     }
 }
 
@@ -290,10 +292,10 @@ void spread_on_fetch(struct rank *rank, uint32_t from, const struct wire_header 
         return;
     }
     memcpy(&asked, bytes, sizeof asked);
-    if (asked.bytes > REPLICA_CHUNK_BYTES || asked.from > UINT64_MAX - asked.bytes) {
+    if (asked.bytes > REPLICA_CHUNK_BYTES || asked.from > UINT64_MAX - asked.bytes ||
+        asked.share >= rank->size) {
         body->failed = true;
-    } else if (asked.share == rank->number ||
-               !replica_serve(rank, from, header, asked.from, asked.bytes)) {
+    } else if (!replica_serve(rank, from, header, &asked)) {
         serve(rank, from, header, &asked);
     }
 }

@@ -24,12 +24,12 @@ struct lender {
 void spread_send(struct rank *rank, uint32_t to, const struct wire_header *header, uint64_t from,
                  const void *data, size_t bytes, struct lender *lender);
 void spread_send_gone(struct rank *rank, uint32_t to, const struct wire_header *header,
-                      uint64_t from);
+                      uint64_t from, int code);
 
 /* comm's sink: a chunk has been read. */
 void spread_returned(void *rank, struct comm_loan *loan);
 
-/* Frees a value of this rank's share, at once or when its chunks on their way have been read. */
+/* Frees a value that this rank answers for, at once or when its chunks on their way have been read. */
 void spread_free(struct rank *rank, const struct location *of);
 
 #endif

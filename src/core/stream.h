@@ -127,5 +127,7 @@ void inbox_wake_all(struct rank *rank, struct scope *scope);
 void inbox_owner_found(struct rank *rank, const struct borrow *borrow);
 void inbox_owner_lost(struct rank *rank, const struct borrow *borrow);
 void inbox_peer_down(struct rank *rank, uint32_t dead);
+/* Items that have not been taken name places as records do: see heirs.h. */
+void inbox_claim_all(struct rank *rank);
 
 #endif

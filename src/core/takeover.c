@@ -10,6 +10,8 @@
 #include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
+#include "core/lineage.h"
+#include "core/lost.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/recover.h"
@@ -38,12 +40,21 @@ struct lookup {
     uint8_t message[sizeof(struct message_hold)];
 };
 
+/* An owner that lives has its result, and the place of a block of ours in it, which goes on that
+ * owner's word: another owner gets a block of its own. */
+static bool is_anothers(const struct rank *rank, const struct run *done, const struct run *run)
+{
+    return done->is_retained && done->result && done->result->stored_outputs &&
+           done->owner != run->owner && !rank->down[done->owner];
+}
+
 /* An earlier run of the same task that is still on this rank. */
 static struct run *find_twin(struct rank *rank, const struct run *run)
 {
     for (uint32_t i = 1; i < rank->runs.fresh; i++) {
         struct run *other = base_slab_at(&rank->runs, i);
-        if (other != run && other->id == run->id && other->index == i && !other->map_count) {
+        if (other != run && other->id == run->id && other->index == i && !other->map_count &&
+            !is_anothers(rank, other, run)) {
             return other;
         }
     }
@@ -473,18 +484,15 @@ void recover_diverged_error(struct rank *rank, const struct task *task, manta_er
              before ? before->line : 0, task->function->name);
 }
 
-/* Its value went when nobody held it; the record was kept for the children. */
-static bool has_lost_value(const struct task *task)
-{
-    const struct object *object = &task->object;
-    return task->flags & TASK_LINEAGE && object->is_done && object->code == MANTA_OK &&
-           !object->value && !object->small_bytes && !(task->flags & TASK_IS_MAP) &&
-           function_info(task->function)->value_outputs;
-}
-
+/* Its value went when nobody held it; the record was kept for the children, or for what is made
+ * from its value. */
 void recover_revive(struct rank *rank, struct task *task)
 {
-    if (MT_LIKELY(!has_lost_value(task))) {
+    if (lineage_is_kept(task) && lost_has_no_value(task)) {
+        lost_make_again(rank, task);
+        return;
+    }
+    if (MT_LIKELY(!(task->flags & TASK_LINEAGE)) || !lost_has_no_value(task)) {
         return;
     }
     bool is_rerun = task->flags & TASK_RERUN;

@@ -13,6 +13,7 @@
 #include "core/board.h"
 #include "core/dispatch.h"
 #include "core/later.h"
+#include "core/lineage.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/outside.h"
@@ -183,10 +184,15 @@ struct task *task_create(struct rank *rank, struct scope *scope, manta_function 
     return task;
 }
 
-static void free_extra(struct rank *rank, struct task_extra *extra)
+static MT_NOINLINE void free_extra(struct rank *rank, struct task *task)
 {
-    stream_destroy(rank, extra ? extra->stream : NULL);
-    while (extra && extra->holders) {
+    struct task_extra *extra = task->extra;
+    stream_destroy(rank, extra->stream);
+    value_unshare(rank, extra->aside);
+    if (extra->lineage) {
+        lineage_let_go(rank, task);
+    }
+    while (extra->holders) {
         struct remote_holder *next = extra->holders->next;
         base_free(extra->holders);
         extra->holders = next;
@@ -222,7 +228,9 @@ void task_free(struct rank *rank, struct task *task)
     if (MT_UNLIKELY(rank->inboxes.count)) {
         inbox_forget(rank, task->parent, position);
     }
-    free_extra(rank, task->extra);
+    if (MT_UNLIKELY(task->extra != NULL)) {
+        free_extra(rank, task);
+    }
     if (task->flags & TASK_IS_MAP) {
         map_free(rank, task);
         base_slab_give(&rank->tasks, task->index);
@@ -457,6 +465,40 @@ void task_submit(struct rank *rank, struct scope *scope, manta_function *functio
     }
 }
 
+void task_start_again(struct rank *rank, struct task *task)
+{
+    struct pack_walk walk = walk_args(task);
+    struct pack_arg arg;
+    int code = MANTA_OK;
+    manta_error error;
+    task->state = TASK_WAITING;
+    while (code == MANTA_OK && pack_next(&walk, &arg)) {
+        for (size_t i = 0; is_awaited(&arg) && i < arg.bytes / sizeof(manta_ref); i++) {
+            code = code ? code : await_input(rank, task, ref_at(&arg, i));
+        }
+    }
+    if (code != MANTA_OK) {
+        task_fail(rank, task, code, "no memory to wait for the arguments again");
+    } else if (task->inputs_missing == 0 || task_failed_input(rank, task, &error)) {
+        dispatch_add(rank, task);
+    }
+}
+
+bool task_awaits_again(struct rank *rank, struct task *task)
+{
+    struct pack_walk walk = walk_args(task);
+    struct pack_arg arg;
+    while ((rank->deaths || rank->has_losses) && pack_next(&walk, &arg)) {
+        for (size_t i = 0; is_awaited(&arg) && i < arg.bytes / sizeof(manta_ref); i++) {
+            struct target target = target_find(rank, ref_at(&arg, i));
+            if (!target.object || !target_is_done(&target) || target_code(&target) != MANTA_OK) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 void task_start_map(struct rank *rank, struct scope *scope, struct task *task,
                     const manta_slot *args)
 {
@@ -509,7 +551,8 @@ void task_complete(struct rank *rank, struct task *task, int code, struct value 
     }
     if (MT_UNLIKELY(task->flags & TASK_LINEAGE)) {
         dispatch_note_lineage(rank, task);
-    } else if (MT_LIKELY(!task->object.is_stream)) { /* its reader may make it run again */
+    } else if (!task->object.is_stream && /* else its reader may make it run again */
+               (MT_LIKELY(!value) || !value->stored_outputs || !lineage_keep(rank, task, value))) {
         drop_pins(rank, task);
     }
     object_finish(rank, &task->object, code, value, error);
@@ -643,7 +686,10 @@ void task_end_lineage(struct rank *rank, struct task *task)
 {
     task->flags &= (uint16_t) ~(TASK_LINEAGE | TASK_RERUN);
     base_list_remove(&task->link);
-    drop_pins(rank, task);
+    bool is_made = task->object.is_done && task->object.code == MANTA_OK;
+    if (!is_made || !lineage_keep(rank, task, task->object.value)) {
+        drop_pins(rank, task);
+    }
     object_check(rank, &task->object);
 }
 

@@ -43,6 +43,12 @@ static inline bool task_may_have_run(const struct task *task)
 {
     return task->attempt > 1 || task->scope->is_taken_over;
 }
+/* It is neither waiting nor pending, and its arguments are held: pending when they are done. */
+void task_start_again(struct rank *rank, struct task *task);
+/* An argument that was done is not any more: its value was lost (lost.h). */
+bool task_awaits_again(struct rank *rank, struct task *task);
+/* The record of a manta_put, or of an item of a stream. */
+bool task_is_put(const struct task *task);
 
 /* One awaited input is done. */
 void task_input_done(struct rank *rank, struct task *task);

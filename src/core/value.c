@@ -1,6 +1,7 @@
 #include "core/value.h"
 
 #include "core/fetch.h"
+#include "core/heirs.h"
 #include "core/spill.h"
 #include "core/spread.h"
 
@@ -23,6 +24,9 @@ static void set_stored(struct rank *rank, struct output *output, const struct va
     if (part->place) {
         output->place = *part->place;
         output->bytes = part->place->bytes;
+        if (MT_UNLIKELY(rank->deaths)) {
+            heirs_claim(rank, output);
+        }
     } else {
         uint64_t offset = store_seal(rank->options.store, (void *)(uintptr_t)part->data);
         output->place =
@@ -67,12 +71,22 @@ struct value *value_create(struct rank *rank, const struct value_part *parts, ui
     return value;
 }
 
-static void free_blocks(struct rank *rank, const struct value *value)
+static void free_own(struct rank *rank, const struct location *of)
+{
+    if (MT_UNLIKELY(rank->deaths)) {
+        heirs_free(rank, of);
+    } else {
+        spread_free(rank, of);
+    }
+}
+
+static void free_blocks(struct rank *rank, struct value *value)
 {
     for (uint32_t i = 0; i < value->outputs; i++) {
         fetch_drop(rank, value->output[i].copy);
+        heirs_end_claim(rank, &value->output[i]);
         if (value->owns_blocks && value->output[i].is_stored) {
-            spread_free(rank, &value->output[i].place);
+            free_own(rank, &value->output[i].place);
         }
     }
 }

@@ -396,6 +396,7 @@ static int start_core(struct process *process)
                                    .topo = settings->is_pinned ? process->topo : NULL,
                                    .store = process->store,
                                    .store_patience_ns = settings->store_patience_ns,
+                                   .lineage_bytes = MT_MAX(settings->lineage_bytes, 1u),
                                    .stack_bytes = settings->stack_bytes,
                                    .parked_max = (uint32_t)settings->parked_max,
                                    .window_max = (uint32_t)settings->window_max,

@@ -32,6 +32,8 @@ static const struct base_config_row rows[] = {
     ROW("store_patience", TIME, store_patience_ns, 30 * SECONDS, MS, 86400 * SECONDS,
         "How long nothing may run or be given back on a node whose store is full before what waits "
         "last for room is refused."),
+    ROW("lineage", BYTES, lineage_bytes, 64 * KIB * KIB, 0, 1024 * 1024 * GIB,
+        "Memory of each rank for what it takes to make such values again when their node dies."),
     ROW("log_level", UINT, log_level, 2, 0, 4,
         "What is printed: 0 nothing, 1 errors, 2 warnings too, 3 what happens, 4 everything."),
     ROW("launch_timeout", TIME, launch_timeout_ns, 60 * SECONDS, 100 * MS, 3600 * SECONDS,

@@ -12,6 +12,7 @@ struct settings {
     uint64_t spin_ns;
     uint64_t store_bytes; /* 0: by the machine */
     uint64_t store_patience_ns;
+    uint64_t lineage_bytes;
     uint64_t log_level;
     uint64_t launch_timeout_ns;
     uint64_t stop_timeout_ns;

@@ -330,7 +330,8 @@ static struct heap_block *take_from(struct heap *heap, struct heap_block *block,
     delist(heap, block);
     block->payload = payload;
     memset(block->tag, 0, sizeof block->tag);
-    block->is_written = block->sum = 0;
+    atomic_store_explicit(&block->written, HEAP_UNWRITTEN, memory_order_relaxed);
+    block->sum = 0;
     set_word(block, heap_bytes(block), HEAP_OPEN);
     cut(heap, block, bytes, HEAP_FREE);
     heap->taken += heap_bytes(block);

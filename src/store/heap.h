@@ -48,6 +48,8 @@ enum heap_state {
     HEAP_SPILLED, /* sealed, without the whole pages inside it */
 };
 
+enum heap_written { HEAP_UNWRITTEN, HEAP_WRITTEN, HEAP_SPOILED };
+
 /* In front of every block. */
 struct heap_block {
     _Atomic uint64_t word; /* bytes, header included, a multiple of HEAP_LINE; | enum heap_state */
@@ -59,7 +61,8 @@ struct heap_block {
             uint64_t next, prev; /* of a free one: offsets in its list; 0: none */
         };
         struct {
-            uint64_t is_written, sum; /* of a sealed one: its pages are also elsewhere */
+            _Atomic uint64_t written; /* of a sealed one: its pages are also elsewhere */
+            uint64_t sum;
         };
     };
 };
@@ -68,7 +71,8 @@ _Static_assert(sizeof(struct heap_block) == HEAP_LINE, "data begins at a line");
 /* The first page of a range. */
 struct heap_head {
     _Atomic uint64_t magic;
-    _Atomic uint64_t top; /* where the range ends now, from its start */
+    _Atomic uint64_t top;   /* where the range ends now, from its start */
+    _Atomic uint64_t heirs; /* how often it was taken over: whoever had it before lets go */
 };
 
 /* Where pages come from and go to; offsets from the start of the range, whole pages. */
@@ -169,6 +173,12 @@ static inline enum heap_state heap_state(const struct heap_block *block)
 {
     return (enum heap_state)(atomic_load_explicit(&block->word, memory_order_relaxed) &
                              (HEAP_LINE - 1));
+}
+
+/* Where a range ends, also of one that lives in another process; 0: there is none. */
+static inline uint64_t heap_top(const void *base)
+{
+    return atomic_load_explicit(&((const struct heap_head *)base)->top, memory_order_acquire);
 }
 
 /*

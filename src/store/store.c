@@ -45,6 +45,7 @@ struct share {
     uint8_t *writable;       /* own or inherited; else NULL */
     const uint8_t *readable; /* NULL: not mapped yet */
     struct heap *heap;       /* of a writable one */
+    uint64_t heirs;          /* head's, when this rank got it */
     uint64_t file_offset;
 };
 
@@ -156,6 +157,18 @@ static bool is_writable(struct share *share)
 static struct share *own(struct store *store)
 {
     return &store->shares[store->options.index];
+}
+
+static struct heap_head *head_of(const struct share *share)
+{
+    return (struct heap_head *)share->writable;
+}
+
+/* Somebody else has it now, who takes this rank for dead. */
+static bool is_taken_over(const struct share *share)
+{
+    return share->heap && MT_UNLIKELY(atomic_load_explicit(&head_of(share)->heirs,
+                                                           memory_order_relaxed) != share->heirs);
 }
 
 static int make_heap(struct share *share)
@@ -271,6 +284,9 @@ static int take(struct share *share, uint64_t bytes, struct heap_block **ret_blo
                 struct heap_raw *ret_raw)
 {
     int code = share->heap ? MANTA_OK : make_heap(share);
+    if (is_taken_over(share)) {
+        return MANTA_E_NOMEM;
+    }
     if (code == MANTA_OK) {
         code = heap_take(share->heap, bytes, ret_block, ret_raw);
     }
@@ -318,7 +334,9 @@ int store_populate_first(struct store *store, struct store_room *room, uint64_t 
 
 void store_shorten(struct store *store, void *data, uint64_t bytes)
 {
-    heap_shorten(own(store)->heap, heap_block_of(data), bytes);
+    if (!is_taken_over(own(store))) {
+        heap_shorten(own(store)->heap, heap_block_of(data), bytes);
+    }
 }
 
 void store_name(struct store *store, void *data, const struct store_tag *tag)
@@ -328,7 +346,9 @@ void store_name(struct store *store, void *data, const struct store_tag *tag)
 
 uint64_t store_seal(struct store *store, void *data)
 {
-    heap_seal(heap_block_of(data));
+    if (!is_taken_over(own(store))) {
+        heap_seal(heap_block_of(data));
+    }
     return (uint64_t)((uint8_t *)data - own(store)->writable);
 }
 
@@ -340,6 +360,9 @@ void store_free(struct store *store, uint64_t place)
 void store_abandon(struct store *store, const struct store_room *room)
 {
     struct heap_block *block = heap_block_of(room->data);
+    if (is_taken_over(own(store))) {
+        return;
+    }
     (room->raw_bytes ? heap_give_hollow : heap_give)(own(store)->heap, block);
     store->freed++;
 }
@@ -347,6 +370,9 @@ void store_abandon(struct store *store, const struct store_room *room)
 void store_free_inherited(struct store *store, uint32_t dead, uint64_t place)
 {
     struct share *share = &store->shares[dead];
+    if (is_taken_over(share)) {
+        return;
+    }
     heap_give(share->heap, block_at(share, place));
     store->freed++;
 }
@@ -360,19 +386,19 @@ const void *store_at(struct store *store, uint32_t index, uint64_t place)
     return store->shares[index].readable + place;
 }
 
-const void *store_find(struct store *store, uint64_t place, const struct store_tag *tag,
-                       uint64_t bytes)
+const void *store_find(struct store *store, uint32_t index, uint64_t place,
+                       const struct store_tag *tag, uint64_t bytes)
 {
-    struct share *share = own(store);
-    if (!share->heap || place % HEAP_LINE || place < HEAP_PAGE + HEAP_LINE ||
-        place >= share->heap->top) {
+    const uint8_t *data = store_at(store, index, place);
+    if (!data || place % HEAP_LINE || place < HEAP_PAGE + HEAP_LINE ||
+        place >= heap_top(store->shares[index].readable)) {
         return NULL;
     }
-    const struct heap_block *block = block_at(share, place);
+    const struct heap_block *block = heap_block_of(data);
     struct store_tag is = tag_of(block);
     bool is_it = heap_state(block) >= HEAP_SEALED && is.parent == tag->parent &&
                  is.position == tag->position && block->payload >= bytes;
-    return is_it ? share->writable + place : NULL;
+    return is_it ? data : NULL;
 }
 
 uint64_t store_trim(struct store *store, uint64_t bytes)
@@ -394,6 +420,12 @@ static struct heap *heap_of(const struct store *store, struct store_place at)
     return store->shares[at.index].heap;
 }
 
+/* Else another rank has taken it over, and this one keeps its hands off. */
+static bool is_ours(const struct store *store, struct store_place at)
+{
+    return !is_taken_over(&store->shares[at.index]);
+}
+
 bool store_has_disk(const struct store *store)
 {
     return store->options.disk != NULL;
@@ -411,7 +443,9 @@ enum store_state store_get_state(struct store *store, struct store_place at)
     case HEAP_LEAVING:
         return STORE_LEAVING;
     case HEAP_SPILLED:
-        return STORE_SPILLED;
+        return atomic_load_explicit(&block->written, memory_order_relaxed) == HEAP_SPOILED
+                   ? STORE_SPOILED
+                   : STORE_SPILLED;
     default:
         return STORE_NONE;
     }
@@ -424,12 +458,16 @@ uint64_t store_page_bytes(struct store *store, struct store_place at)
 
 void store_leave(struct store *store, struct store_place at)
 {
-    heap_leave(block_of(store, at));
+    if (is_ours(store, at)) {
+        heap_leave(block_of(store, at));
+    }
 }
 
 void store_stay(struct store *store, struct store_place at)
 {
-    heap_stay(block_of(store, at));
+    if (is_ours(store, at)) {
+        heap_stay(block_of(store, at));
+    }
 }
 
 struct store_extent store_extent(struct store *store, struct store_place at)
@@ -486,24 +524,31 @@ int store_write(struct store *store, const struct store_place *blocks, uint32_t 
 void store_note_written(struct store *store, struct store_place at, uint64_t sum)
 {
     struct heap_block *block = block_of(store, at);
-    block->is_written = 1;
-    block->sum = sum;
+    if (is_ours(store, at)) {
+        block->sum = sum;
+        atomic_store_explicit(&block->written, HEAP_WRITTEN, memory_order_relaxed);
+    }
 }
 
 bool store_is_written(struct store *store, struct store_place at)
 {
-    return block_of(store, at)->is_written;
+    return is_ours(store, at) &&
+           atomic_load_explicit(&block_of(store, at)->written, memory_order_relaxed);
 }
 
 uint64_t store_spill(struct store *store, struct store_place at)
 {
+    if (!is_ours(store, at)) {
+        return 0;
+    }
     heap_spill(heap_of(store, at), block_of(store, at));
     return store_page_bytes(store, at);
 }
 
 int store_refill(struct store *store, struct store_place at)
 {
-    int code = heap_refill(heap_of(store, at), block_of(store, at));
+    int code =
+        is_ours(store, at) ? heap_refill(heap_of(store, at), block_of(store, at)) : MANTA_E_NOMEM;
     if (code == MANTA_E_LIMIT && heap_trim(heap_of(store, at), UINT64_MAX)) {
         code = heap_refill(heap_of(store, at), block_of(store, at));
     }
@@ -526,12 +571,23 @@ int store_read(struct store *store, struct store_place at)
 
 void store_refilled(struct store *store, struct store_place at)
 {
-    heap_refilled(block_of(store, at));
+    if (is_ours(store, at)) {
+        heap_refilled(block_of(store, at));
+    }
 }
 
 void store_unfill(struct store *store, struct store_place at)
 {
-    heap_unfill(heap_of(store, at), block_of(store, at));
+    if (is_ours(store, at)) {
+        heap_unfill(heap_of(store, at), block_of(store, at));
+    }
+}
+
+void store_spoil(struct store *store, struct store_place at)
+{
+    if (is_ours(store, at)) {
+        atomic_store_explicit(&block_of(store, at)->written, HEAP_SPOILED, memory_order_relaxed);
+    }
 }
 
 void store_discard(struct store *store, struct store_extent extent)
@@ -646,6 +702,7 @@ int store_inherit(struct store *store, uint32_t dead,
         return MANTA_E_NOTFOUND;
     }
     struct heap *heap = base_alloc(sizeof *heap);
+    share->heirs = atomic_fetch_add_explicit(&head_of(share)->heirs, 1, memory_order_relaxed) + 1;
     int code = heap ? heap_adopt(heap, share->writable, store->share_bytes, &pages, ask, &question)
                     : MANTA_E_NOMEM;
     if (code != MANTA_OK) {
@@ -664,15 +721,18 @@ int store_inherit(struct store *store, uint32_t dead,
 
 struct store_stats store_get_stats(const struct store *store)
 {
-    const struct heap *heap = store->shares[store->options.index].heap;
-    return (struct store_stats){.bound_bytes = store->bound_bytes,
+    struct store_stats stats = {.bound_bytes = store->bound_bytes,
                                 .held_bytes =
                                     atomic_load_explicit(&store->head->held, memory_order_relaxed),
-                                .used_bytes = heap ? heap->taken : 0,
-                                .blocks = heap ? heap->blocks : 0,
                                 .created = store->created,
                                 .freed = store->freed,
                                 .trimmed_bytes = store->trimmed};
+    for (uint32_t i = 0; i < store->options.ranks; i++) {
+        const struct heap *heap = store->shares[i].heap;
+        stats.used_bytes += heap ? heap->taken : 0;
+        stats.blocks += heap ? heap->blocks : 0;
+    }
+    return stats;
 }
 
 static void each_of(struct store *store, uint32_t index,

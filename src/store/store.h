@@ -24,7 +24,8 @@
  * keeps from being spilled, and what it could give back: for whoever needs room.
  *
  * When a rank dies its blocks stay readable. The heir, another rank of the node, takes
- * its share over: open blocks are given back at once, sealed ones when nobody wants them.
+ * its share over: open blocks are given back at once, sealed ones when nobody wants them. The dead
+ * may be alive for a moment longer: from then on it has no room for anything, and what it frees stays.
  *
  * One thread at a time, the rank's baton holder; store_at and what it gives may be read by
  * any thread.
@@ -101,10 +102,10 @@ void store_free(struct store *store, uint64_t place);
  * or there is none of that index. Stays mapped. */
 const void *store_at(struct store *store, uint32_t index, uint64_t place);
 
-/* The sealed block at a place of this rank's share, if it has this parent and position and at least
+/* The sealed block at a place of a share, read-only, if it has this parent and position and at least
  * `bytes`; else NULL. It may be spilled. */
-const void *store_find(struct store *store, uint64_t place, const struct store_tag *tag,
-                       uint64_t bytes);
+const void *store_find(struct store *store, uint32_t index, uint64_t place,
+                       const struct store_tag *tag, uint64_t bytes);
 
 /* Returns pages of free blocks to the node, up to `bytes`; returns how many. */
 uint64_t store_trim(struct store *store, uint64_t bytes);
@@ -126,7 +127,8 @@ struct store_place {
 
 bool store_has_disk(const struct store *store);
 
-enum store_state { STORE_NONE, STORE_SEALED, STORE_LEAVING, STORE_SPILLED };
+/* SPOILED: spilled, and what is on the disk is not what was written. */
+enum store_state { STORE_NONE, STORE_SEALED, STORE_LEAVING, STORE_SPILLED, STORE_SPOILED };
 
 /* Of any rank's block, from any thread. STORE_NONE: it cannot be mapped, or is not sealed. */
 enum store_state store_get_state(struct store *store, struct store_place at);
@@ -152,6 +154,8 @@ int store_refill(struct store *store, struct store_place at) MT_CHECKED;
 int store_read(struct store *store, struct store_place at) MT_CHECKED;
 void store_refilled(struct store *store, struct store_place at);
 void store_unfill(struct store *store, struct store_place at);
+/* SPILLED to SPOILED. */
+void store_spoil(struct store *store, struct store_place at);
 
 /* Where a block is on the disk, for when it is no more. */
 struct store_extent {
@@ -188,8 +192,9 @@ uint64_t store_free_bytes(const struct store *store);
 struct store_stats {
     uint64_t bound_bytes; /* of the node */
     uint64_t held_bytes;  /* pages, of the node */
-    uint64_t used_bytes;  /* in blocks of this rank's share, headers included */
-    uint64_t blocks;      /* of this rank */
+    uint64_t
+        used_bytes;  /* in blocks of this rank's share and of those inherited, headers included */
+    uint64_t blocks; /* of these shares */
     uint64_t created, freed, trimmed_bytes;
 };
 struct store_stats store_get_stats(const struct store *store);

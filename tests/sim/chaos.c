@@ -21,7 +21,7 @@ enum { CAMPAIGNS_MAX = 16, FAILURES_MAX = 8 };
 struct tally {
     const char *name;
     uint64_t seeds, failed, injected[FAULT_KINDS], phases[FAULT_PHASES];
-    uint64_t dead, fenced, executed, retried, adopted;
+    uint64_t dead, fenced, executed, retried, remade, adopted;
     uint64_t recovery_ns, time_ns;
     double of_bound; /* the longest run, as a part of what it was allowed */
 };
@@ -43,6 +43,7 @@ static void add(struct tally *tally, const struct world_result *result)
     tally->fenced += result->fenced;
     tally->executed += result->total.executed;
     tally->retried += result->total.retried;
+    tally->remade += result->total.remade;
     tally->adopted += result->total.adopted;
     tally->recovery_ns = MT_MAX(tally->recovery_ns, result->recovery_ns);
     tally->time_ns = MT_MAX(tally->time_ns, result->time_ns);
@@ -80,10 +81,11 @@ static void write_json(const struct tally *tally)
     }
     fprintf(file,
             ", \"dead\": %" PRIu64 ", \"fenced\": %" PRIu64 ", \"run\": %" PRIu64
-            ", \"again\": %" PRIu64 ", \"adopted\": %" PRIu64 ", \"longest_recovery_ns\": %" PRIu64
-            ", \"longest_ns\": %" PRIu64 ", \"of_bound\": %.3f}\n",
-            tally->dead, tally->fenced, tally->executed, tally->retried, tally->adopted,
-            tally->recovery_ns, tally->time_ns, tally->of_bound);
+            ", \"again\": %" PRIu64 ", \"remade\": %" PRIu64 ", \"adopted\": %" PRIu64
+            ", \"longest_recovery_ns\": %" PRIu64 ", \"longest_ns\": %" PRIu64
+            ", \"of_bound\": %.3f}\n",
+            tally->dead, tally->fenced, tally->executed, tally->retried, tally->remade,
+            tally->adopted, tally->recovery_ns, tally->time_ns, tally->of_bound);
     fclose(file);
 }
 
@@ -112,20 +114,22 @@ void chaos_campaign(const struct chaos *chaos)
 
 int chaos_report(void **state)
 {
-    printf(
-        "%-24s %6s | %5s %5s %5s %5s %5s | %5s %5s %5s %5s | %6s %6s | %9s %7s %7s | %9s %8s %6s\n",
-        "campaign", "seeds", "kill", "node", "stop", "slow", "cut", "start", "work", "recov",
-        "finish", "dead", "fenced", "run", "again", "adopted", "recovery", "longest", "bound");
+    printf("%-24s %6s | %5s %5s %5s %5s %5s | %5s %5s %5s %5s | %6s %6s | %9s %7s %7s %7s | %9s "
+           "%8s %6s\n",
+           "campaign", "seeds", "kill", "node", "stop", "slow", "cut", "start", "work", "recov",
+           "finish", "dead", "fenced", "run", "again", "remade", "adopted", "recovery", "longest",
+           "bound");
     for (unsigned i = 0; i < tally_count; i++) {
         const struct tally *tally = &tallies[i];
         const uint64_t *kinds = tally->injected, *phases = tally->phases;
-        printf("%-24s %6" PRIu64 " | %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %5" PRIu64
-               " | %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " | %6" PRIu64 " %6" PRIu64
-               " | %9" PRIu64 " %7" PRIu64 " %7" PRIu64 " | %6.1f ms %5.0f ms %4.0f %%\n",
-               tally->name, tally->seeds, kinds[0], kinds[1], kinds[2], kinds[3], kinds[4],
-               phases[0], phases[1], phases[2], phases[3], tally->dead, tally->fenced,
-               tally->executed, tally->retried, tally->adopted, (double)tally->recovery_ns / 1e6,
-               (double)tally->time_ns / 1e6, 100 * tally->of_bound);
+        printf(
+            "%-24s %6" PRIu64 " | %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %5" PRIu64
+            " | %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " | %6" PRIu64 " %6" PRIu64
+            " | %9" PRIu64 " %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " | %6.1f ms %5.0f ms %4.0f %%\n",
+            tally->name, tally->seeds, kinds[0], kinds[1], kinds[2], kinds[3], kinds[4], phases[0],
+            phases[1], phases[2], phases[3], tally->dead, tally->fenced, tally->executed,
+            tally->retried, tally->remade, tally->adopted, (double)tally->recovery_ns / 1e6,
+            (double)tally->time_ns / 1e6, 100 * tally->of_bound);
     }
     return 0;
 }

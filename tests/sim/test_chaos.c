@@ -399,7 +399,7 @@ static int everything_inside_tasks(int argc, char **argv)
 #define CAMPAIGN(driver, work_us, within_us)                                                       \
     static void test_##driver(void **state)                                                        \
     {                                                                                              \
-        chaos_campaign(&(struct chaos){#driver, driver, (work_us)*US, (within_us)*US});            \
+        chaos_campaign(&(struct chaos){#driver, driver, (work_us)*US, (within_us)*US, 0});         \
     }
 #define ENTRY(driver, work_us, within_us) {#driver, test_##driver, NULL, NULL, NULL},
 /* driver, its tasks one after the other, when faults come */

@@ -24,6 +24,9 @@
 #define LEAKS_ARE_MEANT(enter, are_meant) (void)0
 #endif
 
+/* In which all survivors hear of a death, as the simulator has it if nobody asks for more. */
+#define HEARD_NS UINT64_C(6000000)
+
 /* Virtual time of a job in which nothing happens; of looks at recovery. */
 #define SLACK_NS UINT64_C(20000000)
 #define LOOK_NS UINT64_C(20000)
@@ -62,6 +65,8 @@ struct world {
     struct world_result result;
 };
 
+static struct world *running; /* world_kill's */
+
 static void add_counts(struct core_counts *sum, const struct core_counts *one)
 {
     sum->tasks += one->tasks;
@@ -81,6 +86,7 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->completed += one->completed;
     sum->executed += one->executed;
     sum->retried += one->retried;
+    sum->remade += one->remade;
     sum->adopted += one->adopted;
     sum->parked += one->parked;
     sum->inlined += one->inlined;
@@ -165,6 +171,7 @@ static int start_rank(struct member *member)
                                 .window_max = options->window_max,
                                 .parked_max = options->parked_max,
                                 .store = member->store,
+                                .lineage_bytes = options->lineage_bytes,
                                 .processes = pretend_face(member->processes)};
     manta_error error;
     int code = core_rank_create(&core, &member->rank, &error);
@@ -343,6 +350,25 @@ static bool has_faults(const struct world_options *options)
     return options->ranks > 1 && options->kills + options->faults > 0;
 }
 
+static bool is_deadly(const struct world_options *options)
+{
+    return has_faults(options) || options->will_kill;
+}
+
+static void kill_planned(void *arg)
+{
+    sim_kill(running->sim, *(const uint32_t *)arg);
+}
+
+void world_kill(uint32_t rank)
+{
+    static uint32_t victim;
+    victim = rank;
+    running->result.injected[FAULT_KILL][PHASE_WORK]++;
+    (void)sim_at(running->sim, sim_now_ns(running->sim), kill_planned, &victim);
+    core_work(HEARD_NS);
+}
+
 static struct sim *make_sim(struct world *world)
 {
     const struct world_options *options = world->options;
@@ -427,7 +453,7 @@ static int make_members(struct world *world)
         if (world->options->press_at_ns) {
             pretend_press_at(processes, world->options->press_at_ns);
         }
-        if ((has_faults(world->options) && !(world->members[i].is_told = base_alloc(ranks))) ||
+        if ((is_deadly(world->options) && !(world->members[i].is_told = base_alloc(ranks))) ||
             sim_start(world->sim, i, rank_main, &world->members[i]) != 0) {
             return -1;
         }
@@ -461,9 +487,10 @@ static int run_here(const struct world_options *options, manta_driver driver,
     }
     sim_set_switch_hook(world.sim, core_context_slot());
     plan_faults(&world, false);
-    LEAKS_ARE_MEANT(true, has_faults(options));
+    running = &world;
+    LEAKS_ARE_MEANT(true, is_deadly(options));
     world.result.sim_code = sim_run(world.sim);
-    LEAKS_ARE_MEANT(false, has_faults(options));
+    LEAKS_ARE_MEANT(false, is_deadly(options));
     note_run(&world);
     for (uint32_t i = 0; i < options->ranks; i++) {
         pretend_destroy(world.members[i].processes);
@@ -515,7 +542,7 @@ static int run_apart(const struct world_options *options, manta_driver driver,
 int world_run(const struct world_options *options, manta_driver driver,
               struct world_result *ret_result)
 {
-    return (has_faults(options) ? run_apart : run_here)(options, driver, ret_result);
+    return (is_deadly(options) ? run_apart : run_here)(options, driver, ret_result);
 }
 
 static bool is_zero(const struct core_counts *counts)

@@ -31,9 +31,11 @@ struct world_options {
     uint64_t store_bytes;  /* of each node; 0: no store */
     uint64_t bytes_per_us; /* that a rank can send to other nodes; 0: any */
     struct pretend_disk_options disk;
-    uint64_t delay_max_ns; /* of messages; 0: the simulator's default */
-    uint32_t lost_percent; /* of commands and isolated tasks, with the spawner */
-    uint64_t press_at_ns;  /* memory runs short on all nodes then; 0: never */
+    uint64_t delay_max_ns;  /* of messages; 0: the simulator's default */
+    uint32_t lost_percent;  /* of commands and isolated tasks, with the spawner */
+    uint64_t press_at_ns;   /* memory runs short on all nodes then; 0: never */
+    bool will_kill;         /* the driver calls world_kill, and there are no other faults */
+    uint64_t lineage_bytes; /* as in struct core_options */
 };
 
 struct world_result {
@@ -59,6 +61,9 @@ int world_run(const struct world_options *options, manta_driver driver,
 /* 0 when the driver succeeded, nothing hung, and nothing is left, no process either; else prints what and the command that replays it. */
 int world_check(const char *test, const struct world_options *options,
                 const struct world_result *result);
+
+/* In a driver: the rank dies now, and when this returns the survivors know. */
+void world_kill(uint32_t rank);
 
 /* Prints what a rank waits for. */
 void world_dump_rank(struct rank *rank);

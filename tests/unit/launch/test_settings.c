@@ -39,6 +39,7 @@ static void variables_reach_their_fields(void **state)
                           "MANTA_SPIN=5us",
                           "MANTA_STORE=2m",
                           "MANTA_STORE_PATIENCE=11s",
+                          "MANTA_LINEAGE=3m",
                           "MANTA_SPILL=/tmp",
                           "MANTA_LOG_LEVEL=4",
                           "MANTA_PIN=off",
@@ -52,7 +53,7 @@ static void variables_reach_their_fields(void **state)
                           "MANTA_MPI_LIBRARY=/x",
                           NULL};
     struct settings settings,
-        expected = {3,          1 << 20, 7,          9, 5000, 2 << 20, 11000000000, 4,
+        expected = {3,          1 << 20, 7,          9, 5000, 2 << 20, 11000000000, 3 << 20, 4,
                     2000000000, 3000000, 4000000000, 0, 1,    0,       6,           8};
     char text[200];
     assert_int_equal(settings_read(some, &settings, text, sizeof text), MANTA_OK);

@@ -199,6 +199,36 @@ static void an_heir_keeps_what_is_wanted_and_frees_the_rest(void **state)
     munmap(places, 4096);
 }
 
+static bool stays(void *arg, uint64_t place, const struct store_tag *tag)
+{
+    return true;
+}
+
+/* It counts as dead, but has not noticed: neither it nor the heir before the last changes anything. */
+static void who_was_taken_over_lets_go(void **state)
+{
+    struct store *zombie = open_as(1), *first = open_as(0), *second = open_as(2);
+    const struct store_tag tag = {.parent = 1, .position = 1}, other = {.parent = 2, .position = 2};
+    struct store_room room;
+    uint64_t kept = put(zombie, 3 * MIB, 1, 1), given = put(zombie, 3 * MIB, 2, 2);
+    assert_int_equal(store_create(zombie, 100, &tag, &room), MANTA_OK);
+    assert_int_equal(store_inherit(first, 1, stays, NULL), MANTA_OK);
+    assert_int_equal(store_get_stats(first).blocks, 2);
+    store_abandon(zombie, &room);
+    store_free(zombie, kept);
+    assert_int_equal(store_create(zombie, 100, &tag, &room), MANTA_E_NOMEM);
+    assert_int_equal(store_inherit(second, 1, stays, NULL), MANTA_OK);
+    store_free_inherited(first, 1, kept);
+    store_free_inherited(second, 1, given);
+    assert_int_equal(store_get_stats(second).blocks, 1);
+    assert_non_null(store_find(second, 1, kept, &tag, 3 * MIB));
+    assert_true(is_filled(store_at(first, 1, kept), 3 * MIB, 1));
+    assert_null(store_find(second, 1, given, &other, 1));
+    store_close(zombie);
+    store_close(first);
+    store_close(second);
+}
+
 static void count(void *arg, const struct store_entry *entry)
 {
     uint64_t *seen = arg;
@@ -245,6 +275,7 @@ int main(void)
         TEST(what_was_freed_serves_the_others_after_a_trim),
         TEST(an_open_block_can_be_shortened_or_abandoned),
         TEST(an_heir_keeps_what_is_wanted_and_frees_the_rest),
+        TEST(who_was_taken_over_lets_go),
         TEST(a_dump_shows_the_blocks_of_all),
         TEST(bad_options_are_refused),
     };
