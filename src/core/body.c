@@ -458,7 +458,7 @@ static int execute(struct rank *rank, struct body *body, struct value **ret_valu
     if (code == MANTA_OK) {
         code = judge(rank, run, call(rank, body));
     }
-    if (MT_UNLIKELY(run->source != NULL)) {
+    if (MT_UNLIKELY(run->has_more) && run->source) {
         source_end(rank, run, code);
     }
     return code == MANTA_OK ? collect(rank, body, ret_value) : code;
@@ -521,7 +521,7 @@ void exec_run(struct worker *worker, struct run *run)
         outer->inner = NULL;
     }
     free_outputs(rank, &body);
-    if (MT_UNLIKELY(run->start != NULL)) {
+    if (MT_UNLIKELY(run->has_more) && run->start) {
         pin_end_run(rank, run);
     }
     if (run->map_count) {

@@ -140,7 +140,7 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
         uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;
         memcpy(task->small + CORE_SMALL_BYTES, run->small, single);
         task->object.small_bytes = (uint8_t)single;
-        if (MT_UNLIKELY(source_is_wanted(run))) {
+        if (MT_UNLIKELY(run->has_more) && source_is_wanted(run)) {
             run->is_retained = 1;
             task->exec_token = run->index;
         }
