@@ -27,6 +27,7 @@
 #include "core/pin.h"
 #include "core/recover.h"
 #include "core/registry.h"
+#include "core/room.h"
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
@@ -498,7 +499,7 @@ static bool do_one(struct worker *worker)
         go_on_with(worker, MT_CONTAINER(link, struct run, link));
         return true;
     }
-    struct run *run = next_ready(rank);
+    struct run *run = room_allows_start(rank) ? next_ready(rank) : NULL;
     if (run && exec_may_start(rank, run)) {
         exec_run(worker, run);
         (void)rank_turn(rank);

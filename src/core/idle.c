@@ -219,7 +219,7 @@ static bool tick(struct rank *rank, uint64_t *last_turns)
     bool is_again = false;
     dispatch_tick(rank);
     later_tick(rank);
-    bool is_waited_for = room_is_wanted(rank);
+    bool is_waited_for = room_is_wanted(rank) || rank->squeezed;
     if (is_waited_for) {
         room_tick(rank);
     }

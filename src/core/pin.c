@@ -183,7 +183,9 @@ static int wait_until_pinned(struct context *context, const struct location *of)
     if (code != MANTA_E_AGAIN) {
         return code;
     }
+    room_squeeze_begin(rank);
     code = wait_for(context, &pinning.waiter, BASE_FOREVER);
+    room_squeeze_end(rank);
     base_list_remove(&pinning.wait.link);
     if (code != MANTA_OK && !pinning.waiter.missing && pinning.code == MANTA_OK) {
         pin_drop(rank, of); /* it came, but too late */

@@ -457,6 +457,8 @@ struct rank {
     struct base_list starting;  /* tasks whose arguments do not fit yet */
     struct spill *spill;        /* NULL, as room: there is no store */
     struct room *room;
+    uint32_t squeezed;          /* bodies that wait for bytes to come back, or for room: see room.h */
+    uint64_t squeezed_ns;       /* when that last changed */
     struct scope root;              /* of the driver; threads beyond the first have their own: */
     struct base_list roots;         /* all root scopes */
     uint32_t root_serial;           /* of the latest */

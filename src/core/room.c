@@ -14,6 +14,7 @@
 #define PATIENCE_NS UINT64_C(30000000000)
 #define STAGGER_NS UINT64_C(100000000) /* so that not all ranks refuse one at the same time */
 #define QUIET_NS UINT64_C(100000000)
+#define SQUEEZE_NS UINT64_C(2000000000)
 #define SLACK_BYTES UINT64_C(65536) /* headers, and pages shared with neighbours */
 
 /* ---- The node ------------------------------------------------------------------------------- */
@@ -186,6 +187,32 @@ bool room_is_quiet(struct rank *rank)
     return base_now_ns(rank->host) - rank->room->quiet_since_ns > QUIET_NS;
 }
 
+void room_squeeze_begin(struct rank *rank)
+{
+    rank->squeezed++;
+    rank->squeezed_ns = base_now_ns(rank->host);
+    idle_rouse_rarely(rank);
+}
+
+void room_squeeze_end(struct rank *rank)
+{
+    rank->squeezed--;
+    rank->squeezed_ns = base_now_ns(rank->host);
+    if (rank->squeezed == 0 && rank->ready_count) {
+        idle_wake_worker(rank);
+    }
+}
+
+bool room_squeeze_is_over(struct rank *rank)
+{
+    uint64_t now_ns = base_now_ns(rank->host);
+    if (now_ns - rank->squeezed_ns < SQUEEZE_NS) {
+        return false;
+    }
+    rank->squeezed_ns = now_ns; /* for one task */
+    return true;
+}
+
 static void look_for_progress(struct rank *rank)
 {
     struct room *room = rank->room;
@@ -207,6 +234,10 @@ static void look_for_progress(struct rank *rank)
 
 void room_tick(struct rank *rank)
 {
+    if (rank->squeezed && rank->ready_count &&
+        base_now_ns(rank->host) - rank->squeezed_ns >= SQUEEZE_NS) {
+        idle_wake_worker(rank);
+    }
     pin_tick(rank);
     room_try(rank);
     if (!base_list_is_empty(&rank->room->waits)) {
@@ -260,7 +291,9 @@ static int wait_for_room(struct context *context, uint64_t bytes, const struct s
                                        .arg = &producer};
     base_list_init(&producer.wait.link);
     room_begin(context->rank, &producer.wait);
+    room_squeeze_begin(context->rank);
     int code = wait_for(context, &producer.waiter, BASE_FOREVER);
+    room_squeeze_end(context->rank);
     room_end(&producer.wait);
     if (code != MANTA_OK && producer.code == MANTA_OK) {
         store_abandon(context->rank->options.store, ret_room);

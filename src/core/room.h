@@ -53,6 +53,19 @@ struct room {
 int room_open(struct rank *rank) MT_CHECKED;
 void room_close(struct rank *rank); /* accepts one that is not open */
 
+/*
+ * A body that waits for bytes or room keeps what it reads, and a task begun meanwhile would read more:
+ * together they might have everything in use and nobody all it needs. So while some wait, this rank
+ * begins no task, unless nothing has moved for a while: what they wait for may need one.
+ */
+void room_squeeze_begin(struct rank *rank);
+void room_squeeze_end(struct rank *rank);
+bool room_squeeze_is_over(struct rank *rank);
+static inline bool room_allows_start(struct rank *rank)
+{
+    return MT_LIKELY(rank->squeezed == 0) || room_squeeze_is_over(rank);
+}
+
 void room_begin(struct rank *rank, struct room_wait *wait);
 /* Accepts one that has not begun, or is over. */
 static inline void room_end(struct room_wait *wait)

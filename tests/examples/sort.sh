@@ -14,6 +14,10 @@ for count in $(counts 1 2 7); do
         grep -qE "^$stage +16 MiB in" err || fail "no speed of $stage: $(cat err)"
     done
 done
+for count in $(counts 3); do # most of it is on disk at any time
+    MANTA_STORE=6M ranks "$count" "$program" 16 1 || fail "sort in 6 MiB on $count ranks ended with $?: $(cat err)"
+    cmp -s out first || fail "sort in 6 MiB on $count ranks printed something else: $(cat out first)"
+done
 grep -qxE '2097152 keys in 16 ranges are in order, their sum is [0-9]+' first || fail "$(cat first)"
 
 for wrong in 0 x '5 2' '4096 1' '4 2 1'; do
