@@ -284,6 +284,9 @@ static inline manta_ref manta_put_copy_(const void *data, manta_layout layout)
 {
     const manta_ref none = {0, 0, 0};
     manta_room room;
+    if (!data && manta_layout_count(&layout)) {
+        return manta_put(NULL, layout.item_bytes); /* is refused, and says why */
+    }
     if (manta_put_begin(&layout, &room) != MANTA_OK) {
         return none;
     }

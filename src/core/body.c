@@ -317,7 +317,7 @@ void outv_free(struct rank *rank, struct manta_outv *outv, bool is_collected)
     if (!outv->is_stored) {
         base_free(outv->data);
     } else if (!is_collected) {
-        store_abandon(rank->options.store, &outv->room);
+        room_abandon(rank, &outv->room);
     }
 }
 

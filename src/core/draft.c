@@ -122,7 +122,7 @@ static void forget(struct rank *rank, struct draft *room, bool is_taken)
     if (!room->is_stored) {
         base_free(room->data);
     } else if (!is_taken) {
-        store_abandon(rank->options.store, &room->store);
+        room_abandon(rank, &room->store);
     }
     base_free(room);
 }

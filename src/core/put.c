@@ -95,7 +95,7 @@ static int put_stored(struct context *context, struct task *task, const void *da
     struct value_part part = {.data = room.data, .bytes = bytes, .is_stored = true};
     code = complete(context, task, &part);
     if (code != MANTA_OK) {
-        store_abandon(rank->options.store, &room);
+        room_abandon(rank, &room);
     }
     return code;
 }

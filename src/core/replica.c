@@ -100,6 +100,7 @@ static void free_block(struct rank *rank, struct replica *replica)
     } else if (replica->room.data) {
         store_abandon(rank->options.store, &replica->room);
     }
+    spill_show(rank);
     base_free(replica->have);
     base_free(replica);
 }

@@ -296,7 +296,7 @@ static int wait_for_room(struct context *context, uint64_t bytes, const struct s
     room_squeeze_end(context->rank);
     room_end(&producer.wait);
     if (code != MANTA_OK && producer.code == MANTA_OK) {
-        store_abandon(context->rank->options.store, ret_room);
+        room_abandon(context->rank, ret_room);
     }
     return code ? code : producer.code;
 }
@@ -355,7 +355,7 @@ int room_create(struct context *context, uint64_t bytes, const struct store_tag 
         code = store_populate(store, &room);
         baton_take(&rank->baton, rank->host);
         if (code != MANTA_OK) {
-            store_abandon(store, &room);
+            room_abandon(rank, &room);
         }
     }
     if (code != MANTA_OK) {
@@ -363,6 +363,12 @@ int room_create(struct context *context, uint64_t bytes, const struct store_tag 
     }
     *ret_room = room;
     return MANTA_OK;
+}
+
+void room_abandon(struct rank *rank, const struct store_room *room)
+{
+    store_abandon(rank->options.store, room);
+    spill_show(rank);
 }
 
 /* ---- Together ------------------------------------------------------------------------------- */

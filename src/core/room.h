@@ -90,5 +90,8 @@ bool room_is_quiet(struct rank *rank);
  * up meanwhile. What is wrong is in last_error. */
 int room_create(struct context *context, uint64_t bytes, const struct store_tag *tag,
                 struct store_room *ret_room) MT_CHECKED;
+/* Gives it back: no value comes of it. What is free now is shown to the other ranks, which ask nobody
+ * who shows nothing. */
+void room_abandon(struct rank *rank, const struct store_room *room);
 
 #endif

@@ -202,6 +202,9 @@ static int a_view_says_what_it_found(int argc, char **argv)
     CHECK(manta_unview(xs) == MANTA_OK && manta_get(xs, y, sizeof y) == MANTA_OK && y[9] == 8);
     CHECK(manta_get(xs, y, sizeof y - 8) == MANTA_E_TYPE);
     CHECK(manta_array_view(xs, NULL, NULL) == MANTA_E_INVALID && says("ret_array"));
+    const double *nothing = NULL;
+    manta_ref refused = manta_put_array(double, nothing, 3);
+    CHECK(refused.parent == 0 && refused.position == 0 && says("data is NULL"));
     return 0;
 }
 
