@@ -247,7 +247,7 @@ void heirs_peer_down(struct rank *rank, uint32_t dead)
         return;
     }
     heirs->peers[dead].died_ns = base_now_ns(rank->host) - rank->started_ns;
-    if (!rank->options.store) {
+    if (!rank->options.store || rank->is_stopped) { /* nobody reads or settles any more */
         return;
     }
     rank->settles_missing -= heirs->peers[dead].marks;
