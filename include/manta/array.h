@@ -290,7 +290,7 @@ static inline manta_ref manta_put_copy_(const void *data, manta_layout layout)
     if (manta_put_begin(&layout, &room) != MANTA_OK) {
         return none;
     }
-    if (manta_layout_count(&layout)) {
+    if (data) {
         memcpy(room.data, data, manta_layout_count(&layout) * layout.item_bytes);
     }
     return manta_put_end(room);

@@ -399,7 +399,7 @@ static int everything_inside_tasks(int argc, char **argv)
     return first_parts(PARTS - 1);
 }
 
-/* About one world in a thousand waits for ever (docs/architecture.md, limits): runs when it is named. */
+/* One world in a thousand or two waits for ever (docs/architecture.md, limits): run when named. */
 static int nested_owners_inside_tasks(int argc, char **argv)
 {
     return first_parts(PARTS);
