@@ -1,5 +1,4 @@
 /* The public calls: check what was given, find the context, take the baton, do it. */
-#include "core/cancel.h"
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
@@ -17,16 +16,6 @@
 #include "core/wait.h"
 
 #include <stdio.h>
-
-static void take(struct context *context)
-{
-    baton_take(&context->rank->baton, context->rank->host);
-}
-
-static void give(struct context *context)
-{
-    baton_give(&context->rank->baton);
-}
 
 /* ---- Submitting ----------------------------------------------------------------------------- */
 
@@ -92,7 +81,7 @@ void manta_submit(manta_function *function, const manta_options *options, const 
         return;
     }
     ret_refs->parent = 0;
-    take(context);
+    context_take(context);
     if (MT_UNLIKELY(dispatch_is_full(context->rank))) {
         throttle(context);
     }
@@ -101,7 +90,7 @@ void manta_submit(manta_function *function, const manta_options *options, const 
         task_submit(context->rank, scope, function, options, args, ret_refs);
         after_submit(context->rank);
     }
-    give(context);
+    context_give(context);
     if (MT_UNLIKELY(!ret_refs->parent)) {
         memset(ret_refs, 0, function_info(function)->outputs * sizeof *ret_refs);
         no_room(context, function);
@@ -121,13 +110,13 @@ manta_ref manta_map(manta_function *function, const manta_options *options, cons
         }
         return ref;
     }
-    take(context);
+    context_take(context);
     struct scope *scope = context_scope(context);
     if (scope) {
         ref = map_submit(context->rank, scope, function, options, args, count);
         after_submit(context->rank);
     }
-    give(context);
+    context_give(context);
     if (MT_UNLIKELY(!ref.parent)) {
         no_room(context, function);
     }
@@ -275,9 +264,9 @@ MT_INLINE int copy_value(struct context *context, const struct target *target, v
                             (unsigned long long)content.bytes, size);
     }
     if (size > MANTA_INLINE_MAX) {
-        give(context);
+        context_give(context);
         memcpy(value, content.data, size);
-        take(context);
+        context_take(context);
     } else if (size) {
         memcpy(value, content.data, size);
     }
@@ -306,7 +295,7 @@ int manta_get(manta_ref ref, void *value, size_t size)
         return context_fail(context, MANTA_E_INVALID, "value is NULL, but %zu bytes were asked for",
                             size);
     }
-    take(context);
+    context_take(context);
     target.object = NULL;
     int code = settle(context, ref, &target);
     if (code == MANTA_OK) {
@@ -317,7 +306,7 @@ int manta_get(manta_ref ref, void *value, size_t size)
     if (target.object) {
         object_drop(context->rank, target.object);
     }
-    give(context);
+    context_give(context);
     return code;
 }
 
@@ -406,7 +395,7 @@ static int view(struct context *context, manta_ref ref, const manta_layout *expe
                 manta_array *ret_array)
 {
     struct target target = {.object = NULL};
-    take(context);
+    context_take(context);
     int code = settle(context, ref, &target);
     code = code ? code : pin_settled(context, &target);
     if (code == MANTA_OK) {
@@ -426,7 +415,7 @@ static int view(struct context *context, manta_ref ref, const manta_layout *expe
     if (target.object) {
         object_drop(context->rank, target.object);
     }
-    give(context);
+    context_give(context);
     return code;
 }
 
@@ -465,7 +454,7 @@ int manta_unview(manta_ref ref)
     if (!context) {
         return MANTA_E_STATE;
     }
-    take(context);
+    context_take(context);
     struct target target = scope_target(context->rank, context_scope(context), ref);
     struct scope *scope = context_scope(context);
     int code = MANTA_OK;
@@ -477,7 +466,7 @@ int manta_unview(manta_ref ref)
         scope->views--;
         pin_end_view(context->rank, scope, ref);
     }
-    give(context);
+    context_give(context);
     return code;
 }
 
@@ -490,7 +479,7 @@ int manta_ref_error(manta_ref ref, manta_error *ret_error)
     if (!ret_error) {
         return context_fail(context, MANTA_E_INVALID, "ret_error is NULL");
     }
-    take(context);
+    context_take(context);
     struct target target = scope_target(context->rank, context_scope(context), ref);
     int code = MANTA_OK;
     if (!target.object) {
@@ -502,7 +491,7 @@ int manta_ref_error(manta_ref ref, manta_error *ret_error)
     } else {
         target_error(context->rank, &target, ret_error);
     }
-    give(context);
+    context_give(context);
     return code;
 }
 
@@ -636,9 +625,9 @@ int manta_wait(const manta_ref *refs, size_t n, size_t k, uint64_t timeout_ns, u
     if (code != MANTA_OK) {
         return code;
     }
-    take(context);
+    context_take(context);
     code = wait_refs(context, refs, n, k, timeout_ns, ret_ready);
-    give(context);
+    context_give(context);
     return code;
 }
 
@@ -651,7 +640,7 @@ manta_ref manta_map_at(manta_ref map, uint64_t index)
     if (!context) {
         return ref;
     }
-    take(context);
+    context_take(context);
     struct target target = scope_target(context->rank, context_scope(context), map);
     if (target.object && index < UINT32_MAX - map.position &&
         (target.object->kind == OBJECT_BORROW ||
@@ -659,7 +648,7 @@ manta_ref manta_map_at(manta_ref map, uint64_t index)
         ref = map;
         ref.position += (uint32_t)index + 1;
     }
-    give(context);
+    context_give(context);
     return ref;
 }
 
@@ -687,13 +676,13 @@ int manta_map_progress(manta_ref ref, uint64_t *ret_done)
     if (!ret_done) {
         return context_fail(context, MANTA_E_INVALID, "ret_done is NULL");
     }
-    take(context);
+    context_take(context);
     (void)rank_turn(context->rank);
     int code = take_map(context, ref, &task);
     if (code == MANTA_OK) {
         *ret_done = task->map->done;
     }
-    give(context);
+    context_give(context);
     return code;
 }
 
@@ -726,7 +715,7 @@ int manta_map_get(manta_ref ref, void *values, size_t size, uint64_t count, int3
     if (!values && size && count) {
         return context_fail(context, MANTA_E_INVALID, "values is NULL");
     }
-    take(context);
+    context_take(context);
     int code = take_map(context, ref, &task);
     if (code == MANTA_OK) {
         code = settle(context, ref, &target);
@@ -738,105 +727,6 @@ int manta_map_get(manta_ref ref, void *values, size_t size, uint64_t count, int3
         }
         object_drop(context->rank, target.object);
     }
-    give(context);
+    context_give(context);
     return code;
-}
-
-/* ---- Holding -------------------------------------------------------------------------------- */
-
-int manta_drop(manta_ref ref)
-{
-    struct context *context = context_enter();
-    if (!context) {
-        return MANTA_E_STATE;
-    }
-    take(context);
-    struct scope *scope = context_scope(context);
-    bool is_dropped = scope && scope_drop(context->rank, scope, ref);
-    if (!is_dropped && core_is_root_id(ref.parent) && !context->run) {
-        scope = scope_find(context->rank, ref.parent); /* made by another thread of this rank */
-        is_dropped = scope && scope_drop(context->rank, scope, ref);
-    }
-    int code = is_dropped ? MANTA_OK : context_not_held(context, ref);
-    dispatch_flush(context->rank);
-    give(context);
-    return code;
-}
-
-int manta_keep(manta_ref ref)
-{
-    struct context *context = context_enter();
-    if (!context) {
-        return MANTA_E_STATE;
-    }
-    return context_fail(context, MANTA_E_STATE,
-                        "only an actor's method can keep a ref, in the actor's state");
-}
-
-int manta_scope_begin(void)
-{
-    struct context *context = context_enter();
-    if (!context) {
-        return MANTA_E_STATE;
-    }
-    take(context);
-    struct scope *scope = context_scope(context);
-    int code = scope ? scope_block_begin(scope) : MANTA_E_NOMEM;
-    give(context);
-    return code == MANTA_OK ? code : context_fail(context, code, "no memory for a scope block");
-}
-
-int manta_scope_end(void)
-{
-    struct context *context = context_enter();
-    if (!context) {
-        return MANTA_E_STATE;
-    }
-    take(context);
-    struct scope *scope = context_scope(context);
-    int code = scope ? scope_block_end(context->rank, scope) : MANTA_E_NOMEM;
-    dispatch_flush(context->rank);
-    give(context);
-    return code == MANTA_OK
-               ? code
-               : context_fail(context, code, "no scope block is open in this task or thread");
-}
-
-int manta_cancel(manta_ref ref)
-{
-    struct context *context = context_enter();
-    if (!context) {
-        return MANTA_E_STATE;
-    }
-    take(context);
-    struct target target = scope_target(context->rank, context_scope(context), ref);
-    int code = target.object ? MANTA_OK : context_not_held(context, ref);
-    if (code == MANTA_OK) {
-        cancel_target(context->rank, &target);
-        dispatch_pump(context->rank);
-        dispatch_flush(context->rank);
-    }
-    give(context);
-    return code;
-}
-
-/* ---- The world ------------------------------------------------------------------------------ */
-
-int manta_world_get(manta_world *ret_world)
-{
-    struct context *context = context_enter();
-    if (!context) {
-        return MANTA_E_STATE;
-    }
-    if (!ret_world) {
-        return context_fail(context, MANTA_E_INVALID, "ret_world is NULL");
-    }
-    const struct rank *rank = context->rank;
-    *ret_world = (manta_world){.rank = rank->number,
-                               .size = rank->size,
-                               .workers = rank->worker_count,
-                               .cores = rank->options.cores,
-                               .node_ranks = rank->options.node_ranks,
-                               .host = rank->options.host_name};
-    return MANTA_OK;
 }

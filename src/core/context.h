@@ -23,6 +23,17 @@ struct context *context_of_body(void);
  * for it in the running rank. NULL: none runs. */
 struct context *context_enter(void);
 
+/* The baton of its rank. */
+static inline void context_take(struct context *context)
+{
+    baton_take(&context->rank->baton, context->rank->host);
+}
+
+static inline void context_give(struct context *context)
+{
+    baton_give(&context->rank->baton);
+}
+
 /* The scope that the context submits into. NULL: memory is out. */
 struct scope *context_scope(struct context *context);
 

@@ -93,9 +93,9 @@ int manta_put_begin(const manta_layout *layout, manta_room *ret_room)
     if (code != MANTA_OK) {
         return context_fail(context, code, "%s", text);
     }
-    baton_take(&context->rank->baton, context->rank->host);
+    context_take(context);
     code = begin(context, layout, bytes, ret_room);
-    baton_give(&context->rank->baton);
+    context_give(context);
     return code;
 }
 
@@ -149,12 +149,12 @@ manta_ref manta_put_end(manta_room room)
     if (!context) {
         return ref;
     }
-    baton_take(&context->rank->baton, context->rank->host);
+    context_take(context);
     struct draft *found = find(context, room.id);
     if (found) {
         ref = end(context, found);
     }
-    baton_give(&context->rank->baton);
+    context_give(context);
     return ref;
 }
 
@@ -164,12 +164,12 @@ int manta_put_abandon(manta_room room)
     if (!context) {
         return MANTA_E_STATE;
     }
-    baton_take(&context->rank->baton, context->rank->host);
+    context_take(context);
     struct draft *found = find(context, room.id);
     if (found) {
         forget(context->rank, found, false);
     }
-    baton_give(&context->rank->baton);
+    context_give(context);
     return found ? MANTA_OK : MANTA_E_STATE;
 }
 

@@ -176,8 +176,8 @@ manta_ref manta_put(const void *data, size_t bytes)
         context_fail(context, MANTA_E_INVALID, "data is NULL, but %zu bytes were to be put", bytes);
         return ref;
     }
-    baton_take(&context->rank->baton, context->rank->host);
+    context_take(context);
     ref = put_held(context, data, bytes);
-    baton_give(&context->rank->baton);
+    context_give(context);
     return ref;
 }

@@ -112,10 +112,10 @@ int manta_queue_add(manta_queue *queue, manta_ref ref, void *label)
         return context_fail(context, MANTA_E_INVALID,
                             "queue is NULL; make one with manta_queue_create");
     }
-    baton_take(&context->rank->baton, context->rank->host);
+    context_take(context);
     int code = add(context, queue, ref, label);
     dispatch_flush(context->rank);
-    baton_give(&context->rank->baton);
+    context_give(context);
     return code;
 }
 

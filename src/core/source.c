@@ -569,9 +569,9 @@ int manta_yield(manta_source *stream, const void *items, size_t count)
         return MANTA_E_STATE;
     }
     MANTA_TRY(check(context, stream, items, count));
-    baton_take(&context->rank->baton, context->rank->host);
+    context_take(context);
     int code = yield(context, stream, items, count);
-    baton_give(&context->rank->baton);
+    context_give(context);
     return code;
 }
 
