@@ -357,13 +357,21 @@ int sim_end_init(struct sim_rank *rank)
     return comm_init(&rank->comm, &net_ops, &rank->host, rank->index, rank->sim->options.ranks);
 }
 
+/* Who sent them may have ended before: nobody is told. */
+static void free_queue(struct sim_queue *queue)
+{
+    for (struct sim_message *message; (message = pop_message(queue));) {
+        base_free(message);
+    }
+}
+
 void sim_end_fini(struct sim_rank *rank)
 {
     for (struct sim_way *way = rank->ways; way; way = way->next) {
-        cut_queue(&way->held, 0);
-        cut_queue(&way->flying, 0);
+        free_queue(&way->held);
+        free_queue(&way->flying);
     }
-    cut_queue(&rank->inbox, 0);
+    free_queue(&rank->inbox);
     base_free(rank->board);
     if (rank->comm.pages) {
         comm_fini(&rank->comm);
