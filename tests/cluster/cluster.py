@@ -33,7 +33,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "ranks"))
 
 from proc import all_pids, children, command_line, first_of_namespace, pid_namespace, status
-from runs import SKIP, SLOW, Failed, check, send
+from runs import SKIP, SLOW, Failed, Printed, check, send
 from slurm_conf import slurm_conf
 
 PREFIX = "virtual-cluster-"
@@ -75,30 +75,18 @@ def need_cluster():
         sys.exit(SKIP)
 
 
-class Run:
-    """A command that was started on a host; its output goes to files, so that nobody waits for a pipe."""
+class Run(Printed):
+    """A command that was started on a host."""
 
     def __init__(self, cluster, host, command, env, name):
         base = os.path.join(cluster.folder, "runs", name)
         self.cluster, self.name, self.command = cluster, name, command
-        self.paths = [base + ".out", base + ".err"]
         self.code = None
         self.start = time.monotonic()
-        with open(self.paths[0], "w") as out, open(self.paths[1], "w") as err:
+        self.files = [open(base + ending, "w") for ending in (".out", ".err")]
+        with self.files[0] as out, self.files[1] as err:
             self.process = subprocess.Popen(cluster.enter(host, command), stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=err, env=cluster.environment(env), start_new_session=True)
-
-    def read(self, index):
-        with open(self.paths[index], errors="replace") as file:
-            return file.read()
-
-    @property
-    def out(self):
-        return self.read(0)
-
-    @property
-    def err(self):
-        return self.read(1)
 
     def ended(self):
         return self.process.poll() is not None

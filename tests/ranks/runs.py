@@ -43,8 +43,24 @@ def environment(extra, uses_mpi):
     return env
 
 
-class Job:
-    """A started program; ranks 0: without a launcher. Output goes to files, so that nobody waits for a pipe."""
+class Printed:
+    """What a process prints, in files, so that nobody waits for a pipe: self.files, its output and its errors."""
+
+    def read(self, index):
+        with open(self.files[index].name, errors="replace") as file:
+            return file.read()
+
+    @property
+    def out(self):
+        return self.read(0)
+
+    @property
+    def err(self):
+        return self.read(1)
+
+
+class Job(Printed):
+    """A started program; ranks 0: without a launcher."""
 
     uses_mpi = False  # even without a launcher
     launcher_options = []
@@ -68,18 +84,6 @@ class Job:
                                                         ranks > 0 or self.uses_mpi))
         self.code = None
         Job.open_jobs.append(self)
-
-    def read(self, index):
-        with open(self.files[index].name, errors="replace") as file:
-            return file.read()
-
-    @property
-    def out(self):
-        return self.read(0)
-
-    @property
-    def err(self):
-        return self.read(1)
 
     def pids(self):
         """Of the ranks, not of the launcher."""

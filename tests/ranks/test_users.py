@@ -45,7 +45,7 @@ def furnish(folder, owned, libmanta, libmanta_mpi):
     return program
 
 
-class Owned:
+class Owned(runs.Printed):
     """One of the jobs."""
 
     def __init__(self, folder, program, number):
@@ -62,18 +62,6 @@ class Owned:
         self.start = time.monotonic()
         self.process = subprocess.Popen(command, cwd=home, stdin=subprocess.DEVNULL, stdout=self.files[0],
                                         stderr=self.files[1], env=env)
-
-    @property
-    def out(self):
-        return self.read(0)
-
-    @property
-    def err(self):
-        return self.read(1)
-
-    def read(self, index):
-        with open(self.files[index].name, errors="replace") as file:
-            return file.read()
 
     def wait(self):
         try:

@@ -328,22 +328,6 @@ static int a_bad_layout_is_named(int argc, char **argv)
     return 0;
 }
 
-static void on_nodes(manta_driver driver)
-{
-    uint64_t first, count;
-    world_seeds(8, &first, &count);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        struct world_options options = {.seed = seed,
-                                        .ranks = 1 + (uint32_t)(seed % 5),
-                                        .workers = 1 + (uint32_t)(seed % 2),
-                                        .node_ranks = 1 + (uint32_t)(seed % 3),
-                                        .store_bytes = STORE};
-        struct world_result result;
-        assert_int_equal(world_run(&options, driver, &result), 0);
-        assert_int_equal(world_check("arrays", &options, &result), 0);
-    }
-}
-
 #define EACH_DRIVER(X)                                                                             \
     X(a_shape_arrives_with_the_value)                                                              \
     X(without_a_layout_there_is_none)                                                              \
@@ -359,7 +343,7 @@ static void on_nodes(manta_driver driver)
 #define TEST(driver)                                                                               \
     static void test_##driver(void **state)                                                        \
     {                                                                                              \
-        on_nodes(driver);                                                                          \
+        world_on_nodes("arrays", driver, STORE);                                                   \
     }
 EACH_DRIVER(TEST)
 

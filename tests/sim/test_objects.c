@@ -267,22 +267,6 @@ static void test_no_room_for_a_copy(void **state)
     assert_int_equal(world_check("objects", &options, &result), 0);
 }
 
-static void on_nodes(manta_driver driver)
-{
-    uint64_t first, count;
-    world_seeds(8, &first, &count);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        struct world_options options = {.seed = seed,
-                                        .ranks = 1 + (uint32_t)(seed % 5),
-                                        .workers = 1 + (uint32_t)(seed % 2),
-                                        .node_ranks = 1 + (uint32_t)(seed % 3),
-                                        .store_bytes = STORE};
-        struct world_result result;
-        assert_int_equal(world_run(&options, driver, &result), 0);
-        assert_int_equal(world_check("objects", &options, &result), 0);
-    }
-}
-
 #define EACH_DRIVER(X)                                                                             \
     X(every_rank_reads_what_every_rank_makes)                                                      \
     X(many_readers_at_once)                                                                        \
@@ -295,7 +279,7 @@ static void on_nodes(manta_driver driver)
 #define TEST(driver)                                                                               \
     static void test_##driver(void **state)                                                        \
     {                                                                                              \
-        on_nodes(driver);                                                                          \
+        world_on_nodes("objects", driver, STORE);                                                  \
     }
 EACH_DRIVER(TEST)
 

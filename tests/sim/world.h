@@ -62,6 +62,9 @@ int world_run(const struct world_options *options, manta_driver driver,
 int world_check(const char *test, const struct world_options *options,
                 const struct world_result *result);
 
+/* Runs and checks it in worlds of one to five ranks on nodes of one to three, with one and two workers. */
+void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes);
+
 /* In a driver: the rank dies now, and when this returns the survivors know. */
 void world_kill(uint32_t rank);
 
