@@ -118,8 +118,8 @@ static void register_scope(struct rank *rank, struct scope *scope)
  * it lives. */
 static struct scope *move_scope(struct rank *rank, struct run *run, uint32_t owner, uint32_t token)
 {
-    struct scope *scope = run->state == RUN_FINISHED ? scope_find(rank, run->id)
-                                                     : scope_of_run(rank, run);
+    struct scope *scope =
+        run->state == RUN_FINISHED ? scope_find(rank, run->id) : scope_of_run(rank, run);
     if (scope) {
         scope_change_owner(rank, scope, owner, token);
         if (scope_make_findable(rank, scope) == MANTA_OK) {
@@ -313,12 +313,18 @@ void recover_stop_refused(struct rank *rank, struct scope *scope, const struct t
     }
 }
 
-static void replay_lookups(struct rank *rank, struct scope *scope, const struct task *task)
+static uint32_t positions_of(const struct task *task)
 {
+    return task->flags & TASK_IS_MAP ? map_positions(task->map->count) : task->outputs;
+}
+
+void recover_answer_lookups(struct rank *rank, struct scope *scope, const struct task *task)
+{
+    uint32_t positions = positions_of(task);
     BASE_LIST_EACH(&scope->lookups, link)
     {
         struct lookup *lookup = MT_CONTAINER(link, struct lookup, link);
-        if (lookup->header.position - task->position >= task->outputs) {
+        if (lookup->header.position - task->position >= positions) {
             continue;
         }
         struct wire_reader reader = wire_reader_init(lookup->message, lookup->size);
@@ -354,19 +360,52 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
         }
         offer = find_offer(scope, task->position);
     }
-    replay_lookups(rank, scope, task);
+    recover_answer_lookups(rank, scope, task);
     return is_adopted;
 }
 
-void recover_meet_borrows(struct rank *rank, struct task *task)
+static void meet_borrow(struct rank *rank, struct task *task, const struct borrow *borrow)
 {
-    for (uint32_t position = task->position; position < task->position + task->outputs;
-         position++) {
-        struct borrow *borrow = base_map_find(&rank->borrows, core_key(task->parent, position));
-        if (borrow && (borrow->is_looking || borrow->ref.owner == rank->number)) {
-            borrow_keep(borrow);
-            holder_add(rank, task, position, rank->number, borrow->instance);
+    if (borrow) {
+        holder_add(rank, task, borrow->ref.position, rank->number, borrow->instance);
+    }
+}
+
+/* Of a map there are fewer than it has positions, as a rule. */
+static void meet_all_borrows(struct rank *rank, struct task *task)
+{
+    uint32_t at = 0, positions = positions_of(task);
+    struct base_key key;
+    void *borrow;
+    while (base_map_next(&rank->borrows, &at, &key, &borrow)) {
+        if (key.high == task->parent && key.low - task->position < positions) {
+            meet_borrow(rank, task, borrow);
         }
+    }
+}
+
+void recover_note_record(struct rank *rank, struct scope *scope, struct task *task)
+{
+    if (scope->is_taken_over) {
+        recover_grace(rank, scope, task);
+    }
+    if (task->flags & TASK_IS_MAP) {
+        meet_all_borrows(rank, task);
+        return;
+    }
+    for (uint32_t i = 0; i < task->outputs; i++) {
+        meet_borrow(rank, task,
+                    base_map_find(&rank->borrows, core_key(task->parent, task->position + i)));
+    }
+}
+
+void recover_part_from(struct rank *rank, const struct borrow *borrow)
+{
+    struct target target = {.element = -1};
+    struct scope *scope = scope_find(rank, borrow->ref.parent);
+    if (scope && scope_resolve(rank, scope, borrow->ref.position, &target)) {
+        holder_end(rank, object_task(target.object), borrow->ref.position, rank->number,
+                   borrow->instance);
     }
 }
 
@@ -539,7 +578,6 @@ struct task *recover_resubmit(struct rank *rank, struct scope *scope,
     object_hold(&task->object);
     recover_revive(rank, task);
     recover_grace(rank, scope, task);
-    scope->next_position +=
-        task->flags & TASK_IS_MAP ? (uint32_t)task->map->count + 1 : task->outputs;
+    scope->next_position += positions_of(task);
     return task;
 }
