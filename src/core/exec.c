@@ -488,6 +488,14 @@ void exec_resume(struct rank *rank, struct run *run)
     idle_wake(rank, &worker->sleeper);
 }
 
+const struct run *exec_find_parked(const struct run *run)
+{
+    while (run && run->state == RUN_RUNNING && !run->outside) {
+        run = run->context->inner;
+    }
+    return run && run->state == RUN_PARKED ? run : NULL;
+}
+
 /* ---- The loop ------------------------------------------------------------------------------- */
 
 /* One thing that can be done now; false when there is none. */

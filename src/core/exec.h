@@ -56,6 +56,9 @@ void exec_run(struct worker *worker, struct run *run);
 /* Puts the running task aside until exec_resume; other work goes on. False: no stack for that. */
 bool exec_park(struct worker *worker, struct run *run);
 void exec_resume(struct rank *rank, struct run *run);
+/* Who waits while this one's stack is put aside: it itself, or one that was started on top of it. NULL:
+ * its stack is in use, or it has none. */
+const struct run *exec_find_parked(const struct run *run);
 /* A run that waits takes no place at its owner. Once per owner. */
 void exec_give_place_back(struct rank *rank, struct run *run);
 /* No stack is left to start anything on: what other ranks have sent goes back to them. */

@@ -229,9 +229,9 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
     if (survivor) {
         return task_ref(rank, survivor, 0);
     }
-    uint64_t positions = wrong ? MANTA_PARAM_MAX + 1 : MT_MAX(count + 1, MANTA_PARAM_MAX + 1u);
+    count = wrong ? 0 : count;
     struct task *task =
-        task_create(rank, scope, function, options, positions, text, sizeof text, &code);
+        task_create(rank, scope, function, options, map_positions(count), text, sizeof text, &code);
     if (!task) {
         return (manta_ref){0};
     }
@@ -245,11 +245,15 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
         snprintf(text, sizeof text,
                  "option isolated is 1, but a map cannot be isolated: submit its runs one by one");
     }
-    task->map = make_map(rank, task, wrong ? 0 : count);
+    task->map = make_map(rank, task, count);
     if (!task->map) { /* then nothing finds it by a ref: it cannot carry the error */
         task_fail(rank, task, MANTA_E_NOMEM, "no memory for the values of a map");
         object_drop(rank, &task->object);
         return (manta_ref){0};
+    }
+    if (MT_UNLIKELY(scope->may_be_borrowed)) {
+        recover_note_record(rank, scope, task);
+        recover_answer_lookups(rank, scope, task);
     }
     if (code != MANTA_OK) {
         task_fail(rank, task, code, "%s", text[0] ? text : manta_error_text(code));

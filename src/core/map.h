@@ -25,6 +25,12 @@ struct map {
     uint8_t is_queued;         /* in the pending queue */
 };
 
+/* That a map takes in its scope: its own, and one for each element. More than any task has. */
+static inline uint32_t map_positions(uint64_t count)
+{
+    return (uint32_t)MT_MAX(count + 1, MANTA_PARAM_MAX + UINT64_C(1));
+}
+
 manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *function,
                      const manta_options *options, const manta_slot *args, uint64_t count);
 void map_free(struct rank *rank, struct task *task);

@@ -196,6 +196,9 @@ void object_name_owners(struct rank *rank, void *refs, size_t bytes)
 
 static void free_borrow(struct rank *rank, struct borrow *borrow)
 {
+    if (MT_UNLIKELY(rank->has_moved)) {
+        recover_part_from(rank, borrow);
+    }
     if (borrow->is_registered && !comm_is_down(rank->comm, borrow->ref.owner)) {
         struct message_hold gone = {.holder = rank->number, .instance = borrow->instance};
         message_send(
@@ -481,6 +484,15 @@ void holder_add(struct rank *rank, struct task *task, uint32_t position, uint32_
         return;
     }
     change_holder(rank, task, holder, instance, 0);
+}
+
+void holder_end(struct rank *rank, struct task *task, uint32_t position, uint32_t number,
+                uint32_t instance)
+{
+    struct remote_holder *holder = find_holder(task, position, number);
+    if (holder) {
+        change_holder(rank, task, holder, 0, instance);
+    }
 }
 
 void holders_forget(struct rank *rank, struct task *task, uint32_t number)

@@ -98,6 +98,9 @@ void object_tell_holder(struct rank *rank, uint32_t owner, manta_ref ref, uint32
 /* The owner's side of holds by other ranks. */
 void holder_add(struct rank *rank, struct task *task, uint32_t position, uint32_t holder,
                 uint32_t instance);
+/* Of one that was added before. */
+void holder_end(struct rank *rank, struct task *task, uint32_t position, uint32_t holder,
+                uint32_t instance);
 void holders_forget(struct rank *rank, struct task *task, uint32_t holder);
 
 /* Marks done and tells the watchers. value is consumed (may be NULL), error too. */

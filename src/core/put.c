@@ -48,10 +48,9 @@ struct task *put_make_record(struct context *context, manta_function *function)
               : NULL;
     if (!task) {
         context_fail(context, code, "%s", text);
-    } else if (scope->is_taken_over) {
-        recover_grace(context->rank, scope, task);
-        recover_meet_borrows(context->rank, task);
-        (void)recover_adopt(context->rank, scope, task); /* those who asked for it already */
+    } else if (scope->may_be_borrowed) {
+        recover_note_record(context->rank, scope, task);
+        (void)(scope->is_taken_over && recover_adopt(context->rank, scope, task)); /* who asked */
     }
     return task;
 }

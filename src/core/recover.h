@@ -42,9 +42,16 @@ void recover_revive(struct rank *rank, struct task *task);
 bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task);
 /* The task (NULL: every one of the scope) is done: other runs of it, refused before, may stop. */
 void recover_stop_refused(struct rank *rank, struct scope *scope, const struct task *task);
-/* A new record for refs that are borrowed here already, from the owner that died: those who hold
- * them through the borrows protect it from now on. */
-void recover_meet_borrows(struct rank *rank, struct task *task);
+/*
+ * A new record of a scope that may be borrowed from. Refs of it that are borrowed here already, from
+ * another owner that may be dead or alive, are held on this rank through the borrows. These hold the
+ * record until they go, so that it is there when that owner dies, and its own owner knows that it is
+ * needed. A re-executed parent's is kept in grace too.
+ */
+void recover_note_record(struct rank *rank, struct scope *scope, struct task *task);
+void recover_part_from(struct rank *rank, const struct borrow *borrow);
+/* Requests of holders that have waited for this record. */
+void recover_answer_lookups(struct rank *rank, struct scope *scope, const struct task *task);
 /* Keeps a holder's request until the re-executed parent reaches the position again. False: it never
  * will. */
 bool recover_park_request(struct rank *rank, uint32_t from, const struct wire_header *header,

@@ -6,6 +6,11 @@
  * offered: with the same digest the orphan is adopted. If an earlier run is still on this very
  * rank, it goes on for the new owner (twin); if only its scope is left, the new run submits into
  * the same records. Holders that ask for a position not yet reached wait for it.
+ *
+ * A run that survived and goes on for another owner registers too, without waiting: while it was
+ * on its way to its new owner a second run of the same task may have handed out refs and died, and
+ * who holds these looks for them at the home. So wherever a task is wanted that may have run more
+ * than once, the rank that runs it is known there.
  */
 #include "core/cancel.h"
 #include "core/dispatch.h"
@@ -95,12 +100,40 @@ void recover_displace_owner(struct rank *rank, struct run *run)
     }
 }
 
+/* Tells the home that what this run submits, or has submitted, is here. */
+static void register_scope(struct rank *rank, struct scope *scope)
+{
+    uint32_t home = recover_home(rank, scope->id);
+    if (scope->is_taken_over && scope->home != home) {
+        recover_send_register(rank, scope->id, scope->home, REGISTER_GONE, scope->number);
+    }
+    scope->may_be_borrowed = 1;
+    scope->is_taken_over = rank->has_taken_over = rank->has_moved = 1;
+    scope->home = home;
+    scope->number = ++rank->registrations;
+    recover_send_register(rank, scope->id, home, REGISTER_OWNER, scope->number);
+}
+
+/* The scope of a run that goes on, for another owner than before. NULL: it has ended and no child of
+ * it lives. */
+static struct scope *move_scope(struct rank *rank, struct run *run, uint32_t owner, uint32_t token)
+{
+    struct scope *scope =
+        run->state == RUN_FINISHED ? scope_find(rank, run->id) : scope_of_run(rank, run);
+    if (scope) {
+        scope_change_owner(rank, scope, owner, token);
+        if (scope_make_findable(rank, scope) == MANTA_OK) {
+            register_scope(rank, scope);
+        }
+    }
+    return scope;
+}
+
 /* The earlier run goes on for the new owner. Of one that has ended, the children may live on. */
 static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, uint32_t token,
                           uint8_t attempt)
 {
     struct peer *peer = peer_get(rank, owner);
-    struct scope *scope = run->state == RUN_FINISHED ? scope_find(rank, run->id) : run->scope;
     base_list_remove(&run->owned);
     if (peer && owner != rank->number) {
         base_list_push_back(&peer->runs, &run->owned);
@@ -110,15 +143,13 @@ static void replace_owner(struct rank *rank, struct run *run, uint32_t owner, ui
     run->owner = owner;
     run->token = token;
     run->attempt = attempt;
-    if (scope) {
-        scope_change_owner(rank, scope, owner, token);
-    }
+    struct scope *scope = move_scope(rank, run, owner, token);
     if (run->state == RUN_FINISHED && run->code == MANTA_E_CANCELLED) {
         place_again(rank, run);
         exec_run_free(rank, run);
     } else if (run->state == RUN_FINISHED) {
         exec_send_result(rank, run, scope);
-    } else if (run->state == RUN_PARKED) {
+    } else if (exec_find_parked(run)) {
         exec_give_place_back(rank, run);
     }
 }
@@ -132,7 +163,6 @@ static void hold_ref(struct rank *rank, manta_ref ref, void *arg)
  * released apart. */
 static void copy_result(struct rank *rank, const struct run *twin, struct run *run)
 {
-    struct scope *scope = scope_find(rank, run->id);
     run->state = RUN_FINISHED;
     run->code = twin->code;
     run->result = twin->result;
@@ -141,10 +171,7 @@ static void copy_result(struct rank *rank, const struct run *twin, struct run *r
         run->result->sharers++;
         value_each_ref(rank, run->result, hold_ref, NULL);
     }
-    if (scope) {
-        scope_change_owner(rank, scope, run->owner, run->token);
-    }
-    exec_send_result(rank, run, scope);
+    exec_send_result(rank, run, move_scope(rank, run, run->owner, run->token));
 }
 
 /* An earlier run that is still here goes on for the new owner. */
@@ -200,17 +227,10 @@ bool recover_takes_over(struct rank *rank, struct run *run)
     if (!scope || scope_make_findable(rank, scope) != 0) {
         return false;
     }
-    if (scope->is_taken_over && scope->home != recover_home(rank, run->id)) {
-        recover_send_register(rank, scope->id, scope->home, REGISTER_GONE, scope->number);
-    }
-    scope->may_be_borrowed = 1;
-    scope->is_taken_over = rank->has_taken_over = rank->has_moved = 1;
     scope->lost_on = run->lost_on == NOBODY ? scope->lost_on : run->lost_on;
     scope->deaths = MT_MAX(scope->deaths, run->deaths);
-    scope->home = recover_home(rank, run->id);
-    scope->number = ++rank->registrations;
     run->state = RUN_REGISTERING;
-    recover_send_register(rank, run->id, scope->home, REGISTER_OWNER, scope->number);
+    register_scope(rank, scope);
     return true;
 }
 
@@ -293,12 +313,18 @@ void recover_stop_refused(struct rank *rank, struct scope *scope, const struct t
     }
 }
 
-static void replay_lookups(struct rank *rank, struct scope *scope, const struct task *task)
+static uint32_t positions_of(const struct task *task)
 {
+    return task->flags & TASK_IS_MAP ? map_positions(task->map->count) : task->outputs;
+}
+
+void recover_answer_lookups(struct rank *rank, struct scope *scope, const struct task *task)
+{
+    uint32_t positions = positions_of(task);
     BASE_LIST_EACH(&scope->lookups, link)
     {
         struct lookup *lookup = MT_CONTAINER(link, struct lookup, link);
-        if (lookup->header.position - task->position >= task->outputs) {
+        if (lookup->header.position - task->position >= positions) {
             continue;
         }
         struct wire_reader reader = wire_reader_init(lookup->message, lookup->size);
@@ -334,19 +360,52 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
         }
         offer = find_offer(scope, task->position);
     }
-    replay_lookups(rank, scope, task);
+    recover_answer_lookups(rank, scope, task);
     return is_adopted;
 }
 
-void recover_meet_borrows(struct rank *rank, struct task *task)
+static void meet_borrow(struct rank *rank, struct task *task, const struct borrow *borrow)
 {
-    for (uint32_t position = task->position; position < task->position + task->outputs;
-         position++) {
-        struct borrow *borrow = base_map_find(&rank->borrows, core_key(task->parent, position));
-        if (borrow && (borrow->is_looking || borrow->ref.owner == rank->number)) {
-            borrow_keep(borrow);
-            holder_add(rank, task, position, rank->number, borrow->instance);
+    if (borrow) {
+        holder_add(rank, task, borrow->ref.position, rank->number, borrow->instance);
+    }
+}
+
+/* Of a map there are fewer than it has positions, as a rule. */
+static void meet_all_borrows(struct rank *rank, struct task *task)
+{
+    uint32_t at = 0, positions = positions_of(task);
+    struct base_key key;
+    void *borrow;
+    while (base_map_next(&rank->borrows, &at, &key, &borrow)) {
+        if (key.high == task->parent && key.low - task->position < positions) {
+            meet_borrow(rank, task, borrow);
         }
+    }
+}
+
+void recover_note_record(struct rank *rank, struct scope *scope, struct task *task)
+{
+    if (scope->is_taken_over) {
+        recover_grace(rank, scope, task);
+    }
+    if (task->flags & TASK_IS_MAP) {
+        meet_all_borrows(rank, task);
+        return;
+    }
+    for (uint32_t i = 0; i < task->outputs; i++) {
+        meet_borrow(rank, task,
+                    base_map_find(&rank->borrows, core_key(task->parent, task->position + i)));
+    }
+}
+
+void recover_part_from(struct rank *rank, const struct borrow *borrow)
+{
+    struct target target = {.element = -1};
+    struct scope *scope = scope_find(rank, borrow->ref.parent);
+    if (scope && scope_resolve(rank, scope, borrow->ref.position, &target)) {
+        holder_end(rank, object_task(target.object), borrow->ref.position, rank->number,
+                   borrow->instance);
     }
 }
 
@@ -519,7 +578,6 @@ struct task *recover_resubmit(struct rank *rank, struct scope *scope,
     object_hold(&task->object);
     recover_revive(rank, task);
     recover_grace(rank, scope, task);
-    scope->next_position +=
-        task->flags & TASK_IS_MAP ? (uint32_t)task->map->count + 1 : task->outputs;
+    scope->next_position += positions_of(task);
     return task;
 }

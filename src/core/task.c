@@ -438,9 +438,8 @@ void task_submit(struct rank *rank, struct scope *scope, manta_function *functio
         return;
     }
     write_refs(rank, task, ret_refs);
-    if (MT_UNLIKELY(scope->is_taken_over)) {
-        recover_grace(rank, scope, task);
-        recover_meet_borrows(rank, task);
+    if (MT_UNLIKELY(scope->may_be_borrowed)) {
+        recover_note_record(rank, scope, task);
     }
     if (code == MANTA_OK) {
         code = pack_args(rank, task, args, text, sizeof text);

@@ -102,10 +102,8 @@ static int help_waiter(struct context *context, const struct waiter *waiter)
  */
 static int help_run(struct context *context, const struct run *run)
 {
-    while (run && run->state == RUN_RUNNING && !run->outside) {
-        run = run->context->inner;
-    }
-    return run && run->state == RUN_PARKED ? help_waiter(context, run->context->waiter) : MANTA_OK;
+    const struct run *parked = exec_find_parked(run);
+    return parked ? help_waiter(context, parked->context->waiter) : MANTA_OK;
 }
 
 int wait_help(struct context *context, const struct target *target)
