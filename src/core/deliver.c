@@ -25,24 +25,29 @@ static struct message_kept keep(struct borrow *borrow)
         .ref = borrow->ref, .instance = borrow->instance, .is_looking = borrow->is_looking};
 }
 
+static void change_holds(struct scope *scope, int32_t by)
+{
+    for (uint32_t i = 0; i < scope->hold_count; i++) {
+        if (scope->holds[i].object) {
+            scope->holds[i].object->holds += by;
+        }
+    }
+}
+
 /* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of
  * them. */
 static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct message_kept *kept)
 {
     uint32_t count = 0;
+    change_holds(scope, -1); /* what is left is not the scope's */
     for (uint32_t i = 0; i < scope->hold_count; i++) {
         struct object *object = scope->holds[i].object;
-        if (!object || object->kind != OBJECT_BORROW || object_borrow(object)->is_registered) {
-            continue;
-        }
-        uint32_t ours = 0;
-        for (uint32_t k = 0; k < scope->hold_count; k++) {
-            ours += scope->holds[k].object == object;
-        }
-        if ((uint32_t)object->holds > ours) {
+        if (object && object->kind == OBJECT_BORROW && object->holds > 0 &&
+            !object_borrow(object)->is_registered) {
             kept[count++] = keep(object_borrow(object));
         }
     }
+    change_holds(scope, 1);
     return count;
 }
 

@@ -120,6 +120,7 @@ struct object {
     uint8_t is_done;
     uint8_t small_bytes; /* the value is in the record's small area */
     uint8_t is_stream;   /* of a task: see stream.h */
+    uint32_t scope_holds; /* of its holds, those in lists of scopes */
 };
 
 enum task_state { TASK_WAITING, TASK_PENDING, TASK_SENT, TASK_DONE };
@@ -210,6 +211,7 @@ struct borrow {
     uint8_t is_redirected;   /* its first owner died */
     uint8_t is_looking;      /* asking the home who owns it now */
     uint32_t acks_missing;   /* of registrations */
+    uint32_t held_at;        /* where it is in the list of the scope that took it last */
     struct base_list guards; /* of struct guard, waiting for them */
     uint8_t MT_ALIGNED(16) small[CORE_SMALL_BYTES];
 };
