@@ -296,9 +296,7 @@ void exec_release_later(struct rank *rank, struct peer *self, uint32_t index)
     struct run *run = find_retained(rank, index, rank->number);
     if (run && base_list_is_empty(&run->link)) {
         base_list_push_back(&rank->released, &run->link);
-        if (base_list_is_empty(&self->releasing)) {
-            base_list_push_back(&rank->releasing, &self->releasing);
-        }
+        dispatch_note_batch(rank, self);
     }
 }
 

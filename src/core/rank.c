@@ -12,6 +12,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/replica.h"
+#include "core/request.h"
 #include "core/scope.h"
 #include "core/spill.h"
 #include "core/spread.h"
@@ -54,7 +55,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->unfetched);
     base_list_init(&rank->resting);
     base_list_init(&rank->throttled);
-    base_list_init(&rank->releasing);
+    base_list_init(&rank->batching);
     base_list_init(&rank->released);
     base_list_init(&rank->peer_list);
     base_list_init(&rank->parked);
@@ -162,7 +163,9 @@ static void free_rank(struct rank *rank)
     struct base_list *link;
     queue_detach_all(rank);
     while ((link = base_list_pop_front(&rank->peer_list))) {
-        base_free(MT_CONTAINER(link, struct peer, link));
+        struct peer *peer = MT_CONTAINER(link, struct peer, link);
+        request_drop_all(rank, peer);
+        base_free(peer);
     }
     outside_fini(rank);
     recover_fini(rank);

@@ -213,6 +213,8 @@ struct borrow {
     uint32_t acks_missing;   /* of registrations */
     uint32_t held_at;        /* where it is in the list of the scope that took it last */
     struct base_list guards; /* of struct guard, waiting for them */
+    struct base_list request;
+    uint8_t requests; /* what its owner, in whose list it is, is to be told; see request.h */
     uint8_t MT_ALIGNED(16) small[CORE_SMALL_BYTES];
 };
 
@@ -357,7 +359,9 @@ struct peer {
     struct base_list hungry[LANES]; /* links in rank->hungry while it has room */
     struct base_list link;          /* in rank->peer_list */
     uint32_t number;
-    struct base_list releasing; /* link in rank->releasing while release_count > 0 */
+    struct base_list batching; /* link in rank->batching while there is something of this: */
+    struct base_list requests; /* of struct borrow: see request.h */
+    uint32_t request_count;
     uint32_t release_count;
     uint32_t release[14]; /* tokens of results it need not keep any more */
 };
@@ -511,7 +515,7 @@ struct rank {
     struct core_stats stats;
     uint64_t unfinished;        /* tasks of ours that are not done */
     struct base_list throttled; /* submitters waiting for room */
-    struct base_list releasing; /* peers with results to release */
+    struct base_list batching;  /* peers to which the next flush has requests or releases to send */
     struct base_list released;  /* runs of this rank, for itself */
     struct base_list peer_list; /* all known peers */
     struct base_list graced;    /* tasks kept until all survivors had time to claim them */

@@ -236,7 +236,7 @@ void task_release_runner(struct rank *rank, uint32_t runner, uint32_t run_token)
     peer->release[peer->release_count++] = run_token;
     if (peer->release_count == MT_COUNT(peer->release)) {
         peer_flush_releases(rank, peer);
-    } else if (peer->release_count == 1) {
-        base_list_push_back(&rank->releasing, &peer->releasing);
+    } else {
+        dispatch_note_batch(rank, peer);
     }
 }
