@@ -18,9 +18,9 @@
 #include "core/task.h"
 #include "core/value.h"
 
-static struct message_kept keep(struct borrow *borrow)
+static struct message_kept keep(struct rank *rank, struct borrow *borrow)
 {
-    borrow_keep(borrow);
+    borrow_keep(rank, borrow);
     return (struct message_kept){
         .ref = borrow->ref, .instance = borrow->instance, .is_looking = borrow->is_looking};
 }
@@ -44,7 +44,7 @@ static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct mess
         struct object *object = scope->holds[i].object;
         if (object && object->kind == OBJECT_BORROW && object->holds > 0 &&
             !object_borrow(object)->is_registered) {
-            kept[count++] = keep(object_borrow(object));
+            kept[count++] = keep(rank, object_borrow(object));
         }
     }
     change_holds(scope, 1);
@@ -167,7 +167,7 @@ static uint32_t collect_kept_later(struct rank *rank, struct run *run, struct me
             struct borrow *borrow =
                 base_map_find(&rank->borrows, core_key(ref.parent, ref.position));
             if (borrow && kept) {
-                kept[count] = keep(borrow);
+                kept[count] = keep(rank, borrow);
             }
             count += borrow != NULL;
         }

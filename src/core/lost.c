@@ -149,7 +149,7 @@ static void put_value_aside(struct rank *rank, struct task *task)
     for (uint32_t i = 0; value && i < value->outputs; i++) {
         has_copies |= value->output[i].copy != NULL;
     }
-    if (has_copies && task_get_extra(task) && !task->extra->aside) {
+    if (has_copies && task_get_extra(rank, task) && !task->extra->aside) {
         value_drop_refs(rank, value);
         task->extra->aside = value;
         task->object.value = NULL;

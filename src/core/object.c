@@ -34,11 +34,12 @@ static struct borrow *find_borrow(struct rank *rank, manta_ref ref)
 }
 
 /* Of a parent that runs here, refs may have been borrowed before from another owner of it: what was
- * pinned through a borrow goes on through it. */
+ * pinned through a borrow goes on through it. While nothing has moved a ref names its owner. */
 struct target target_find(struct rank *rank, manta_ref ref)
 {
     struct target target = {.element = -1};
-    struct scope *scope = scope_find(rank, ref.parent);
+    bool may_be_ours = ref.owner == rank->number || rank->has_moved;
+    struct scope *scope = may_be_ours ? scope_find(rank, ref.parent) : NULL;
     if (scope && !scope->may_be_borrowed && scope_resolve(rank, scope, ref.position, &target)) {
         return target;
     }
@@ -131,7 +132,7 @@ void target_unwatch(struct rank *rank, const struct target *target, struct watch
 
 static struct borrow *create_borrow(struct rank *rank, manta_ref ref)
 {
-    struct borrow *borrow = base_alloc_aligned(16, sizeof *borrow);
+    struct borrow *borrow = base_spares_take(&rank->spare_borrows);
     if (!borrow) {
         return NULL;
     }
@@ -141,7 +142,7 @@ static struct borrow *create_borrow(struct rank *rank, manta_ref ref)
     base_list_init(&borrow->guards);
     base_list_init(&borrow->request);
     if (base_map_insert(&rank->borrows, core_key(ref.parent, ref.position), borrow) != 0) {
-        base_free(borrow);
+        base_spares_give(&rank->spare_borrows, borrow);
         return NULL;
     }
     return borrow;
@@ -207,7 +208,7 @@ static void free_borrow(struct rank *rank, struct borrow *borrow)
         request_let_go(rank, borrow);
     } else {
         request_cancel(rank, borrow);
-        base_free(borrow);
+        base_spares_give(&rank->spare_borrows, borrow);
     }
 }
 
@@ -360,7 +361,7 @@ void guard_release(struct rank *rank, struct guard *guard)
     if (guard->object) {
         object_drop(rank, guard->object);
     }
-    base_free(guard);
+    base_spares_give(&rank->spare_guards, guard);
 }
 
 /* Its owner died, or owns it no more, and it is not yet known who is it now. One that is lost for good waits for
@@ -389,9 +390,9 @@ void object_register(struct rank *rank, struct borrow *borrow, struct guard *gua
     }
 }
 
-void borrow_keep(struct borrow *borrow)
+void borrow_keep(struct rank *rank, struct borrow *borrow)
 {
-    struct guard *guard = borrow->is_looking ? base_alloc(sizeof *guard) : NULL;
+    struct guard *guard = borrow->is_looking ? base_spares_take(&rank->spare_guards) : NULL;
     if (guard) {
         guard->object = &borrow->object;
         object_hold(&borrow->object);
@@ -468,23 +469,25 @@ static bool is_holding(const struct remote_holder *holder)
     return holder->added > holder->dropped;
 }
 
-static struct remote_holder *find_holder(struct task *task, uint32_t position, uint32_t rank)
+static struct remote_holder *find_holder(struct task *task, uint32_t position, uint32_t number)
 {
     struct remote_holder *holder = task->extra ? task->extra->holders : NULL;
-    while (holder && (holder->rank != rank || holder->position != position)) {
+    while (holder && (holder->rank != number || holder->position != position)) {
         holder = holder->next;
     }
     return holder;
 }
 
-static struct remote_holder *get_holder(struct task *task, uint32_t position, uint32_t rank)
+static struct remote_holder *get_holder(struct rank *rank, struct task *task, uint32_t position,
+                                        uint32_t number)
 {
-    struct remote_holder *holder = find_holder(task, position, rank);
-    if (holder || !task_get_extra(task) || !(holder = base_alloc(sizeof *holder))) {
+    struct remote_holder *holder = find_holder(task, position, number);
+    if (holder || !task_get_extra(rank, task) ||
+        !(holder = base_spares_take(&rank->spare_holders))) {
         return holder;
     }
     *holder =
-        (struct remote_holder){.next = task->extra->holders, .rank = rank, .position = position};
+        (struct remote_holder){.next = task->extra->holders, .rank = number, .position = position};
     task->extra->holders = holder;
     return holder;
 }
@@ -507,7 +510,7 @@ void holder_add(struct rank *rank, struct task *task, uint32_t position, uint32_
                 uint32_t instance)
 {
     struct remote_holder *holder;
-    if (comm_is_down(rank->comm, number) || !(holder = get_holder(task, position, number))) {
+    if (comm_is_down(rank->comm, number) || !(holder = get_holder(rank, task, position, number))) {
         return;
     }
     change_holder(rank, task, holder, instance, 0);
@@ -698,7 +701,7 @@ static void answer(struct rank *rank, struct answers *answers,
 static void let_go(struct rank *rank, struct task *task, uint32_t holder,
                    const struct message_request *request)
 {
-    struct remote_holder *held = get_holder(task, request->position, holder);
+    struct remote_holder *held = get_holder(rank, task, request->position, holder);
     if (held) {
         change_holder(rank, task, held, 0, request->instance);
     }
@@ -757,7 +760,7 @@ static void hold_inner(struct rank *rank, manta_ref ref, void *arg)
     if (!object || object->kind != OBJECT_BORROW) {
         return;
     }
-    guard = task ? base_alloc(sizeof *guard) : NULL;
+    guard = task ? base_spares_take(&rank->spare_guards) : NULL;
     if (guard) {
         guard->task_index = task->index;
         task->extra->unacked++;

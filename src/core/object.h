@@ -112,7 +112,7 @@ void borrow_request(struct rank *rank, struct borrow *borrow);
  * Its owner is told of it by somebody else. While it is not known here who that is, it must not go:
  * nobody could be told that it has.
  */
-void borrow_keep(struct borrow *borrow);
+void borrow_keep(struct rank *rank, struct borrow *borrow);
 
 /* The owner has heard of every hold we told it: what waited for that goes on. */
 void borrow_acknowledged(struct rank *rank, struct borrow *borrow);

@@ -29,6 +29,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slab.h"
+#include "base/spares.h"
 #include "core/baton.h"
 #include "core/core.h"
 #include "fiber/fiber.h"
@@ -36,6 +37,7 @@
 #include "wire/wire.h"
 
 #define CORE_SMALL_BYTES 48
+#define CORE_BORROWED_BYTES 64 /* of a value that lies in the record of a borrow */
 #define CORE_PRIORITIES 16
 #define CORE_DELAYS 10
 
@@ -215,7 +217,7 @@ struct borrow {
     struct base_list guards; /* of struct guard, waiting for them */
     struct base_list request;
     uint8_t requests; /* what its owner, in whose list it is, is to be told; see request.h */
-    uint8_t MT_ALIGNED(16) small[CORE_SMALL_BYTES];
+    uint8_t MT_ALIGNED(16) small[CORE_BORROWED_BYTES];
 };
 
 /* Something that must stay held until the owner has acknowledged a registration. */
@@ -443,6 +445,7 @@ struct rank {
     struct baton baton;
 
     struct base_slab tasks, runs;
+    struct base_spares spare_borrows, spare_guards, spare_extras, spare_holders;
     struct base_map scopes;         /* id -> scope, those with children */
     struct base_map borrows;        /* (parent, position) -> borrow */
     struct base_map homes;          /* id -> home record */

@@ -15,12 +15,12 @@ static struct message_request describe(const struct borrow *borrow)
 }
 
 /* It has been sent, or need not be. */
-static void end(struct peer *peer, struct borrow *borrow)
+static void end(struct rank *rank, struct peer *peer, struct borrow *borrow)
 {
     base_list_remove(&borrow->request);
     peer->request_count--;
     if (borrow->requests & REQUEST_LET_GO) {
-        base_free(borrow);
+        base_spares_give(&rank->spare_borrows, borrow);
     } else {
         borrow->requests = 0;
     }
@@ -37,7 +37,7 @@ static void send_batch(struct rank *rank, struct peer *peer)
         if (out) {
             wire_put_bytes(&out, &entry, sizeof entry);
         }
-        end(peer, borrow);
+        end(rank, peer, borrow);
     }
     if (out) {
         message_end(rank);
@@ -54,7 +54,7 @@ void request_flush(struct rank *rank, struct peer *peer)
 void request_drop_all(struct rank *rank, struct peer *peer)
 {
     while (peer->request_count) {
-        end(peer, MT_CONTAINER(peer->requests.next, struct borrow, request));
+        end(rank, peer, MT_CONTAINER(peer->requests.next, struct borrow, request));
     }
 }
 
@@ -92,7 +92,7 @@ void request_add_now(struct rank *rank, struct borrow *borrow, uint32_t what)
 void request_cancel(struct rank *rank, struct borrow *borrow)
 {
     if (borrow->requests) {
-        end(rank->peers[borrow->ref.owner], borrow);
+        end(rank, rank->peers[borrow->ref.owner], borrow);
     }
 }
 
@@ -105,7 +105,7 @@ void request_let_go(struct rank *rank, struct borrow *borrow)
         enlist(rank, peer, borrow);
     } else {
         comm_mark_down(rank->comm, borrow->ref.owner);
-        base_free(borrow);
+        base_spares_give(&rank->spare_borrows, borrow);
     }
 }
 

@@ -320,7 +320,7 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
         drop_offer(offer);
         if (message.digest != task_digest(task)) {
             refuse_offer(rank, scope, task->position, &message);
-            if (task_get_extra(task)) {
+            if (task_get_extra(rank, task)) {
                 task->extra->diverged_function = message.function;
                 task->flags |= TASK_DIVERGED;
             }
@@ -344,7 +344,7 @@ void recover_meet_borrows(struct rank *rank, struct task *task)
          position++) {
         struct borrow *borrow = base_map_find(&rank->borrows, core_key(task->parent, position));
         if (borrow && (borrow->is_looking || borrow->ref.owner == rank->number)) {
-            borrow_keep(borrow);
+            borrow_keep(rank, borrow);
             holder_add(rank, task, position, rank->number, borrow->instance);
         }
     }
