@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -43,11 +44,17 @@ void *base_alloc(size_t size)
 void *base_alloc_aligned(size_t alignment, size_t size)
 {
     void *memory;
-    alignment = MT_MAX(alignment, sizeof(void *));
-    if (is_refused() || posix_memalign(&memory, alignment, MT_MAX(size, 1u)) != 0) {
+    if (is_refused()) {
         return NULL;
     }
-    memset(memory, 0, size);
+    if (alignment <= _Alignof(max_align_t)) {
+        memory = malloc(MT_MAX(size, 1u));
+    } else if (posix_memalign(&memory, alignment, MT_MAX(size, 1u)) != 0) {
+        memory = NULL;
+    }
+    if (memory) {
+        memset(memory, 0, size);
+    }
     return counted(memory);
 }
 

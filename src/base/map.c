@@ -43,7 +43,7 @@ void base_map_fini(struct base_map *map)
 
 void *base_map_find(const struct base_map *map, struct base_key key)
 {
-    return map->slots ? map->slots[seek(map, key)].value : NULL;
+    return map->count ? map->slots[seek(map, key)].value : NULL;
 }
 
 static int grow(struct base_map *map)

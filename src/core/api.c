@@ -328,7 +328,7 @@ static void hold_viewed(struct rank *rank, manta_ref ref, void *arg)
         return;
     }
     if (object->kind == OBJECT_BORROW) {
-        struct guard *guard = base_alloc(sizeof *guard);
+        struct guard *guard = base_spares_take(&rank->spare_guards);
         if (guard) {
             guard->object = viewing->container;
             object_hold(viewing->container);
@@ -497,20 +497,27 @@ int manta_ref_error(manta_ref ref, manta_error *ret_error)
 
 /* ---- Waiting for several -------------------------------------------------------------------- */
 
+static int name_duplicate(struct context *context, const manta_ref *refs, size_t i)
+{
+    size_t before = 0;
+    while (refs[before].parent != refs[i].parent || refs[before].position != refs[i].position) {
+        before++;
+    }
+    return context_fail(context, MANTA_E_INVALID,
+                        "refs[%zu] and refs[%zu] are the same ref; each may be waited for once",
+                        before, i);
+}
+
 static int refuse_duplicates(struct context *context, const manta_ref *refs, size_t n)
 {
     struct base_map seen = {0};
     int code = MANTA_OK;
     for (size_t i = 0; i < n && code == MANTA_OK; i++) {
         struct base_key key = {refs[i].parent, refs[i].position};
-        uintptr_t before = (uintptr_t)base_map_find(&seen, key);
-        if (before) {
-            code = context_fail(
-                context, MANTA_E_INVALID,
-                "refs[%zu] and refs[%zu] are the same ref; each may be waited for once",
-                (size_t)before - 1, i);
-        } else if (base_map_insert(&seen, key, (void *)(i + 1)) != 0) {
+        if (base_map_insert(&seen, key, context) != 0) {
             code = context_fail(context, MANTA_E_NOMEM, "no memory to wait for %zu refs", n);
+        } else if (seen.count == i) {
+            code = name_duplicate(context, refs, i);
         }
     }
     base_map_fini(&seen);

@@ -18,11 +18,20 @@
 #include "core/task.h"
 #include "core/value.h"
 
-static struct message_kept keep(struct borrow *borrow)
+static struct message_kept keep(struct rank *rank, struct borrow *borrow)
 {
-    borrow_keep(borrow);
+    borrow_keep(rank, borrow);
     return (struct message_kept){
         .ref = borrow->ref, .instance = borrow->instance, .is_looking = borrow->is_looking};
+}
+
+static void change_holds(struct scope *scope, int32_t by)
+{
+    for (uint32_t i = 0; i < scope->hold_count; i++) {
+        if (scope->holds[i].object) {
+            scope->holds[i].object->holds += by;
+        }
+    }
 }
 
 /* Borrows that this run's owner protects for us and that will outlive it: the owner must hear of
@@ -30,19 +39,15 @@ static struct message_kept keep(struct borrow *borrow)
 static uint32_t collect_kept(struct rank *rank, struct scope *scope, struct message_kept *kept)
 {
     uint32_t count = 0;
+    change_holds(scope, -1); /* what is left is not the scope's */
     for (uint32_t i = 0; i < scope->hold_count; i++) {
         struct object *object = scope->holds[i].object;
-        if (!object || object->kind != OBJECT_BORROW || object_borrow(object)->is_registered) {
-            continue;
-        }
-        uint32_t ours = 0;
-        for (uint32_t k = 0; k < scope->hold_count; k++) {
-            ours += scope->holds[k].object == object;
-        }
-        if ((uint32_t)object->holds > ours) {
-            kept[count++] = keep(object_borrow(object));
+        if (object && object->kind == OBJECT_BORROW && object->holds > 0 &&
+            !object_borrow(object)->is_registered) {
+            kept[count++] = keep(rank, object_borrow(object));
         }
     }
+    change_holds(scope, 1);
     return count;
 }
 
@@ -162,7 +167,7 @@ static uint32_t collect_kept_later(struct rank *rank, struct run *run, struct me
             struct borrow *borrow =
                 base_map_find(&rank->borrows, core_key(ref.parent, ref.position));
             if (borrow && kept) {
-                kept[count] = keep(borrow);
+                kept[count] = keep(rank, borrow);
             }
             count += borrow != NULL;
         }
@@ -291,9 +296,7 @@ void exec_release_later(struct rank *rank, struct peer *self, uint32_t index)
     struct run *run = find_retained(rank, index, rank->number);
     if (run && base_list_is_empty(&run->link)) {
         base_list_push_back(&rank->released, &run->link);
-        if (base_list_is_empty(&self->releasing)) {
-            base_list_push_back(&rank->releasing, &self->releasing);
-        }
+        dispatch_note_batch(rank, self);
     }
 }
 

@@ -17,6 +17,7 @@
 #include "core/pack.h"
 #include "core/recover.h"
 #include "core/registry.h"
+#include "core/request.h"
 #include "core/scope.h"
 #include "core/task.h"
 #include "core/wait.h"
@@ -61,7 +62,8 @@ static struct peer *make_peer(struct rank *rank, uint32_t number)
     base_list_init(&peer->lineage);
     base_list_init(&peer->stopping);
     base_list_init(&peer->runs);
-    base_list_init(&peer->releasing);
+    base_list_init(&peer->batching);
+    base_list_init(&peer->requests);
     open_lane(rank, peer, LANE_WORKERS, number == rank->number ? rank->worker_count + 1 : 2);
     open_lane(rank, peer, LANE_OUTSIDE, 2 * rank->outside.cpus);
     base_list_push_back(&rank->peer_list, &peer->link);
@@ -77,21 +79,23 @@ struct peer *peer_get(struct rank *rank, uint32_t number)
 
 void peer_flush_releases(struct rank *rank, struct peer *peer)
 {
-    if (peer->number == rank->number) {
-        base_list_remove(&peer->releasing);
-        exec_release_now(rank);
-        return;
-    }
     message_send(rank, peer->number, MESSAGE_RELEASE, (struct wire_header){0}, peer->release,
                  peer->release_count * sizeof peer->release[0]);
     peer->release_count = 0;
-    base_list_remove(&peer->releasing);
 }
 
-void dispatch_flush_releases(struct rank *rank)
+void dispatch_flush_batches(struct rank *rank)
 {
-    while (!base_list_is_empty(&rank->releasing)) {
-        peer_flush_releases(rank, MT_CONTAINER(rank->releasing.next, struct peer, releasing));
+    while (!base_list_is_empty(&rank->batching)) {
+        struct peer *peer = MT_CONTAINER(rank->batching.next, struct peer, batching);
+        base_list_remove(&peer->batching);
+        request_flush(rank, peer);
+        if (peer->release_count) {
+            peer_flush_releases(rank, peer);
+        }
+        if (peer->number == rank->number) {
+            exec_release_now(rank);
+        }
     }
 }
 

@@ -38,11 +38,18 @@ void dispatch_note_lineage(struct rank *rank, struct task *task);
 /* Submitters wait while too much is unfinished; wakes them when it is less. */
 bool dispatch_is_full(const struct rank *rank);
 void dispatch_unthrottle(struct rank *rank);
-void dispatch_flush_releases(struct rank *rank);
+/* What is sent many in a message, before anything waits: the peer has something of it. */
+static inline void dispatch_note_batch(struct rank *rank, struct peer *peer)
+{
+    if (base_list_is_empty(&peer->batching)) {
+        base_list_push_back(&rank->batching, &peer->batching);
+    }
+}
+void dispatch_flush_batches(struct rank *rank);
 static inline void dispatch_flush(struct rank *rank)
 {
-    if (MT_UNLIKELY(!base_list_is_empty(&rank->releasing))) {
-        dispatch_flush_releases(rank);
+    if (MT_UNLIKELY(!base_list_is_empty(&rank->batching))) {
+        dispatch_flush_batches(rank);
     }
     comm_flush(rank->comm);
 }

@@ -220,7 +220,7 @@ static void list(void *arg, const struct store_entry *entry)
         .parent = entry->tag.parent,
         .position = entry->tag.position,
         .rank = share,
-        .owner = owner_of(rank, (manta_ref){entry->tag.parent, entry->tag.position, 0}),
+        .owner = owner_of(rank, (manta_ref){entry->tag.parent, entry->tag.position, rank->number}),
         .where = !entry->is_sealed   ? MANTA_BEING_WRITTEN
                  : entry->is_spilled ? MANTA_ON_DISK
                                      : MANTA_IN_MEMORY,

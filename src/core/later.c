@@ -14,7 +14,7 @@ void later_add(struct rank *rank, struct task *task, uint32_t failures)
     uint64_t delay_ns = sched_retry_delay_ns(list_of(failures));
     /* A pinned one would be launched from inside the end of the very run that failed. */
     bool is_put_off = delay_ns || task->flags & TASK_PINNED;
-    struct task_extra *extra = is_put_off ? task_get_extra(task) : NULL;
+    struct task_extra *extra = is_put_off ? task_get_extra(rank, task) : NULL;
     if (!extra) {
         dispatch_add(rank, task);
         return;

@@ -63,13 +63,13 @@ static bool is_stored(const struct target *target)
     return object->value && object->value->output[target->output].is_stored;
 }
 
-static enum hold choose_hold(const struct target *target)
+static enum hold choose_hold(struct rank *rank, const struct target *target)
 {
     struct task *task = target->object->kind == OBJECT_TASK ? object_task(target->object) : NULL;
     if (!task || !target->object->is_done || !is_stored(target)) {
         return HOLD_FULL;
     }
-    if (lineage_is_kept(task) || (task->flags & TASK_LINEAGE && task_get_extra(task))) {
+    if (lineage_is_kept(task) || (task->flags & TASK_LINEAGE && task_get_extra(rank, task))) {
         return HOLD_RECORD;
     }
     return task_is_put(task) ? HOLD_NONE : HOLD_FULL;
@@ -90,7 +90,7 @@ static struct object *find_held(struct rank *rank, manta_ref ref, enum hold hold
 static uint64_t loosen(struct rank *rank, const struct target *target, uint8_t *ret_hold)
 {
     struct object *object = target->object;
-    *ret_hold = (uint8_t)choose_hold(target);
+    *ret_hold = (uint8_t)choose_hold(rank, target);
     if (*ret_hold == HOLD_FULL) {
         return object->kind != OBJECT_MAP && object->value
                    ? object->value->output[target->output].bytes
@@ -151,7 +151,7 @@ static void keep_within_bound(struct rank *rank)
 
 bool lineage_keep(struct rank *rank, struct task *task, const struct value *value)
 {
-    if (!is_wanted(task, value) || !task_get_extra(task)) {
+    if (!is_wanted(task, value) || !task_get_extra(rank, task)) {
         return false;
     }
     struct lineage *lineage = make(rank, task);

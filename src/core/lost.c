@@ -149,7 +149,7 @@ static void put_value_aside(struct rank *rank, struct task *task)
     for (uint32_t i = 0; value && i < value->outputs; i++) {
         has_copies |= value->output[i].copy != NULL;
     }
-    if (has_copies && task_get_extra(task) && !task->extra->aside) {
+    if (has_copies && task_get_extra(rank, task) && !task->extra->aside) {
         value_drop_refs(rank, value);
         task->extra->aside = value;
         task->object.value = NULL;
@@ -248,7 +248,7 @@ void lost_make_again(struct rank *rank, struct task *task)
     while ((link = base_list_pop_front(&todo))) {
         struct task *next = MT_CONTAINER(link, struct task, link);
         check_inputs(rank, next, &todo);
-        dispatch_flush_releases(rank); /* of the value before: else its run is taken for this one */
+        dispatch_flush_batches(rank); /* of the value before: else its run is taken for this one */
         task_start_again(rank, next);
     }
     dispatch_pump(rank);

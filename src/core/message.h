@@ -4,8 +4,10 @@
  *
  *   owner -> runner    TASK, CANCEL, ADOPT, RELEASE
  *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home)
- *   holder -> owner    ASK (send me the value), HOLD (rank X holds it), LET_GO, STOP (cancel)
- *   owner -> holder    VALUE, HELD (acknowledges a HOLD), NOT_MINE (look again)
+ *   holder -> owner    REQUEST (for each of many refs: ASK, send me the value; HOLD, I have it; LET_GO),
+ *                      HOLD (rank X holds it), STOP (cancel)
+ *   owner -> holder    ANSWER (for each of many refs: HELD, acknowledges a HOLD; a small value), VALUE,
+ *                      NOT_MINE (look again)
  *   reader -> agent    WANT (a value of another node), UNWANT; back: HERE (of the same node)
  *   agent -> source    FETCH; back: CHUNK; FREED (by the maker: the value is gone)
  *   source -> owner    OPEN; back: TERMS; source -> reader: ITEMS; back: TAKEN; owner -> reader:
@@ -33,11 +35,10 @@ enum message_kind {
     MESSAGE_GONE,
     MESSAGE_CANCEL,
     MESSAGE_RELEASE,
-    MESSAGE_ASK,
+    MESSAGE_REQUEST,
     MESSAGE_VALUE,
     MESSAGE_HOLD,
-    MESSAGE_HELD,
-    MESSAGE_LET_GO,
+    MESSAGE_ANSWER,
     MESSAGE_STOP,
     MESSAGE_REGISTER,
     MESSAGE_REGISTERED,
@@ -196,18 +197,37 @@ struct message_room {
     uint64_t bytes;
 };
 
+/* The third party of a HOLD. */
 struct message_hold {
     uint32_t holder, instance;
-    uint32_t want_ack, unused;
+};
+
+enum request_what {
+    REQUEST_HOLD = 1, /* to be acknowledged */
+    REQUEST_ASK = 2,
+    REQUEST_REDIRECTED = 4, /* the ref had another owner */
+    REQUEST_LET_GO = 8,
+};
+
+/* REQUEST: one or more. */
+struct message_request {
+    uint64_t parent;
+    uint32_t position, instance;
+    uint32_t what, unused;
+};
+
+enum answer_what { ANSWER_HELD = 1, ANSWER_VALUE = 2, ANSWER_TYPED = 4 };
+
+/* ANSWER: one or more; the bytes of the value behind each. */
+struct message_answer {
+    uint64_t parent;
+    uint32_t position;
+    uint16_t what, bytes;
 };
 
 /* Of a home: who has registered there, but not this owner, unless it has again, with a higher number. */
 struct message_lookup {
     uint32_t not_owner, not_number;
-};
-
-struct message_ask {
-    uint32_t is_redirected, unused;
 };
 
 enum open_what { OPEN_BEGUN = 1, OPEN_REWIND, OPEN_FAILED };
@@ -306,13 +326,13 @@ void message_receive(void *rank, uint32_t from, const struct wire_header *header
 typedef void message_handler(struct rank *rank, uint32_t from, const struct wire_header *header,
                              struct wire_reader *body);
 message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, cancel_on_cancel,
-    exec_on_release, object_on_ask, object_on_value, object_on_hold, object_on_held,
-    object_on_let_go, cancel_on_stop, home_on_register, recover_on_registered, home_on_offer,
-    fetch_on_here, replica_on_want, replica_on_unwant, replica_on_chunk, replica_on_freed,
-    spread_on_fetch, lost_on_lost, heirs_on_claim, heirs_on_claimed, pin_on_restore,
-    pin_on_restored, spill_on_leave, spill_on_leave_answer, room_on_room, recover_on_adopt,
-    home_on_lookup, recover_on_found, recover_on_not_mine, stream_on_open, source_on_terms,
-    stream_on_read, inbox_on_items, source_on_taken, inbox_on_ended, recover_on_settled,
-    recover_on_cleared, finish_on_quiet, finish_on_quiet_answer, finish_on_stop_all;
+    exec_on_release, object_on_request, object_on_answer, object_on_value, object_on_hold,
+    cancel_on_stop, home_on_register, recover_on_registered, home_on_offer, fetch_on_here,
+    replica_on_want, replica_on_unwant, replica_on_chunk, replica_on_freed, spread_on_fetch,
+    lost_on_lost, heirs_on_claim, heirs_on_claimed, pin_on_restore, pin_on_restored, spill_on_leave,
+    spill_on_leave_answer, room_on_room, recover_on_adopt, home_on_lookup, recover_on_found,
+    recover_on_not_mine, stream_on_open, source_on_terms, stream_on_read, inbox_on_items,
+    source_on_taken, inbox_on_ended, recover_on_settled, recover_on_cleared, finish_on_quiet,
+    finish_on_quiet_answer, finish_on_stop_all;
 
 #endif

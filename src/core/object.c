@@ -17,6 +17,7 @@
 #include "core/message.h"
 #include "core/recover.h"
 #include "core/registry.h"
+#include "core/request.h"
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
@@ -24,8 +25,6 @@
 #include "core/wait.h"
 
 #include <stdio.h>
-
-enum { HELD_VALUE_MAX = 256 }; /* bytes that a HELD takes along */
 
 /* ---- Finding -------------------------------------------------------------------------------- */
 
@@ -35,11 +34,12 @@ static struct borrow *find_borrow(struct rank *rank, manta_ref ref)
 }
 
 /* Of a parent that runs here, refs may have been borrowed before from another owner of it: what was
- * pinned through a borrow goes on through it. */
+ * pinned through a borrow goes on through it. While nothing has moved a ref names its owner. */
 struct target target_find(struct rank *rank, manta_ref ref)
 {
     struct target target = {.element = -1};
-    struct scope *scope = scope_find(rank, ref.parent);
+    bool may_be_ours = ref.owner == rank->number || rank->has_moved;
+    struct scope *scope = may_be_ours ? scope_find(rank, ref.parent) : NULL;
     if (scope && !scope->may_be_borrowed && scope_resolve(rank, scope, ref.position, &target)) {
         return target;
     }
@@ -132,7 +132,7 @@ void target_unwatch(struct rank *rank, const struct target *target, struct watch
 
 static struct borrow *create_borrow(struct rank *rank, manta_ref ref)
 {
-    struct borrow *borrow = base_alloc_aligned(16, sizeof *borrow);
+    struct borrow *borrow = base_spares_take(&rank->spare_borrows);
     if (!borrow) {
         return NULL;
     }
@@ -140,8 +140,9 @@ static struct borrow *create_borrow(struct rank *rank, manta_ref ref)
     borrow->ref = ref;
     borrow->instance = ++rank->next_instance;
     base_list_init(&borrow->guards);
+    base_list_init(&borrow->request);
     if (base_map_insert(&rank->borrows, core_key(ref.parent, ref.position), borrow) != 0) {
-        base_free(borrow);
+        base_spares_give(&rank->spare_borrows, borrow);
         return NULL;
     }
     return borrow;
@@ -199,13 +200,6 @@ static void free_borrow(struct rank *rank, struct borrow *borrow)
     if (MT_UNLIKELY(rank->has_moved)) {
         recover_part_from(rank, borrow);
     }
-    if (borrow->is_registered && !comm_is_down(rank->comm, borrow->ref.owner)) {
-        struct message_hold gone = {.holder = rank->number, .instance = borrow->instance};
-        message_send(
-            rank, borrow->ref.owner, MESSAGE_LET_GO,
-            (struct wire_header){.parent = borrow->ref.parent, .position = borrow->ref.position},
-            &gone, sizeof gone);
-    }
     base_map_remove(&rank->borrows, core_key(borrow->ref.parent, borrow->ref.position));
     if (MT_UNLIKELY(rank->inboxes.count)) {
         inbox_forget(rank, borrow->ref.parent, borrow->ref.position);
@@ -213,7 +207,12 @@ static void free_borrow(struct rank *rank, struct borrow *borrow)
     borrow_acknowledged(rank, borrow);
     value_unshare(rank, borrow->object.value);
     base_free(borrow->object.error);
-    base_free(borrow);
+    if (borrow->is_registered && !comm_is_down(rank->comm, borrow->ref.owner)) {
+        request_let_go(rank, borrow);
+    } else {
+        request_cancel(rank, borrow);
+        base_spares_give(&rank->spare_borrows, borrow);
+    }
 }
 
 static void free_object(struct rank *rank, struct object *object)
@@ -311,7 +310,6 @@ static struct wire_header about_ref(manta_ref ref)
 
 void borrow_request(struct rank *rank, struct borrow *borrow)
 {
-    struct message_ask ask = {.is_redirected = borrow->is_redirected};
     if (borrow->is_requested || borrow->is_looking || borrow->object.is_done) {
         return;
     }
@@ -320,7 +318,7 @@ void borrow_request(struct rank *rank, struct borrow *borrow)
         recover_borrow(rank, borrow);
         return;
     }
-    message_send(rank, borrow->ref.owner, MESSAGE_ASK, about_ref(borrow->ref), &ask, sizeof ask);
+    request_add(rank, borrow, REQUEST_ASK);
 }
 
 void object_on_value(struct rank *rank, uint32_t from, const struct wire_header *header,
@@ -366,7 +364,7 @@ void guard_release(struct rank *rank, struct guard *guard)
     if (guard->object) {
         object_drop(rank, guard->object);
     }
-    base_free(guard);
+    base_spares_give(&rank->spare_guards, guard);
 }
 
 /* Its owner died, or owns it no more, and it is not yet known who is it now. One that is lost for good waits for
@@ -385,19 +383,19 @@ void object_register(struct rank *rank, struct borrow *borrow, struct guard *gua
     }
     borrow->is_registered = 1;
     if (must_tell && !borrow->is_looking && !comm_is_down(rank->comm, borrow->ref.owner)) {
-        struct message_hold hold = {rank->number, borrow->instance, 1, 0};
-        borrow->acks_missing++;
-        object_hold(&borrow->object);
-        message_send(rank, borrow->ref.owner, MESSAGE_HOLD, about_ref(borrow->ref), &hold,
-                     sizeof hold);
+        if (!(borrow->requests & REQUEST_HOLD)) {
+            borrow->acks_missing++;
+            object_hold(&borrow->object);
+        }
+        (guard ? request_add : request_add_now)(rank, borrow, REQUEST_HOLD);
     } else if (borrow->acks_missing == 0 && !awaits_new_owner(rank, borrow)) {
         borrow_acknowledged(rank, borrow);
     }
 }
 
-void borrow_keep(struct borrow *borrow)
+void borrow_keep(struct rank *rank, struct borrow *borrow)
 {
-    struct guard *guard = borrow->is_looking ? base_alloc(sizeof *guard) : NULL;
+    struct guard *guard = borrow->is_looking ? base_spares_take(&rank->spare_guards) : NULL;
     if (guard) {
         guard->object = &borrow->object;
         object_hold(&borrow->object);
@@ -414,24 +412,57 @@ void borrow_acknowledged(struct rank *rank, struct borrow *borrow)
     }
 }
 
-void object_on_held(struct rank *rank, uint32_t from, const struct wire_header *header,
-                    struct wire_reader *body)
+/* A small value is in the borrow's record, if it has no layout. */
+static void take_small_value(struct rank *rank, struct borrow *borrow, const void *data,
+                             const struct message_answer *answer)
 {
-    struct borrow *borrow =
-        base_map_find(&rank->borrows, core_key(header->parent, header->position));
-    if (!borrow || borrow->acks_missing == 0 || borrow->ref.owner != from) {
+    struct value_part part = {
+        .data = data, .bytes = answer->bytes, .is_typed = answer->what & ANSWER_TYPED};
+    if (answer->bytes <= sizeof borrow->small && !part.is_typed) {
+        memcpy(borrow->small, data, answer->bytes);
+        borrow->object.small_bytes = (uint8_t)answer->bytes;
+        object_finish(rank, &borrow->object, MANTA_OK, NULL, NULL);
         return;
     }
-    if (wire_left(body) && !borrow->object.is_done) {
-        struct value *value = value_wire_read(rank, body, 1);
-        if (value) {
-            object_finish(rank, &borrow->object, MANTA_OK, value, NULL);
-        }
+    struct value *value = value_create(rank, &part, 1, (manta_ref){0});
+    object_finish(rank, &borrow->object, value ? MANTA_OK : MANTA_E_NOMEM, value, NULL);
+}
+
+static void take_answer(struct rank *rank, uint32_t from, const struct message_answer *answer,
+                        const void *data)
+{
+    struct borrow *borrow = find_borrow(rank, (manta_ref){answer->parent, answer->position, 0});
+    if (!borrow) {
+        return;
     }
-    if (--borrow->acks_missing == 0) {
+    bool is_ack = answer->what & ANSWER_HELD && borrow->acks_missing && borrow->ref.owner == from;
+    object_hold(&borrow->object);
+    if (answer->what & ANSWER_VALUE && !borrow->object.is_done &&
+        (is_ack || borrow->is_requested)) {
+        take_small_value(rank, borrow, data, answer);
+    }
+    if (is_ack && --borrow->acks_missing == 0) {
         borrow_acknowledged(rank, borrow);
     }
+    borrow->object.holds -= is_ack;
     object_drop(rank, &borrow->object);
+}
+
+void object_on_answer(struct rank *rank, uint32_t from, const struct wire_header *header,
+                      struct wire_reader *body)
+{
+    do {
+        struct message_answer answer;
+        const void *bytes = wire_take(body, sizeof answer);
+        if (!bytes) {
+            return;
+        }
+        memcpy(&answer, bytes, sizeof answer);
+        const void *data = wire_take(body, answer.bytes);
+        if (data) {
+            take_answer(rank, from, &answer, data);
+        }
+    } while (wire_left(body));
 }
 
 /* ---- The owner's side ----------------------------------------------------------------------- */
@@ -441,23 +472,25 @@ static bool is_holding(const struct remote_holder *holder)
     return holder->added > holder->dropped;
 }
 
-static struct remote_holder *find_holder(struct task *task, uint32_t position, uint32_t rank)
+static struct remote_holder *find_holder(struct task *task, uint32_t position, uint32_t number)
 {
     struct remote_holder *holder = task->extra ? task->extra->holders : NULL;
-    while (holder && (holder->rank != rank || holder->position != position)) {
+    while (holder && (holder->rank != number || holder->position != position)) {
         holder = holder->next;
     }
     return holder;
 }
 
-static struct remote_holder *get_holder(struct task *task, uint32_t position, uint32_t rank)
+static struct remote_holder *get_holder(struct rank *rank, struct task *task, uint32_t position,
+                                        uint32_t number)
 {
-    struct remote_holder *holder = find_holder(task, position, rank);
-    if (holder || !task_get_extra(task) || !(holder = base_alloc(sizeof *holder))) {
+    struct remote_holder *holder = find_holder(task, position, number);
+    if (holder || !task_get_extra(rank, task) ||
+        !(holder = base_spares_take(&rank->spare_holders))) {
         return holder;
     }
     *holder =
-        (struct remote_holder){.next = task->extra->holders, .rank = rank, .position = position};
+        (struct remote_holder){.next = task->extra->holders, .rank = number, .position = position};
     task->extra->holders = holder;
     return holder;
 }
@@ -480,7 +513,7 @@ void holder_add(struct rank *rank, struct task *task, uint32_t position, uint32_
                 uint32_t instance)
 {
     struct remote_holder *holder;
-    if (comm_is_down(rank->comm, number) || !(holder = get_holder(task, position, number))) {
+    if (comm_is_down(rank->comm, number) || !(holder = get_holder(rank, task, position, number))) {
         return;
     }
     change_holder(rank, task, holder, instance, 0);
@@ -520,32 +553,6 @@ static struct task *find_owned(struct rank *rank, const struct wire_header *head
     return object_task(target->object);
 }
 
-/* Who comes to hold a ref mostly reads its value next: a small one that is there comes along. */
-static bool brings_value(const struct target *target, struct content *ret_content)
-{
-    if (!target_is_done(target) || target_code(target) != MANTA_OK ||
-        recover_is_diverged(object_task(target->object))) {
-        return false;
-    }
-    *ret_content = target_content(target);
-    return !ret_content->is_refs && !ret_content->place && ret_content->bytes <= HELD_VALUE_MAX;
-}
-
-static void acknowledge(struct rank *rank, uint32_t from, const struct wire_header *header,
-                        const struct target *target)
-{
-    struct content content;
-    bool brings = target->object && brings_value(target, &content);
-    uint8_t *out =
-        message_begin(rank, from, MESSAGE_HELD, header, brings ? content_wire_bytes(&content) : 0);
-    if (out && brings) {
-        content_wire_write(&content, &out);
-    }
-    if (out) {
-        message_end(rank);
-    }
-}
-
 /* The run that may have made it has not been here to its end, or that was before our time. */
 static bool is_elsewhere(struct rank *rank, const struct wire_header *header)
 {
@@ -569,39 +576,12 @@ void object_on_hold(struct rank *rank, uint32_t from, const struct wire_header *
     memcpy(&message, bytes, sizeof message);
     if (message.holder >= rank->size) {
         body->failed = true;
-        return;
-    }
-    if (!task && recover_park_request(rank, from, header, &message, sizeof message)) {
-        return;
-    }
-    if (!task && is_elsewhere(rank, header)) {
-        recover_refuse_holder(rank, message.holder, header);
-        return;
-    }
-    if (task) {
+    } else if (task) {
         holder_add(rank, task, header->position, message.holder, message.instance);
         recover_revive(rank, task);
-    }
-    if (message.want_ack) {
-        acknowledge(rank, from, header, &target);
-    }
-}
-
-void object_on_let_go(struct rank *rank, uint32_t from, const struct wire_header *header,
-                      struct wire_reader *body)
-{
-    struct target target;
-    struct task *task = find_owned(rank, header, &target);
-    struct message_hold message;
-    const void *bytes = wire_take(body, sizeof message);
-    struct remote_holder *holder;
-    if (!bytes || !task) {
-        return;
-    }
-    memcpy(&message, bytes, sizeof message);
-    holder = get_holder(task, header->position, message.holder);
-    if (holder) {
-        change_holder(rank, task, holder, 0, message.instance);
+    } else if (!recover_park_request(rank, from, header, &message, sizeof message) &&
+               is_elsewhere(rank, header)) {
+        recover_refuse_holder(rank, message.holder, header);
     }
 }
 
@@ -657,7 +637,7 @@ void remote_notify(struct rank *rank, const struct watch *watch)
     }
 }
 
-void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref)
+static void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref)
 {
     manta_error error = {.code = MANTA_E_LOST, .rank = rank->number};
     snprintf(error.host, sizeof error.host, "%s", rank->options.host_name);
@@ -668,42 +648,118 @@ void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref)
     answer_error(rank, peer, ref, &error);
 }
 
-void object_on_ask(struct rank *rank, uint32_t from, const struct wire_header *header,
-                   struct wire_reader *body)
+static void refuse(struct rank *rank, struct answers *answers,
+                   const struct message_request *request)
 {
-    manta_ref ref = {header->parent, header->position, rank->number};
-    struct target target;
-    struct task *task = find_owned(rank, header, &target);
-    struct message_ask message;
-    const void *bytes = wire_take(body, sizeof message);
-    struct watch *watch;
-    if (!bytes) {
+    if (request->what & REQUEST_HOLD) {
+        answers_add(rank, answers, request, ANSWER_HELD, NULL);
+    }
+    if (request->what & REQUEST_ASK) {
+        answer_lost(rank, answers->to,
+                    (manta_ref){request->parent, request->position, rank->number});
+    }
+}
+
+void object_answer_lost(struct rank *rank, uint32_t peer, const struct message_request *request)
+{
+    struct answers answers;
+    answers.to = peer;
+    answers.bytes = 0;
+    refuse(rank, &answers, request);
+    answers_send(rank, &answers);
+}
+
+static bool is_small(const struct content *content)
+{
+    return !content->is_refs && !content->place && content->bytes <= ANSWER_VALUE_MAX;
+}
+
+/* Who comes to hold a ref mostly reads its value next, so a small one that is there comes along. */
+static void answer(struct rank *rank, struct answers *answers,
+                   const struct message_request *request, struct task *task,
+                   const struct target *target)
+{
+    manta_ref ref = {request->parent, request->position, rank->number};
+    bool is_asked = request->what & REQUEST_ASK, is_done = target_is_done(target);
+    uint32_t held = request->what & REQUEST_HOLD ? ANSWER_HELD : 0;
+    bool is_diverged = recover_is_diverged(task);
+    struct content content = {.place = NULL};
+    bool brings = is_done && target_code(target) == MANTA_OK &&
+                  !(is_diverged && (held || request->what & REQUEST_REDIRECTED));
+    if (brings) {
+        content = target_content(target);
+        brings = is_small(&content);
+    }
+    if (held || brings) {
+        answers_add(rank, answers, request, held, brings ? &content : NULL);
+    }
+    if (!is_asked || brings) {
         return;
     }
-    memcpy(&message, bytes, sizeof message);
-    if (task) {
-        recover_revive(rank, task);
-    }
-    if (!task) {
-        if (recover_park_request(rank, from, header, &message, sizeof message)) {
-            return;
-        }
-        if (is_elsewhere(rank, header)) {
-            recover_refuse_holder(rank, from, header);
-        } else {
-            answer_lost(rank, from, ref);
-        }
-    } else if (message.is_redirected && recover_is_diverged(task)) {
+    struct watch *watch;
+    if (is_diverged && request->what & REQUEST_REDIRECTED) {
         manta_error error;
         recover_diverged_error(rank, task, &error);
-        answer_error(rank, from, ref, &error);
-    } else if (target_is_done(&target)) {
-        object_answer(rank, &target, ref, from);
+        answer_error(rank, answers->to, ref, &error);
+    } else if (is_done) {
+        object_answer(rank, target, ref, answers->to);
     } else if ((watch = base_alloc(sizeof *watch))) {
         *watch = (struct watch){
-            .kind = WATCH_REMOTE, .peer = from, .position = ref.position, .target = task};
-        (void)target_watch(rank, &target, watch);
+            .kind = WATCH_REMOTE, .peer = answers->to, .position = ref.position, .target = task};
+        (void)target_watch(rank, target, watch);
     }
+}
+
+static void let_go(struct rank *rank, struct task *task, uint32_t holder,
+                   const struct message_request *request)
+{
+    struct remote_holder *held = get_holder(rank, task, request->position, holder);
+    if (held) {
+        change_holder(rank, task, held, 0, request->instance);
+    }
+}
+
+static void take_request(struct rank *rank, struct answers *answers,
+                         const struct message_request *request)
+{
+    struct wire_header about = {
+        .parent = request->parent, .position = request->position, .kind = MESSAGE_REQUEST};
+    struct target target;
+    struct task *task = find_owned(rank, &about, &target);
+    if (request->what & REQUEST_LET_GO) {
+        if (task) {
+            let_go(rank, task, answers->to, request);
+        }
+    } else if (task) {
+        if (request->what & REQUEST_HOLD) {
+            holder_add(rank, task, request->position, answers->to, request->instance);
+        }
+        recover_revive(rank, task);
+        answer(rank, answers, request, task, &target);
+    } else if (recover_park_request(rank, answers->to, &about, request, sizeof *request)) {
+        return;
+    } else if (is_elsewhere(rank, &about)) {
+        recover_refuse_holder(rank, answers->to, &about);
+    } else {
+        refuse(rank, answers, request);
+    }
+}
+
+void object_on_request(struct rank *rank, uint32_t from, const struct wire_header *header,
+                       struct wire_reader *body)
+{
+    struct answers answers;
+    answers.to = from;
+    answers.bytes = 0;
+    do {
+        struct message_request request;
+        const void *bytes = wire_take(body, sizeof request);
+        if (bytes) {
+            memcpy(&request, bytes, sizeof request);
+            take_request(rank, &answers, &request);
+        }
+    } while (wire_left(body) && !body->failed);
+    answers_send(rank, &answers);
 }
 
 /* ---- Refs inside values --------------------------------------------------------------------- */
@@ -716,7 +772,7 @@ static void hold_inner(struct rank *rank, manta_ref ref, void *arg)
     if (!object || object->kind != OBJECT_BORROW) {
         return;
     }
-    guard = task ? base_alloc(sizeof *guard) : NULL;
+    guard = task ? base_spares_take(&rank->spare_guards) : NULL;
     if (guard) {
         guard->task_index = task->index;
         task->extra->unacked++;

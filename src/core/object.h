@@ -115,7 +115,7 @@ void borrow_request(struct rank *rank, struct borrow *borrow);
  * Its owner is told of it by somebody else. While it is not known here who that is, it must not go:
  * nobody could be told that it has.
  */
-void borrow_keep(struct borrow *borrow);
+void borrow_keep(struct rank *rank, struct borrow *borrow);
 
 /* The owner has heard of every hold we told it: what waited for that goes on. */
 void borrow_acknowledged(struct rank *rank, struct borrow *borrow);
@@ -123,7 +123,9 @@ void borrow_acknowledged(struct rank *rank, struct borrow *borrow);
 /* Sends the value or error of a done target to a holder; WATCH_REMOTE's and a plain refusal. */
 void object_answer(struct rank *rank, const struct target *target, manta_ref ref, uint32_t peer);
 void remote_notify(struct rank *rank, const struct watch *watch);
-void answer_lost(struct rank *rank, uint32_t peer, manta_ref ref);
+struct message_request;
+/* To whom asks for what will never be here. */
+void object_answer_lost(struct rank *rank, uint32_t peer, const struct message_request *request);
 
 /* Holds for the refs inside a value that has just arrived or been made here. Registrations of them
  * guard `task` (counted in its extra's unacked, which must be there); NULL: nothing. */

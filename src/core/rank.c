@@ -12,6 +12,7 @@
 #include "core/recover.h"
 #include "core/registry.h"
 #include "core/replica.h"
+#include "core/request.h"
 #include "core/scope.h"
 #include "core/spill.h"
 #include "core/spread.h"
@@ -23,6 +24,7 @@
 #include <stdio.h>
 
 enum { STACK_BYTES_DEFAULT = 256 * 1024, SPIN_SHARED_NS = 4000, TICKER_STACK_BYTES = 128 * 1024 };
+enum { SPARES_MAX = 4096 };
 
 static int fail(manta_error *ret_error, int code, const char *format, ...)
 {
@@ -54,7 +56,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->unfetched);
     base_list_init(&rank->resting);
     base_list_init(&rank->throttled);
-    base_list_init(&rank->releasing);
+    base_list_init(&rank->batching);
     base_list_init(&rank->released);
     base_list_init(&rank->peer_list);
     base_list_init(&rank->parked);
@@ -102,6 +104,10 @@ static struct rank *allocate(const struct core_options *options)
     init_lists(rank);
     base_slab_init(&rank->tasks, (uint32_t)MT_ALIGN_UP(sizeof(struct task), (size_t)MT_CACHE_LINE));
     base_slab_init(&rank->runs, (uint32_t)MT_ALIGN_UP(sizeof(struct run), (size_t)MT_CACHE_LINE));
+    base_spares_init(&rank->spare_borrows, sizeof(struct borrow), SPARES_MAX);
+    base_spares_init(&rank->spare_guards, sizeof(struct guard), SPARES_MAX);
+    base_spares_init(&rank->spare_extras, sizeof(struct task_extra), SPARES_MAX);
+    base_spares_init(&rank->spare_holders, sizeof(struct remote_holder), SPARES_MAX);
     base_list_init(&rank->roots);
     scope_init_root(rank, &rank->root);
     rank->peers = base_alloc(rank->size * sizeof *rank->peers);
@@ -162,7 +168,9 @@ static void free_rank(struct rank *rank)
     struct base_list *link;
     queue_detach_all(rank);
     while ((link = base_list_pop_front(&rank->peer_list))) {
-        base_free(MT_CONTAINER(link, struct peer, link));
+        struct peer *peer = MT_CONTAINER(link, struct peer, link);
+        request_drop_all(rank, peer);
+        base_free(peer);
     }
     outside_fini(rank);
     recover_fini(rank);
@@ -170,6 +178,10 @@ static void free_rank(struct rank *rank)
     scope_fini_roots(rank);
     base_slab_fini(&rank->tasks);
     base_slab_fini(&rank->runs);
+    base_spares_fini(&rank->spare_borrows);
+    base_spares_fini(&rank->spare_guards);
+    base_spares_fini(&rank->spare_extras);
+    base_spares_fini(&rank->spare_holders);
     base_map_fini(&rank->scopes);
     base_map_fini(&rank->borrows);
     base_map_fini(&rank->homes);

@@ -29,6 +29,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slab.h"
+#include "base/spares.h"
 #include "core/baton.h"
 #include "core/core.h"
 #include "fiber/fiber.h"
@@ -36,6 +37,7 @@
 #include "wire/wire.h"
 
 #define CORE_SMALL_BYTES 48
+#define CORE_BORROWED_BYTES 64 /* of a value that lies in the record of a borrow */
 #define CORE_PRIORITIES 16
 #define CORE_DELAYS 10
 
@@ -120,6 +122,7 @@ struct object {
     uint8_t is_done;
     uint8_t small_bytes; /* the value is in the record's small area */
     uint8_t is_stream;   /* of a task: see stream.h */
+    uint32_t scope_holds; /* of its holds, those in lists of scopes */
 };
 
 enum task_state { TASK_WAITING, TASK_PENDING, TASK_SENT, TASK_DONE };
@@ -210,8 +213,11 @@ struct borrow {
     uint8_t is_redirected;   /* its first owner died */
     uint8_t is_looking;      /* asking the home who owns it now */
     uint32_t acks_missing;   /* of registrations */
+    uint32_t held_at;        /* where it is in the list of the scope that took it last */
     struct base_list guards; /* of struct guard, waiting for them */
-    uint8_t MT_ALIGNED(16) small[CORE_SMALL_BYTES];
+    struct base_list request;
+    uint8_t requests; /* what its owner, in whose list it is, is to be told; see request.h */
+    uint8_t MT_ALIGNED(16) small[CORE_BORROWED_BYTES];
 };
 
 /* Something that must stay held until the owner has acknowledged a registration. */
@@ -355,7 +361,9 @@ struct peer {
     struct base_list hungry[LANES]; /* links in rank->hungry while it has room */
     struct base_list link;          /* in rank->peer_list */
     uint32_t number;
-    struct base_list releasing; /* link in rank->releasing while release_count > 0 */
+    struct base_list batching; /* link in rank->batching while there is something of this: */
+    struct base_list requests; /* of struct borrow: see request.h */
+    uint32_t request_count;
     uint32_t release_count;
     uint32_t release[14]; /* tokens of results it need not keep any more */
 };
@@ -437,6 +445,7 @@ struct rank {
     struct baton baton;
 
     struct base_slab tasks, runs;
+    struct base_spares spare_borrows, spare_guards, spare_extras, spare_holders;
     struct base_map scopes;         /* id -> scope, those with children */
     struct base_map borrows;        /* (parent, position) -> borrow */
     struct base_map homes;          /* id -> home record */
@@ -509,7 +518,7 @@ struct rank {
     struct core_stats stats;
     uint64_t unfinished;        /* tasks of ours that are not done */
     struct base_list throttled; /* submitters waiting for room */
-    struct base_list releasing; /* peers with results to release */
+    struct base_list batching;  /* peers to which the next flush has requests or releases to send */
     struct base_list released;  /* runs of this rank, for itself */
     struct base_list peer_list; /* all known peers */
     struct base_list graced;    /* tasks kept until all survivors had time to claim them */

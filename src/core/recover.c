@@ -34,6 +34,7 @@
 #include "core/pin.h"
 #include "core/registry.h"
 #include "core/replica.h"
+#include "core/request.h"
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
@@ -85,6 +86,7 @@ static void look_up(struct rank *rank, struct borrow *borrow, struct message_loo
     }
     struct wire_header about = {.parent = borrow->ref.parent, .position = borrow->ref.position};
     rank->has_moved = 1;
+    request_cancel(rank, borrow);
     borrow->is_redirected = 1;
     borrow->is_looking = 1;
     recover_settle_with(rank, borrow);
@@ -136,8 +138,9 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
 }
 
 /* What the owner has not acknowledged it never will. The caller holds the object. */
-static void forget_registration(struct borrow *borrow)
+static void forget_registration(struct rank *rank, struct borrow *borrow)
 {
+    request_cancel(rank, borrow);
     borrow->is_registered = 0;
     borrow->object.holds -= (int32_t)borrow->acks_missing;
     borrow->acks_missing = 0;
@@ -161,7 +164,7 @@ void recover_on_not_mine(struct rank *rank, uint32_t from, const struct wire_hea
     struct message_lookup without = {.not_owner = from, .not_number = wire_get_u32(body)};
     if (borrow && borrow->ref.owner == from && !borrow->is_looking) {
         object_hold(&borrow->object);
-        forget_registration(borrow);
+        forget_registration(rank, borrow);
         look_up(rank, borrow, without);
         object_drop(rank, &borrow->object);
     }
@@ -291,7 +294,7 @@ static void redirect_borrows(struct rank *rank, uint32_t dead)
     while (base_map_next(&rank->borrows, &at, &key, &value)) {
         struct borrow *borrow = value;
         if (must_look(borrow, dead)) {
-            forget_registration(borrow);
+            forget_registration(rank, borrow);
             object_hold(&borrow->object);
             rank->limbo[rank->limbo_count++] = borrow;
         }
@@ -354,7 +357,8 @@ void recover_peer_down(void *owner, uint32_t dead)
     if (peer) {
         base_list_remove(&peer->hungry[LANE_WORKERS]);
         base_list_remove(&peer->hungry[LANE_OUTSIDE]);
-        base_list_remove(&peer->releasing);
+        base_list_remove(&peer->batching);
+        request_drop_all(rank, peer);
         peer->release_count = 0;
         retake_tasks(rank, peer);
         orphan_runs(rank, peer);

@@ -49,9 +49,9 @@ struct task *task_find_sent(struct rank *rank, uint32_t from, const struct wire_
 }
 
 /* Whoever takes over from the dead owner is told when we know who it is. */
-static void keep_later(struct borrow *borrow, uint32_t runner, uint32_t instance)
+static void keep_later(struct rank *rank, struct borrow *borrow, uint32_t runner, uint32_t instance)
 {
-    struct guard *guard = base_alloc(sizeof *guard);
+    struct guard *guard = base_spares_take(&rank->spare_guards);
     if (guard) {
         guard->object = &borrow->object;
         guard->holder = runner;
@@ -82,7 +82,7 @@ void task_keep(struct rank *rank, uint32_t runner, const struct message_kept *ke
     }
     struct borrow *borrow = object_borrow(target.object);
     if (borrow->is_looking || (kept->is_looking && borrow->ref.owner == kept->ref.owner)) {
-        keep_later(borrow, runner, kept->instance);
+        keep_later(rank, borrow, runner, kept->instance);
     } else {
         object_tell_holder(rank, is_dead ? borrow->ref.owner : kept->ref.owner, kept->ref, runner,
                            kept->instance);
@@ -122,7 +122,7 @@ static void take_value(struct rank *rank, struct task *task, uint32_t from,
         }
     }
     if (value && value->ref_outputs) {
-        struct task_extra *extra = task_get_extra(task);
+        struct task_extra *extra = task_get_extra(rank, task);
         if (!extra || !extra->unacked) {
             object_hold(&task->object);
         }
@@ -236,7 +236,7 @@ void task_release_runner(struct rank *rank, uint32_t runner, uint32_t run_token)
     peer->release[peer->release_count++] = run_token;
     if (peer->release_count == MT_COUNT(peer->release)) {
         peer_flush_releases(rank, peer);
-    } else if (peer->release_count == 1) {
-        base_list_push_back(&rank->releasing, &peer->releasing);
+    } else {
+        dispatch_note_batch(rank, peer);
     }
 }

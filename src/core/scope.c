@@ -324,6 +324,10 @@ int scope_hold(struct scope *scope, manta_ref ref, struct object *object)
         scope->holds = more;
         scope->hold_capacity = capacity;
     }
+    if (object->kind == OBJECT_BORROW) {
+        object_borrow(object)->held_at = scope->hold_count;
+    }
+    object->scope_holds++;
     scope->holds[scope->hold_count++] = (struct scope_hold){ref, object};
     return MANTA_OK;
 }
@@ -333,15 +337,45 @@ static bool is_same(manta_ref a, manta_ref b)
     return a.parent == b.parent && a.position == b.position;
 }
 
-/* Newest first: what was got last is dropped first as a rule. */
-static struct scope_hold *find_hold(struct scope *scope, manta_ref ref)
+static bool is_hold_of(const struct scope *scope, uint32_t i, manta_ref ref)
 {
-    for (uint32_t i = scope->hold_count; i-- > 0;) {
-        if (scope->holds[i].object && is_same(scope->holds[i].ref, ref)) {
+    return i < scope->hold_count && scope->holds[i].object && is_same(scope->holds[i].ref, ref);
+}
+
+/*
+ * A scope may hold thousands of refs, so it is searched (the newest first: what was got last is dropped
+ * first as a rule) only if the object does not say that no scope holds it, or at which place it is.
+ * After a death a ref may mean another object than the one that is held.
+ */
+static struct scope_hold *find_hold(struct rank *rank, struct scope *scope, manta_ref ref)
+{
+    if (!scope->hold_count) {
+        return NULL;
+    }
+    const struct object *object = target_find(rank, ref).object;
+    if (!rank->has_moved && (!object || !object->scope_holds)) {
+        return NULL;
+    }
+    uint32_t i = object && object->kind == OBJECT_BORROW
+                     ? MT_CONTAINER(object, const struct borrow, object)->held_at
+                     : scope->hold_count;
+    if (is_hold_of(scope, i, ref)) {
+        return &scope->holds[i];
+    }
+    for (i = scope->hold_count; i-- > 0;) {
+        if (is_hold_of(scope, i, ref)) {
             return &scope->holds[i];
         }
     }
     return NULL;
+}
+
+static void end_hold(struct rank *rank, struct object *object)
+{
+    if (object) {
+        object->scope_holds--;
+        object_drop(rank, object);
+    }
 }
 
 /* Elements of a map go with it: their target's output is 0, which a map never drops by itself. */
@@ -362,7 +396,7 @@ static struct task *find_held_child(struct rank *rank, struct scope *scope, mant
 
 bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref)
 {
-    return find_held_child(rank, scope, ref) || find_hold(scope, ref);
+    return find_held_child(rank, scope, ref) || find_hold(rank, scope, ref);
 }
 
 struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref)
@@ -373,7 +407,7 @@ struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref
         target = target_find(rank, ref);
     }
     if (is_own && target.object && target.object->kind != OBJECT_BORROW &&
-        !is_held(object_task(target.object), target.output) && !find_hold(scope, ref)) {
+        !is_held(object_task(target.object), target.output) && !find_hold(rank, scope, ref)) {
         target.object = NULL;
     }
     return target;
@@ -407,7 +441,7 @@ bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref)
         drop_output(rank, task, ref.position - task->position);
         return true;
     }
-    hold = find_hold(scope, ref);
+    hold = find_hold(rank, scope, ref);
     if (!hold) {
         return false;
     }
@@ -416,7 +450,7 @@ bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref)
     while (scope->hold_count && !scope->holds[scope->hold_count - 1].object) {
         scope->hold_count--;
     }
-    object_drop(rank, object);
+    end_hold(rank, object);
     return true;
 }
 
@@ -440,10 +474,7 @@ static void drop_children_from(struct rank *rank, struct scope *scope, uint32_t 
 static void drop_holds_from(struct rank *rank, struct scope *scope, uint32_t first)
 {
     while (scope->hold_count > first) {
-        struct object *object = scope->holds[--scope->hold_count].object;
-        if (object) {
-            object_drop(rank, object);
-        }
+        end_hold(rank, scope->holds[--scope->hold_count].object);
     }
 }
 

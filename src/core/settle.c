@@ -182,7 +182,7 @@ static void register_all(struct rank *rank)
         struct borrow *borrow = value;
         struct guard *guard;
         if (rank->down[borrow->ref.owner] || borrow->is_looking ||
-            !(guard = base_alloc(sizeof *guard))) {
+            !(guard = base_spares_take(&rank->spare_guards))) {
             continue;
         }
         guard->settles = 1;
@@ -194,7 +194,7 @@ static void register_all(struct rank *rank)
 /* The death is not settled before the new owner knows that we hold this. */
 void recover_settle_with(struct rank *rank, struct borrow *borrow)
 {
-    struct guard *guard = base_alloc(sizeof *guard);
+    struct guard *guard = base_spares_take(&rank->spare_guards);
     if (guard) {
         guard->settles = 1;
         rank->settles_missing++;

@@ -63,7 +63,7 @@ static struct stream *stream_of(const struct task *task)
 
 bool stream_create(struct rank *rank, struct task *task, const manta_options *options)
 {
-    struct task_extra *extra = task_get_extra(task);
+    struct task_extra *extra = task_get_extra(rank, task);
     struct stream *stream = extra ? base_alloc(sizeof *stream) : NULL;
     if (!stream) {
         return false;

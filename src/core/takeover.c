@@ -42,7 +42,7 @@ struct lookup {
     struct base_list link;
     struct wire_header header;
     uint32_t from, size;
-    uint8_t message[sizeof(struct message_hold)];
+    uint8_t message[sizeof(struct message_request)];
 };
 
 /* An owner that lives has its result, and the place of a block of ours in it, which goes on that
@@ -332,7 +332,7 @@ void recover_answer_lookups(struct rank *rank, struct scope *scope, const struct
         (lookup->header.kind == MESSAGE_HOLD ? object_on_hold
          : lookup->header.kind == MESSAGE_READ
              ? stream_on_read
-             : object_on_ask)(rank, lookup->from, &lookup->header, &reader);
+             : object_on_request)(rank, lookup->from, &lookup->header, &reader);
         base_free(lookup);
     }
 }
@@ -346,7 +346,7 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task)
         drop_offer(offer);
         if (message.digest != task_digest(task)) {
             refuse_offer(rank, scope, task->position, &message);
-            if (task_get_extra(task)) {
+            if (task_get_extra(rank, task)) {
                 task->extra->diverged_function = message.function;
                 task->flags |= TASK_DIVERGED;
             }
@@ -494,17 +494,14 @@ void recover_fail_lookups(struct rank *rank, struct scope *scope)
     struct base_list *link;
     while ((link = base_list_pop_front(&scope->lookups))) {
         struct lookup *lookup = MT_CONTAINER(link, struct lookup, link);
-        manta_ref ref = {lookup->header.parent, lookup->header.position, rank->number};
-        struct message_hold hold;
-        memcpy(&hold, lookup->message, sizeof hold);
         if (!scope->has_run) {
             recover_refuse_holder(rank, lookup->from, &lookup->header);
-        } else if (lookup->header.kind == MESSAGE_ASK) {
-            answer_lost(rank, lookup->from, ref);
+        } else if (lookup->header.kind == MESSAGE_REQUEST) {
+            struct message_request request;
+            memcpy(&request, lookup->message, sizeof request);
+            object_answer_lost(rank, lookup->from, &request);
         } else if (lookup->header.kind == MESSAGE_READ) {
             stream_answer_lost(rank, lookup->from, &lookup->header);
-        } else if (hold.want_ack) {
-            message_send(rank, lookup->from, MESSAGE_HELD, lookup->header, NULL, 0);
         }
         base_free(lookup);
     }

@@ -34,10 +34,10 @@ enum { DEFAULT_RETRIES = 3, PRIORITY_MIN = -8, PRIORITY_MAX = 7 };
 /* ---- Records ----------------------------------------------------------------------------------
  */
 
-struct task_extra *task_get_extra(struct task *task)
+struct task_extra *task_get_extra(struct rank *rank, struct task *task)
 {
     if (!task->extra) {
-        task->extra = base_alloc(sizeof *task->extra);
+        task->extra = base_spares_take(&rank->spare_extras);
     }
     return task->extra;
 }
@@ -130,7 +130,7 @@ static int apply_options(struct rank *rank, struct task *task, const manta_optio
         }
     }
     if (options->timeout_ns || options->name || options->isolated) {
-        if (!task_get_extra(task)) {
+        if (!task_get_extra(rank, task)) {
             return MANTA_E_NOMEM;
         }
         outside_note_options(task, options);
@@ -194,10 +194,10 @@ static MT_NOINLINE void free_extra(struct rank *rank, struct task *task)
     }
     while (extra->holders) {
         struct remote_holder *next = extra->holders->next;
-        base_free(extra->holders);
+        base_spares_give(&rank->spare_holders, extra->holders);
         extra->holders = next;
     }
-    base_free(extra);
+    base_spares_give(&rank->spare_extras, extra);
 }
 
 void task_drop_value(struct rank *rank, struct task *task)

@@ -18,7 +18,7 @@ void task_start_map(struct rank *rank, struct scope *scope, struct task *task,
 struct task *task_create(struct rank *rank, struct scope *scope, manta_function *function,
                          const manta_options *options, uint64_t positions, char *text,
                          size_t text_size, int *ret_code);
-struct task_extra *task_get_extra(struct task *task);
+struct task_extra *task_get_extra(struct rank *rank, struct task *task);
 void task_free(struct rank *rank, struct task *task);
 /* Nobody holds the value any more, but living children may need the task again. */
 void task_drop_value(struct rank *rank, struct task *task);

@@ -6,11 +6,12 @@
 The rest of the corpus is what libFuzzer found from these (message_fuzz.c says how an input looks).
 """
 import pathlib
+import re
 import struct
 import sys
 
-KINDS = ("TASK RESULT CREDIT GONE CANCEL RELEASE ASK VALUE HOLD HELD LET_GO STOP RECALL REGISTER "
-         "REGISTERED OFFER ADOPT LOOKUP FOUND SETTLED CLEARED QUIET QUIET_ANSWER STOP_ALL").split()
+HEADER = pathlib.Path(__file__).parents[2] / "src/core/message.h"
+KINDS = re.findall(r"^    MESSAGE_([A-Z_]+)(?: = 1)?,$", HEADER.read_text(), re.M)
 ROOT = 1 << 63
 
 
@@ -56,6 +57,14 @@ def value(*outputs):
     return b"".join(struct.pack("<II", len(data), is_refs) + data for data, is_refs in outputs)
 
 
+def request(parent, position, instance, what):
+    return struct.pack("<QIIII", parent, position, instance, what, 0)
+
+
+def answer(parent, position, what, data=b""):
+    return struct.pack("<QIHH", parent, position, what, len(data)) + data
+
+
 def stories():
     for kind in KINDS:
         yield kind.lower(), message(kind, b"\1" + b"\0" * 63)
@@ -69,7 +78,6 @@ def stories():
     yield "task_lease_of_parent", task(PARENT, parent_args, flags=6, extra=struct.pack("<QQ", 0, 5), subject=0x20)
     yield "task_unknown", task(12345, b"", subject=0x20)
     yield "task_cancelled", task(PARENT, parent_args, subject=0x20) + message("CANCEL", subject=0x20)
-    yield "task_recalled", task(PARENT, parent_args, subject=0x20) + message("RECALL", subject=0x20)
     yield "result_value", result(rest=struct.pack("<q", 7), subject=0x10) + result(token=9, subject=0x11)
     yield "result_error", result(code=5, rest=b"\5" + b"\0" * 47, subject=0x10)
     yield "result_refs", result(outputs=2, flags=8, sender=2, subject=0x13,
@@ -77,8 +85,18 @@ def stories():
     yield "result_kept", result(flags=4, rest=struct.pack("<I", 1) + ref(ROOT, 2, 0) + struct.pack("<II", 3, 0))
     yield "result_displaced", result(flags=64) + result(flags=2)
     yield "result_lease", result(flags=32, rest=struct.pack("<QQI", 0, 2, 0) + b"\0" * 16, subject=0x15)
-    yield "hold", message("HOLD", struct.pack("<IIII", 1, 4, 1, 0)) + message("LET_GO", struct.pack("<IIII", 1, 4, 0, 0))
-    yield "ask", message("ASK", struct.pack("<II", 0, 0)) + message("ASK", struct.pack("<II", 1, 0), subject=0x30)
+    yield "hold", message("HOLD", struct.pack("<II", 1, 4))
+    yield "request_each", b"".join(message("REQUEST", request(ROOT, 2, 4, what)) for what in (1, 2, 3, 6, 7, 8, 255))
+    yield "request_many", message("REQUEST", b"".join(request(ROOT, k, 5, 3) for k in range(12)))
+    yield "request_and_let_go", message("REQUEST", request(ROOT, 2, 4, 3) + request(ROOT, 2, 4, 8) + request(ROOT, 2, 6, 1))
+    yield "request_cut", message("REQUEST", request(ROOT, 2, 4, 3) + request(ROOT, 3, 4, 3)[:10])
+    yield "request_elsewhere", message("REQUEST", request(77, 2, 4, 3) + request(ROOT | 1, 2, 4, 3))
+    refs_result = result(outputs=2, flags=8, sender=2, subject=0x13,
+                         rest=value((b"abc", 0), (ref(ROOT | 2, 0, 2) + ref(ROOT | 2, 1, 2), 1)))
+    for name, answers in (("held", answer(ROOT | 2, 0, 1) + answer(ROOT | 2, 1, 3, b"12345678")),
+                          ("value", answer(ROOT | 2, 0, 3, b"x" * 64) + answer(ROOT | 2, 1, 7, b"y" * 200)),
+                          ("cut", answer(ROOT | 2, 0, 3, b"x" * 64)[:40]), ("unknown", answer(5, 6, 3, b"z"))):
+        yield "answer_" + name, refs_result + message("ANSWER", answers, sender=2)
     yield "two_senders", task(PARENT, parent_args, subject=0x20) + task(PARENT, parent_args, sender=2, subject=0x20)
 
 

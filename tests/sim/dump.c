@@ -115,11 +115,10 @@ static const char *const message_names[MESSAGE_KINDS] = {
     [MESSAGE_GONE] = "GONE",
     [MESSAGE_CANCEL] = "CANCEL",
     [MESSAGE_RELEASE] = "RELEASE",
-    [MESSAGE_ASK] = "ASK",
+    [MESSAGE_REQUEST] = "REQUEST",
     [MESSAGE_VALUE] = "VALUE",
     [MESSAGE_HOLD] = "HOLD",
-    [MESSAGE_HELD] = "HELD",
-    [MESSAGE_LET_GO] = "LET_GO",
+    [MESSAGE_ANSWER] = "ANSWER",
     [MESSAGE_STOP] = "STOP",
     [MESSAGE_REGISTER] = "REGISTER",
     [MESSAGE_REGISTERED] = "REGISTERED",
@@ -137,6 +136,28 @@ static const char *const message_names[MESSAGE_KINDS] = {
     [MESSAGE_STOP_ALL] = "STOP_ALL",
 };
 
+static void trace_requests(const struct wire_header *header, const void *body)
+{
+    struct message_request entry;
+    for (size_t at = 0; at + sizeof entry <= header->length; at += sizeof entry) {
+        memcpy(&entry, (const uint8_t *)body + at, sizeof entry);
+        fprintf(stderr, " (%016" PRIx64 "/%u instance %u%s%s%s)", entry.parent, entry.position,
+                entry.instance, entry.what & REQUEST_HOLD ? " hold" : "",
+                entry.what & REQUEST_ASK ? " ask" : "",
+                entry.what & REQUEST_LET_GO ? " let go" : "");
+    }
+}
+
+static void trace_answers(const struct wire_header *header, const void *body)
+{
+    struct message_answer entry;
+    for (size_t at = 0; at + sizeof entry <= header->length; at += sizeof entry + entry.bytes) {
+        memcpy(&entry, (const uint8_t *)body + at, sizeof entry);
+        fprintf(stderr, " (%016" PRIx64 "/%u%s%s)", entry.parent, entry.position,
+                entry.what & ANSWER_HELD ? " held" : "", entry.what & ANSWER_VALUE ? " value" : "");
+    }
+}
+
 static void trace_body(const struct wire_header *header, const void *body)
 {
     uint32_t words[8] = {0};
@@ -152,8 +173,13 @@ static void trace_body(const struct wire_header *header, const void *body)
                 words[1] & UINT16_MAX, words[2]);
         break;
     case MESSAGE_HOLD:
-    case MESSAGE_LET_GO:
-        fprintf(stderr, " holder %u instance %u%s", words[0], words[1], words[2] ? " ack" : "");
+        fprintf(stderr, " holder %u instance %u", words[0], words[1]);
+        break;
+    case MESSAGE_REQUEST:
+        trace_requests(header, body);
+        break;
+    case MESSAGE_ANSWER:
+        trace_answers(header, body);
         break;
     case MESSAGE_OFFER:
         fprintf(stderr, " runner %u run %u", words[3], words[4]);
