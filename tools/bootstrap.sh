@@ -7,7 +7,7 @@
 set -eu
 
 build='gcc g++ libc6-dev meson ninja-build pkg-config python3 openmpi-bin libopenmpi-dev
-libhwloc-dev librandom123-dev libhdf5-dev libcmocka-dev libucx-dev'
+libhwloc-dev librandom123-dev libhdf5-dev libhdf5-openmpi-dev libcmocka-dev libucx-dev'
 test='clang hdf5-tools python3-h5py valgrind spin git procps util-linux slurmctld slurmd slurm-client munge
 libpmix-dev iproute2'
 

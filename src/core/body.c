@@ -160,7 +160,8 @@ static MT_COLD int admit(struct body *body, uint32_t index, uint64_t whole)
     return MANTA_OK;
 }
 
-static MT_NOINLINE int place_stored(struct rank *rank, struct body *body, const struct pack_arg *arg)
+static MT_NOINLINE int place_stored(struct rank *rank, struct body *body,
+                                    const struct pack_arg *arg)
 {
     struct location place;
     memcpy(&place, arg->data, sizeof place);
@@ -390,11 +391,21 @@ const char *exec_reason(int code)
 
 /* ---- The call ------------------------------------------------------------------------------- */
 
+/* What a call of the library has just said, where its code alone is handed on. */
+static int keep_reason(struct run *run, int code)
+{
+    const manta_error *last = &run->context->last_error;
+    if (MT_UNLIKELY(code != MANTA_OK) && !run->error && last->code == code) {
+        return refuse(run, code, "%s", last->text);
+    }
+    return code;
+}
+
 static int call(struct rank *rank, struct body *body)
 {
     struct run *run = body->run;
     baton_give(&rank->baton);
-    int code = run->function->run(body->slots);
+    int code = keep_reason(run, run->function->run(body->slots));
     baton_take(&rank->baton, rank->host);
     return code;
 }
@@ -405,7 +416,7 @@ static bool call_element(struct rank *rank, struct body *body, struct lease_resu
     struct run *run = body->run;
     int code = run->cancelled ? MANTA_E_CANCELLED : place_outputs(body);
     if (code == MANTA_OK) {
-        code = judge(rank, run, run->function->run(body->slots));
+        code = judge(rank, run, keep_reason(run, run->function->run(body->slots)));
     }
     manta_error *error = code == MANTA_OK ? NULL : exec_failure(rank, run, code, exec_reason(code));
     bool is_full = map_results_add(rank, run, results, code, body->slots, error);
@@ -445,7 +456,7 @@ static int execute(struct rank *rank, struct body *body, struct value **ret_valu
     if (run->timeout_ns) {
         run->deadline_ns = base_deadline_after(base_now_ns(rank->host), run->timeout_ns);
     }
-    int code = place_inputs(rank, body);
+    int code = keep_reason(run, place_inputs(rank, body));
     if (code == MANTA_OK && function_info(run->function)->ref_inputs) {
         code = hold_arguments(rank, run);
     }
@@ -552,12 +563,22 @@ static int alloc_stored(struct context *context, struct manta_outv *out, size_t 
     return code;
 }
 
+static bool is_open(struct context *context, const manta_outv *out)
+{
+    if ((!out || out->data) && context) {
+        context_fail(context, out ? MANTA_E_STATE : MANTA_E_INVALID,
+                     out ? "this result has its room already: a result is allocated once"
+                         : "out is NULL; pass the task's outv parameter");
+    }
+    return out && !out->data;
+}
+
 /* An isolated body has no context, and no store. */
 void *manta_outv_alloc(manta_outv *out, size_t count)
 {
     struct context *context = context_get();
     size_t bytes;
-    if (!out || out->data) {
+    if (!is_open(context, out)) {
         return NULL;
     }
     bool is_absurd = __builtin_mul_overflow(count, out->element_bytes, &bytes);
@@ -579,6 +600,10 @@ static int check_outv(const manta_outv *out, const manta_layout *layout, uint64_
                       char *text, size_t text_size)
 {
     char found[LAYOUT_TEXT_MAX];
+    if (!layout) {
+        snprintf(text, text_size, "layout is NULL");
+        return MANTA_E_INVALID;
+    }
     int code = layout_check(layout, ret_bytes, text, text_size);
     bool is_fit = code == MANTA_OK && !out->is_refs && layout->dtype != MANTA_DTYPE_NONE &&
                   layout->item_bytes == out->element_bytes &&
@@ -597,7 +622,7 @@ void *manta_outv_layout(manta_outv *out, const manta_layout *layout)
     struct context *context = context_get();
     char text[MANTA_ERROR_TEXT_MAX];
     uint64_t bytes;
-    if (!out || !layout || out->data) {
+    if (!is_open(context, out)) {
         return NULL;
     }
     int code = check_outv(out, layout, &bytes, text, sizeof text);

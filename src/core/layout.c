@@ -17,6 +17,11 @@ int layout_check(const manta_layout *layout, uint64_t *ret_bytes, char *text, si
                  layout->dims);
         return MANTA_E_INVALID;
     }
+    if (layout->reserved) {
+        snprintf(text, text_size, "reserved is %u in this layout, and has to be 0: begin with {0}",
+                 layout->reserved);
+        return MANTA_E_INVALID;
+    }
     for (uint32_t i = 0; i < layout->dims; i++) {
         if (__builtin_mul_overflow(bytes, layout->shape[i], &bytes) || bytes > INT64_MAX / 2) {
             snprintf(text, text_size, "extent %u is %llu: so many bytes cannot be counted", i,

@@ -196,8 +196,10 @@ static int wait_until_pinned(struct context *context, const struct location *of)
 int pin_wait_for(struct context *context, const struct location *of)
 {
     int code = wait_until_pinned(context, of);
-    const char *what = code == MANTA_E_LOST ? "the value could not be read back whole"
-                                            : "the value did not come back";
+    const char *what = code == MANTA_E_LOST       ? "the value could not be read back whole"
+                       : code == MANTA_E_SHUTDOWN ? "the job is ending"
+                       : code == MANTA_E_LIMIT    ? "there was no room for the value to come back"
+                                                  : "the value did not come back";
     return code == MANTA_OK
                ? MANTA_OK
                : context_fail(context, code, "%s: its %llu bytes were on the disk for spilling",

@@ -57,9 +57,11 @@ struct task *put_make_record(struct context *context, manta_function *function)
 
 int put_refuse_without_store(struct context *context, uint64_t bytes)
 {
-    return context_fail(context, MANTA_E_TOOBIG,
-                        "%llu bytes: without a store (MANTA_STORE=0) a value has at most %d",
-                        (unsigned long long)bytes, MANTA_INLINE_MAX);
+    return context_fail(
+        context, MANTA_E_TOOBIG,
+        "%llu bytes: this node has no store (MANTA_STORE), and without one a value has "
+        "at most %d",
+        (unsigned long long)bytes, MANTA_INLINE_MAX);
 }
 
 static struct store_tag tag_of(const struct task *task)

@@ -329,6 +329,15 @@ static int say_why(struct context *context, int code, uint64_t bytes)
                             (unsigned long long)bytes, (unsigned long long)stats.held_bytes,
                             (unsigned long long)stats.bound_bytes);
     }
+    if (code == MANTA_E_TOOBIG) {
+        return context_fail(context, code,
+                            "%llu bytes were asked for, and the node's store never holds more than "
+                            "%llu: make smaller pieces, or give it more (MANTA_STORE)",
+                            (unsigned long long)bytes, (unsigned long long)stats.bound_bytes);
+    }
+    if (code == MANTA_E_SHUTDOWN) {
+        return context_fail(context, code, "the job is ending");
+    }
     say_users(rank, users, sizeof users);
     const char *disk = !store_has_disk(rank->options.store)   ? "nothing can be spilled"
                        : any_of_node(rank, has_trouble, NULL) ? spill_trouble(rank)

@@ -555,8 +555,8 @@ static int check(struct context *context, const manta_source *stream, const void
     if (__builtin_mul_overflow(count, stream->next.element_bytes, &bytes) ||
         (bytes > MANTA_INLINE_MAX && !context->rank->options.store)) {
         return context_fail(context, MANTA_E_TOOBIG,
-                            "%zu elements of %u bytes: without a store (MANTA_STORE=0) an item has "
-                            "at most %d bytes",
+                            "%zu elements of %u bytes: this node has no store (MANTA_STORE), and "
+                            "without one an item has at most %d bytes",
                             count, stream->next.element_bytes, MANTA_INLINE_MAX);
     }
     return MANTA_OK;

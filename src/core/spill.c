@@ -2,8 +2,8 @@
 
 #include "core/heirs.h"
 #include "core/message.h"
-#include "core/replica.h"
 #include "core/pin.h"
+#include "core/replica.h"
 
 /* After a write that failed, twice as long each time, to a second; trouble is what is beyond. */
 #define RETRY_NS UINT64_C(10000000)
@@ -313,7 +313,11 @@ void spill_on_leave(struct rank *rank, uint32_t from, const struct wire_header *
     uint32_t count = (uint32_t)(wire_left(body) / sizeof(struct message_leave_entry));
     for (uint32_t i = 0; i < count && i < BATCH_MAX; i++) {
         struct message_leave_entry entry;
-        memcpy(&entry, wire_take(body, sizeof entry), sizeof entry);
+        const void *bytes = wire_take(body, sizeof entry);
+        if (!bytes) {
+            return;
+        }
+        memcpy(&entry, bytes, sizeof entry);
         struct location of = {.rank = entry.rank, .offset = entry.offset};
         is_read[i] = pin_is_held(rank, &of);
     }

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define STORE_PIECE_GAP 8192u
+#define STORE_PIECE_GAP 64u
 #define STORE_PIECE_PARTS 128
 
 /* Offsets are those of the store. From any thread. */

@@ -6,16 +6,10 @@
 #define MAGIC UINT64_C(0x6d616e7461686561)
 #define PIECE (UINT64_C(1) << 20) /* filled with pages at once, for small blocks */
 #define LEAST (2 * HEAP_LINE)     /* of a block: a header, and a line */
-#define FIRST HEAP_PAGE           /* offset of the first block */
-
-static struct heap_head *head_of(void *base)
-{
-    return base;
-}
 
 static struct heap_block *at(const struct heap *heap, uint64_t offset)
 {
-    return (struct heap_block *)(heap->base + offset);
+    return header_at(heap_head(heap), offset);
 }
 
 static void set_word(struct heap_block *block, uint64_t bytes, enum heap_state state)
@@ -23,9 +17,9 @@ static void set_word(struct heap_block *block, uint64_t bytes, enum heap_state s
     atomic_store_explicit(&block->word, bytes | state, memory_order_release);
 }
 
-static bool is_free(const struct heap_block *block)
+static bool is_empty(const struct heap_block *block)
 {
-    return heap_state(block) <= HEAP_HOLLOW;
+    return heap_state(block) == HEAP_HOLLOW || heap_state(block) == HEAP_SPILLED;
 }
 
 /* ---- Lists by size -------------------------------------------------------------------------- */
@@ -146,13 +140,143 @@ static void release(struct heap *heap, struct pages pages)
     }
 }
 
-/* ---- Cutting and merging -------------------------------------------------------------------- */
+/* ---- Headers that are put away -------------------------------------------------------------- */
 
 static struct heap_block *behind(const struct heap *heap, const struct heap_block *block)
 {
     uint64_t offset = heap_offset(heap, block) + heap_bytes(block);
     return offset < heap->top ? at(heap, offset) : NULL;
 }
+
+static bool is_away(const struct heap *heap, const struct heap_block *block)
+{
+    return header_is_away(heap_head(heap), block);
+}
+
+/* The page with the header of a block, or that is to have it. */
+static struct pages page_of(uint64_t offset)
+{
+    uint64_t begin = offset & ~(HEAP_PAGE - 1);
+    return (struct pages){begin, begin + HEAP_PAGE};
+}
+
+/* Its page has nothing else that is needed: no other header, and no data. */
+static bool may_go(const struct heap *heap, const struct heap_block *block)
+{
+    uint64_t offset = heap_offset(heap, block);
+    struct pages page = page_of(offset);
+    if (is_away(heap, block) || !is_empty(block) || offset + heap_bytes(block) < page.end) {
+        return false;
+    }
+    if (offset == page.begin || !block->before) {
+        return true;
+    }
+    return offset - block->before < page.begin && is_empty(at(heap, offset - block->before));
+}
+
+static bool has_table(struct heap *heap, uint64_t slot)
+{
+    struct heap_head *head = heap_head(heap);
+    _Atomic uint16_t *map = &head->map[slot - slot % HEADERS_PER_PAGE];
+    uint16_t was = atomic_load_explicit(map, memory_order_relaxed);
+    struct pages page = page_of(head->table + slot * HEAP_LINE);
+    if (was & HEADER_TABLE) {
+        return true;
+    }
+    if (reserve(heap, HEAP_PAGE) != MANTA_OK) {
+        return false;
+    }
+    if (populate(heap, page) != MANTA_OK) {
+        release(heap, page);
+        return false;
+    }
+    atomic_store_explicit(map, was | HEADER_TABLE, memory_order_relaxed);
+    return true;
+}
+
+/* The header of the block at an offset is in its place again, or there is none any more. */
+static void note_back(struct heap *heap, uint64_t offset)
+{
+    struct heap_head *head = heap_head(heap);
+    uint64_t slot = header_slot(head, offset), first = slot - slot % HEADERS_PER_PAGE;
+    header_note(head, slot, 0);
+    uint64_t end = MT_MIN(first + HEADERS_PER_PAGE, header_slots(head, heap->top));
+    for (uint64_t i = first; i < end; i++) {
+        if (atomic_load_explicit(&head->map[i], memory_order_relaxed) & HEADER_LINE) {
+            return;
+        }
+    }
+    atomic_store_explicit(&head->map[first], 0, memory_order_relaxed);
+    release(heap, page_of(head->table + first * HEAP_LINE));
+}
+
+static void put_away(struct heap *heap, struct heap_block *block)
+{
+    struct heap_head *head = heap_head(heap);
+    uint64_t offset = heap_offset(heap, block), slot = header_slot(head, offset);
+    uint16_t map = atomic_load_explicit(&head->map[slot], memory_order_relaxed);
+    if ((map & HEADER_LINE) || !may_go(heap, block) || !has_table(heap, slot)) {
+        return;
+    }
+    memcpy((void *)header_entry(head, slot), (void *)block, sizeof *block);
+    header_note(head, slot, header_line(head, offset));
+    release(heap, page_of(offset));
+}
+
+/* The one behind it whose page has the end of it too. */
+static struct heap_block *sharing(const struct heap *heap, const struct heap_block *block)
+{
+    uint64_t end = heap_offset(heap, block) + heap_bytes(block);
+    return end % HEAP_PAGE ? behind(heap, block) : NULL;
+}
+
+/* After a block has lost its pages. Pointers to it and to the one behind it are no longer valid. */
+static void put_away_around(struct heap *heap, struct heap_block *block)
+{
+    struct heap_block *next = behind(heap, block);
+    if (next) {
+        put_away(heap, next);
+    }
+    put_away(heap, block);
+}
+
+/* Bytes to be reserved before it is put back. */
+static uint64_t to_put_back(const struct heap *heap, const struct heap_block *block)
+{
+    return block && is_away(heap, block) ? HEAP_PAGE : 0;
+}
+
+/* Its page is reserved; it is not put away again before it is populated. */
+static int put_back(struct heap *heap, struct heap_block **block)
+{
+    if (!to_put_back(heap, *block)) {
+        return MANTA_OK;
+    }
+    uint64_t offset = heap_offset(heap, *block);
+    int code = populate(heap, page_of(offset));
+    if (code == MANTA_OK) {
+        struct heap_block *place = (struct heap_block *)(heap->base + offset);
+        memcpy((void *)place, (void *)*block, sizeof *place);
+        note_back(heap, offset);
+        *block = place;
+    } else { /* it was to be there, and counts no more */
+        release(heap, page_of(offset));
+    }
+    return code;
+}
+
+/* Both, or neither; what is reserved for those that are not does not count any more. */
+static int put_back_both(struct heap *heap, struct heap_block **block, struct heap_block **next)
+{
+    uint64_t behind = to_put_back(heap, *next);
+    int code = put_back(heap, block);
+    if (code != MANTA_OK && behind) {
+        release(heap, page_of(heap_offset(heap, *next)));
+    }
+    return code ? code : put_back(heap, next);
+}
+
+/* ---- Cutting and merging -------------------------------------------------------------------- */
 
 /* After a block got another length. */
 static void note_length(struct heap *heap, struct heap_block *block)
@@ -173,18 +297,21 @@ static struct heap_block *merge(struct heap *heap, struct heap_block *first,
     uint64_t bytes = heap_bytes(first) + heap_bytes(second);
     struct pages front = inside(offset, seam - offset), whole = inside(offset, bytes);
     struct pages back = inside(seam, heap_bytes(second));
-    bool is_hollow = heap_state(first) == HEAP_HOLLOW;
+    bool is_hollow = heap_state(first) == HEAP_HOLLOW, is_gone = is_away(heap, second);
     set_word(first, bytes, heap_state(first));
     note_length(heap, first);
-    if (is_hollow) {
+    if (is_gone) { /* so is the page around the seam */
+        note_back(heap, seam);
+    } else if (is_hollow) {
         release(heap,
                 (struct pages){MT_MAX(front.end, whole.begin), MT_MIN(back.begin, whole.end)});
     }
     return first;
 }
 
-/* Puts a free block into its list, as one with its neighbours of the same kind. */
-static void settle(struct heap *heap, struct heap_block *block)
+/* Puts a free block into its list, as one with its neighbours of the same kind. Returns what became
+ * of it. */
+static struct heap_block *settle(struct heap *heap, struct heap_block *block)
 {
     struct heap_block *next = behind(heap, block);
     if (next && heap_state(next) == heap_state(block)) {
@@ -198,6 +325,7 @@ static void settle(struct heap *heap, struct heap_block *block)
         block = merge(heap, before, block);
     }
     enlist(heap, block);
+    return block;
 }
 
 /* Makes a block that is in no list shorter; what is left over is a free one of the given state. */
@@ -212,10 +340,22 @@ static void cut(struct heap *heap, struct heap_block *block, uint64_t bytes, enu
     set_word(tail, left, rest);
     set_word(block, bytes, heap_state(block));
     note_length(heap, tail);
-    settle(heap, tail);
+    (void)settle(heap, tail);
 }
 
 /* ---- Growing and filling -------------------------------------------------------------------- */
+
+/* Pages for the map of a longer range. */
+static int grow_map(struct heap *heap, uint64_t top)
+{
+    struct pages map = {header_map_end(heap_head(heap), heap->top),
+                        header_map_end(heap_head(heap), top)};
+    int code = reserve(heap, map.end - map.begin);
+    if (code == MANTA_OK && (code = populate(heap, map)) != MANTA_OK) {
+        release(heap, map);
+    }
+    return code;
+}
 
 /* Makes the range end with a hollow block of at least `bytes`. */
 static int grow(struct heap *heap, uint64_t bytes)
@@ -237,6 +377,7 @@ static int grow(struct heap *heap, uint64_t bytes)
         return code;
     }
     code = populate(heap, first);
+    code = code ? code : grow_map(heap, heap->top + more);
     if (code != MANTA_OK) {
         release(heap, first);
         return code;
@@ -246,24 +387,35 @@ static int grow(struct heap *heap, uint64_t bytes)
     set_word(block, more, HEAP_HOLLOW);
     heap->last = heap->top;
     heap->top += more;
-    atomic_store_explicit(&head_of(heap->base)->top, heap->top, memory_order_release);
-    settle(heap, block);
+    atomic_store_explicit(&heap_head(heap)->top, heap->top, memory_order_release);
+    (void)settle(heap, block);
     return MANTA_OK;
+}
+
+/* The pages that the first `bytes` of a hollow block need, with that of the header of what is left. */
+static struct pages pages_to_fill(uint64_t offset, uint64_t whole, uint64_t bytes)
+{
+    struct pages pages = inside(offset, whole);
+    if (whole - bytes >= LEAST) {
+        pages.end = MT_MIN(inside(offset + bytes, whole - bytes).begin, pages.end);
+    }
+    return pages;
 }
 
 /*
  * Gives the first `bytes` of a hollow block, which is in no list, their pages, all but those that
  * the taker of a large one populates itself; what is behind them stays hollow.
  */
-static int fill(struct heap *heap, struct heap_block *block, uint64_t bytes,
-                struct heap_raw *ret_raw)
+static int fill(struct heap *heap, uint64_t offset, uint64_t bytes, struct heap_raw *ret_raw)
 {
-    uint64_t offset = heap_offset(heap, block), left = heap_bytes(block) - bytes;
-    struct pages pages = inside(offset, heap_bytes(block)), now;
-    if (left >= LEAST) {
-        pages.end = MT_MIN(inside(offset + bytes, left).begin, pages.end);
+    struct heap_block *block = at(heap, offset), *next = sharing(heap, block);
+    uint64_t whole = heap_bytes(block);
+    struct pages pages = pages_to_fill(offset, whole, bytes), now;
+    if (next && offset + bytes < page_of(offset + whole).begin && whole - bytes >= LEAST) {
+        next = NULL; /* nothing of ours lies in its page */
     }
-    int code = reserve(heap, pages.end - pages.begin);
+    uint64_t others = to_put_back(heap, block) + to_put_back(heap, next);
+    int code = reserve(heap, pages.end - pages.begin + others);
     if (code != MANTA_OK) {
         return code;
     }
@@ -271,9 +423,11 @@ static int fill(struct heap *heap, struct heap_block *block, uint64_t bytes,
     now = bytes <= PIECE || pages.end - pages.begin < HEAP_PAGE
               ? pages
               : (struct pages){pages.end - HEAP_PAGE, pages.end};
-    code = populate(heap, now);
+    code = put_back_both(heap, &block, &next);
+    code = code ? code : populate(heap, now);
     if (code != MANTA_OK) {
         release(heap, pages);
+        put_away_around(heap, block);
         return code;
     }
     *ret_raw = (struct heap_raw){pages.begin, now.begin - pages.begin};
@@ -283,16 +437,15 @@ static int fill(struct heap *heap, struct heap_block *block, uint64_t bytes,
 }
 
 /* A free block with pages of at least `bytes` out of a hollow one: a piece, or just that. */
-static int fill_for(struct heap *heap, struct heap_block *block, uint64_t bytes,
-                    struct heap_raw *ret_raw)
+static int fill_for(struct heap *heap, uint64_t offset, uint64_t bytes, struct heap_raw *ret_raw)
 {
-    uint64_t piece = MT_MIN(MT_MAX(bytes, PIECE), heap_bytes(block));
-    delist(heap, block);
-    int code = fill(heap, block, piece, ret_raw);
+    uint64_t piece = MT_MIN(MT_MAX(bytes, PIECE), heap_bytes(at(heap, offset)));
+    delist(heap, at(heap, offset));
+    int code = fill(heap, offset, piece, ret_raw);
     if (code != MANTA_OK && piece > bytes) {
-        code = fill(heap, block, bytes, ret_raw);
+        code = fill(heap, offset, bytes, ret_raw);
     }
-    enlist(heap, block);
+    enlist(heap, at(heap, offset));
     return code;
 }
 
@@ -309,17 +462,19 @@ static void set_up(struct heap *heap, void *base, uint64_t size, const struct he
 int heap_init(struct heap *heap, void *base, uint64_t size, const struct heap_pages *pages)
 {
     set_up(heap, base, size, pages);
-    if (heap->size <= FIRST) {
+    if (heap->size <= header_first(heap->size)) {
         return MANTA_E_INVALID;
     }
-    int code = reserve(heap, FIRST);
-    if (code == MANTA_OK && (code = populate(heap, (struct pages){0, FIRST})) != MANTA_OK) {
-        release(heap, (struct pages){0, FIRST});
+    int code = reserve(heap, HEAP_PAGE);
+    if (code == MANTA_OK && (code = populate(heap, page_of(0))) != MANTA_OK) {
+        release(heap, page_of(0));
     }
     if (code == MANTA_OK) {
-        heap->top = FIRST;
-        atomic_store_explicit(&head_of(base)->top, FIRST, memory_order_relaxed);
-        atomic_store_explicit(&head_of(base)->magic, MAGIC, memory_order_release);
+        struct heap_head *head = base;
+        header_lay_out(head, heap->size);
+        heap->top = head->first;
+        atomic_store_explicit(&head->top, head->first, memory_order_relaxed);
+        atomic_store_explicit(&head->magic, MAGIC, memory_order_release);
     }
     return code;
 }
@@ -358,13 +513,13 @@ int heap_take(struct heap *heap, uint64_t payload, struct heap_block **ret_block
 {
     struct heap_raw raw = {0};
     uint64_t offset;
-    if (payload > heap->size - FIRST - HEAP_LINE) {
+    if (payload > heap->size - heap_head(heap)->first - HEAP_LINE) {
         return MANTA_E_TOOBIG;
     }
     uint64_t bytes = MT_MAX(MT_ALIGN_UP(payload, HEAP_LINE) + HEAP_LINE, LEAST);
     int code = find_or_grow(heap, bytes, &offset);
     if (code == MANTA_OK && heap_state(at(heap, offset)) == HEAP_HOLLOW) {
-        code = fill_for(heap, at(heap, offset), bytes, &raw);
+        code = fill_for(heap, offset, bytes, &raw);
     }
     if (code == MANTA_OK) {
         *ret_block = take_from(heap, at(heap, offset), bytes, payload);
@@ -384,7 +539,7 @@ void heap_give(struct heap *heap, struct heap_block *block)
     heap->taken -= heap_bytes(block);
     heap->blocks--;
     set_word(block, heap_bytes(block), is_spilled ? HEAP_HOLLOW : HEAP_FREE);
-    settle(heap, block);
+    (void)settle(heap, block);
 }
 
 /* ---- Spilling ------------------------------------------------------------------------------- */
@@ -414,12 +569,21 @@ void heap_spill(struct heap *heap, struct heap_block *block)
 {
     set_word(block, heap_bytes(block), HEAP_SPILLED);
     release(heap, pages_of(heap, block));
+    put_away_around(heap, block);
 }
 
 int heap_refill(struct heap *heap, struct heap_block *block)
 {
+    struct heap_block *next = sharing(heap, block);
     struct pages pages = pages_of(heap, block);
-    return reserve(heap, pages.end - pages.begin);
+    uint64_t others = to_put_back(heap, block) + to_put_back(heap, next);
+    int code = reserve(heap, pages.end - pages.begin + others);
+    if (code == MANTA_OK && (code = put_back_both(heap, &block, &next)) != MANTA_OK) {
+        heap_unfill(heap, block);
+    } else if (code == MANTA_OK) {
+        set_word(block, heap_bytes(block), HEAP_COMING);
+    }
+    return code;
 }
 
 void heap_refilled(struct heap_block *block)
@@ -429,7 +593,9 @@ void heap_refilled(struct heap_block *block)
 
 void heap_unfill(struct heap *heap, struct heap_block *block)
 {
+    set_word(block, heap_bytes(block), HEAP_SPILLED);
     release(heap, pages_of(heap, block));
+    put_away_around(heap, block);
 }
 
 /* ---- Giving back ---------------------------------------------------------------------------- */
@@ -440,8 +606,8 @@ static uint64_t make_hollow(struct heap *heap, struct heap_block *block)
     uint64_t before = heap->held;
     set_word(block, heap_bytes(block), HEAP_HOLLOW);
     release(heap, inside(heap_offset(heap, block), heap_bytes(block)));
-    settle(heap, block);
-    return before - heap->held;
+    put_away_around(heap, settle(heap, block));
+    return before - MT_MIN(before, heap->held);
 }
 
 void heap_give_hollow(struct heap *heap, struct heap_block *block)
@@ -465,7 +631,7 @@ void heap_shorten(struct heap *heap, struct heap_block *block, uint64_t payload)
     set_word(block, bytes, HEAP_OPEN);
     note_length(heap, tail);
     heap->taken -= before - bytes;
-    settle(heap, tail);
+    (void)settle(heap, tail);
 }
 
 /* The free block with pages that is first in a list; NULL: all in it are hollow. */
@@ -502,15 +668,16 @@ bool heap_is_made(const void *base)
 
 const struct heap_block *heap_next(const void *base, uint64_t range, const struct heap_block *block)
 {
-    const struct heap_head *head = base;
+    struct heap_head *head = (void *)(uintptr_t)base;
     uint64_t top = MT_MIN(atomic_load_explicit(&head->top, memory_order_acquire), range);
-    uint64_t offset =
-        block ? (uint64_t)((const uint8_t *)block - (const uint8_t *)base) + heap_bytes(block)
-              : FIRST;
-    if (!heap_is_made(base) || offset % HEAP_LINE || offset >= top) {
+    if (!heap_is_made(base) || head->first != header_first(range)) {
         return NULL;
     }
-    const struct heap_block *next = (const void *)((const uint8_t *)base + offset);
+    uint64_t offset = block ? header_offset(head, block) + heap_bytes(block) : head->first;
+    if (offset % HEAP_LINE || offset >= top) {
+        return NULL;
+    }
+    const struct heap_block *next = header_at(head, offset);
     uint64_t bytes = heap_bytes(next);
     return bytes >= LEAST && bytes <= top - offset ? next : NULL;
 }
@@ -519,7 +686,7 @@ const struct heap_block *heap_next(const void *base, uint64_t range, const struc
 static bool is_whole(const void *base, uint64_t range, uint64_t top)
 {
     const struct heap_block *block = NULL, *next;
-    uint64_t end = FIRST;
+    uint64_t end = header_first(range);
     while ((next = heap_next(base, range, block))) {
         block = next;
         end += heap_bytes(block);
@@ -527,28 +694,63 @@ static bool is_whole(const void *base, uint64_t range, uint64_t top)
     return end == top;
 }
 
+/* Pages of the map and the table; those of the table that nobody had begun to use go. */
+static void adopt_table(struct heap *heap)
+{
+    struct heap_head *head = heap_head(heap);
+    uint64_t slots = header_slots(head, heap->top);
+    heap->held += header_map_end(head, heap->top);
+    for (uint64_t slot = 0; slot < slots; slot += HEADERS_PER_PAGE) {
+        uint16_t map = atomic_load_explicit(&head->map[slot], memory_order_relaxed);
+        heap->held += HEAP_PAGE;
+        if (!(map & HEADER_TABLE)) {
+            release(heap, page_of(head->table + slot * HEAP_LINE));
+        }
+    }
+}
+
+/* Forgets headers inside a block: of those that were merged last. Then gives back what an empty one is
+ * not to have, which the dead may have been about to give back, or to fill. */
+static void adopt_pages(struct heap *heap, struct heap_block *block)
+{
+    struct heap_head *head = heap_head(heap);
+    uint64_t begin = heap_offset(heap, block), end = begin + heap_bytes(block);
+    for (uint64_t slot = header_slot(head, begin); slot <= header_slot(head, end - 1); slot++) {
+        uint16_t map = atomic_load_explicit(&head->map[slot], memory_order_relaxed);
+        uint64_t offset =
+            head->first + slot * HEADER_SLOT + ((map & HEADER_LINE) - UINT64_C(1)) * HEAP_LINE;
+        if ((map & HEADER_LINE) && offset > begin && offset < end) {
+            header_note(head, slot, 0);
+        }
+    }
+    if (is_empty(block)) {
+        release(heap, pages_of(heap, block));
+    }
+    if (is_away(heap, block)) {
+        release(heap, page_of(begin));
+    }
+}
+
 /* Blocks come front to back; a free one is merged with what is before it. What was open may lack
  * pages. */
 static struct heap_block *adopt_block(struct heap *heap, struct heap_block *block, bool stays)
 {
-    struct pages pages = pages_of(heap, block);
-    enum heap_state state = heap_state(block);
-    if (state == HEAP_SPILLED) { /* it may have died while it was filling it */
-        release(heap, pages);
+    if (heap_state(block) == HEAP_COMING) {
+        set_word(block, heap_bytes(block), HEAP_SPILLED);
     }
+    enum heap_state state = heap_state(block);
+    adopt_pages(heap, block);
     if (stays) {
         set_word(block, heap_bytes(block), state == HEAP_LEAVING ? HEAP_SEALED : state);
         heap->taken += heap_bytes(block);
         heap->blocks++;
         return block;
     }
-    if (state == HEAP_HOLLOW) {
-        heap->held -= pages.end - pages.begin;
-    } else if (state == HEAP_OPEN) {
+    if (state == HEAP_OPEN) {
         set_word(block, heap_bytes(block), HEAP_HOLLOW);
-        release(heap, pages);
+        release(heap, pages_of(heap, block));
     } else {
-        set_word(block, heap_bytes(block), state == HEAP_SPILLED ? HEAP_HOLLOW : HEAP_FREE);
+        set_word(block, heap_bytes(block), is_empty(block) ? HEAP_HOLLOW : HEAP_FREE);
     }
     struct heap_block *before = block->before ? at(heap, heap->last) : NULL;
     if (before && heap_state(before) == heap_state(block)) {
@@ -563,12 +765,15 @@ int heap_adopt(struct heap *heap, void *base, uint64_t size, const struct heap_p
                bool (*stays)(void *arg, const struct heap_block *block), void *arg)
 {
     set_up(heap, base, size, pages);
-    uint64_t top = atomic_load_explicit(&head_of(base)->top, memory_order_acquire);
+    uint64_t first = header_first(heap->size);
+    uint64_t top = atomic_load_explicit(&heap_head(heap)->top, memory_order_acquire);
     if (top > heap->size || !is_whole(base, heap->size, top)) {
         return MANTA_E_INVALID;
     }
-    heap->held = heap->top = top;
-    for (uint64_t offset = FIRST; offset < top;) {
+    heap->top = top;
+    heap->held = top - first;
+    adopt_table(heap);
+    for (uint64_t offset = first; offset < top;) {
         struct heap_block *block = at(heap, offset);
         block->before = heap->last ? heap_bytes(at(heap, heap->last)) : 0;
         offset += heap_bytes(block);
@@ -576,47 +781,4 @@ int heap_adopt(struct heap *heap, void *base, uint64_t size, const struct heap_p
         heap->last = heap_offset(heap, block);
     }
     return MANTA_OK;
-}
-
-/* ---- For tests ------------------------------------------------------------------------------ */
-
-static bool is_listed(const struct heap *heap, const struct heap_block *block)
-{
-    struct place place = place_of(heap_bytes(block));
-    uint64_t offset = heap->lists[place.power][place.class];
-    while (offset && at(heap, offset) != block) {
-        offset = at(heap, offset)->next;
-    }
-    return offset != 0;
-}
-
-const char *heap_check(const struct heap *heap)
-{
-    uint64_t held = heap->top, taken = 0, before = 0, end = FIRST;
-    enum heap_state was = HEAP_SEALED;
-    const struct heap_block *block = NULL, *next;
-    while ((next = heap_next(heap->base, heap->size, block))) {
-        struct pages pages = pages_of(heap, next);
-        bool is_empty = heap_state(next) == HEAP_HOLLOW || heap_state(next) == HEAP_SPILLED;
-        block = next;
-        if (next->before != before) {
-            return "a block has a wrong length before it";
-        }
-        if (is_free(next) && heap_state(next) == was) {
-            return "two free blocks of one kind lie side by side";
-        }
-        if (is_free(next) != is_listed(heap, next)) {
-            return "a block is free and in no list, or taken and in one";
-        }
-        was = heap_state(next);
-        held -= is_empty ? pages.end - pages.begin : 0;
-        taken += is_free(next) ? 0 : heap_bytes(next);
-        before = heap_bytes(next);
-        end += before;
-    }
-    return end != heap->top                                  ? "the blocks do not cover the range"
-           : held != heap->held                              ? "the pages held do not add up"
-           : taken != heap->taken                            ? "the bytes taken do not add up"
-           : block && heap_offset(heap, block) != heap->last ? "the last block is another one"
-                                                             : NULL;
 }

@@ -19,61 +19,21 @@
  * of a mebibyte that are filled with pages in one go; the pages of a large one are only
  * counted when it is taken, and the taker asks for them (struct heap_raw), because that may
  * take long and needs no lock. What the range holds of the node's memory is exact at any
- * moment: what it has grown to, less the pages inside hollow blocks and spilled ones.
+ * moment: what it has grown to, less the pages inside hollow blocks and spilled ones and
+ * those of headers that are put away.
  *
- * A sealed block can be spilled: its pages go elsewhere and come back to the same place, what
- * else is in the range does not notice. Its header, and the part of its data that shares a page
- * with a neighbour, stay. Readers in other processes look at the state in the header.
+ * A sealed block can be spilled: its bytes go elsewhere and come back to the same place, what
+ * else is in the range does not notice. Its pages go, those that it shares with a neighbour when that
+ * is empty too; then the header between the two is put away (header.h). Readers in other processes look at
+ * the state in the header.
  */
 #ifndef STORE_HEAP_H
 #define STORE_HEAP_H
 
-#include "base/compiler.h"
+#include "store/header.h"
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-
-#define HEAP_LINE UINT64_C(64)
-#define HEAP_PAGE UINT64_C(4096)
 #define HEAP_CLASSES 16
 #define HEAP_POWERS 42
-
-enum heap_state {
-    HEAP_FREE,    /* with its pages */
-    HEAP_HOLLOW,  /* free, without the whole pages inside it */
-    HEAP_OPEN,    /* being written */
-    HEAP_SEALED,  /* not written any more */
-    HEAP_LEAVING, /* sealed, and about to be spilled: nobody is to begin to read it */
-    HEAP_SPILLED, /* sealed, without the whole pages inside it */
-};
-
-enum heap_written { HEAP_UNWRITTEN, HEAP_WRITTEN, HEAP_SPOILED };
-
-/* In front of every block. */
-struct heap_block {
-    _Atomic uint64_t word; /* bytes, header included, a multiple of HEAP_LINE; | enum heap_state */
-    uint64_t before;       /* bytes of the block before; 0: the first */
-    uint64_t payload;      /* bytes that were asked for */
-    uint64_t tag[3];       /* the taker's */
-    union {
-        struct {
-            uint64_t next, prev; /* of a free one: offsets in its list; 0: none */
-        };
-        struct {
-            _Atomic uint64_t written; /* of a sealed one: its pages are also elsewhere */
-            uint64_t sum;
-        };
-    };
-};
-_Static_assert(sizeof(struct heap_block) == HEAP_LINE, "data begins at a line");
-
-/* The first page of a range. */
-struct heap_head {
-    _Atomic uint64_t magic;
-    _Atomic uint64_t top;   /* where the range ends now, from its start */
-    _Atomic uint64_t heirs; /* how often it was taken over: whoever had it before lets go */
-};
 
 /* Where pages come from and go to; offsets from the start of the range, whole pages. */
 struct heap_pages {
@@ -92,7 +52,7 @@ struct heap_raw {
 };
 
 struct heap {
-    uint8_t *base;
+    uint8_t *base; /* of a struct heap_head */
     uint64_t size; /* it may grow to */
     uint64_t top;
     uint64_t last;   /* offset of the block that ends at top; 0: none */
@@ -129,15 +89,16 @@ void heap_give(struct heap *heap, struct heap_block *block);
 /* The same with its pages: also of one whose raw part was never populated. */
 void heap_give_hollow(struct heap *heap, struct heap_block *block);
 
-/* The whole pages inside a block: those that it loses when it is spilled. */
+/* The whole pages inside a block: those that it loses at least when it is spilled. */
 struct heap_raw heap_inside(const struct heap *heap, const struct heap_block *block);
 /* SEALED to LEAVING, and back. */
 void heap_leave(struct heap_block *block);
 void heap_stay(struct heap_block *block);
-/* LEAVING to SPILLED: the pages go. */
+/* LEAVING to SPILLED: the pages go, and the header may move. */
 void heap_spill(struct heap *heap, struct heap_block *block);
-/* Reserves the pages of a spilled block again, which are then to be populated and written, at last
- * heap_refilled, or, when that fails, heap_unfill. MANTA_OK, or what reserve said. */
+/* SPILLED to COMING: reserves the pages of a block again and puts headers back; the pages inside it are then to be
+ * populated, all its bytes to be written, at last heap_refilled, or, when that fails, heap_unfill.
+ * MANTA_OK, or what reserve or populate said. */
 int heap_refill(struct heap *heap, struct heap_block *block) MT_CHECKED;
 void heap_refilled(struct heap_block *block);
 void heap_unfill(struct heap *heap, struct heap_block *block);
@@ -159,9 +120,14 @@ static inline struct heap_block *heap_block_of(const void *data)
     return (struct heap_block *)(uintptr_t)data - 1;
 }
 
+static inline struct heap_head *heap_head(const struct heap *heap)
+{
+    return (struct heap_head *)heap->base;
+}
+
 static inline uint64_t heap_offset(const struct heap *heap, const struct heap_block *block)
 {
-    return (uint64_t)((const uint8_t *)block - heap->base);
+    return header_offset(heap_head(heap), block);
 }
 
 static inline uint64_t heap_bytes(const struct heap_block *block)

@@ -276,7 +276,15 @@ static void set_tag(struct heap_block *block, const struct store_tag *tag)
 
 static struct heap_block *block_at(const struct share *share, uint64_t place)
 {
-    return heap_block_of(share->writable + place);
+    return header_at(head_of(share), place - HEAP_LINE);
+}
+
+/* A copy of the header of any rank's block. False: there is none. */
+static bool peek(struct store *store, uint32_t index, uint64_t place, struct heap_block *ret_block)
+{
+    return store_at(store, index, place) &&
+           header_peek(store->shares[index].readable, store->share_bytes, place - HEAP_LINE,
+                       ret_block);
 }
 
 /* At the bound what is free here and has pages goes first. */
@@ -389,16 +397,14 @@ const void *store_at(struct store *store, uint32_t index, uint64_t place)
 const void *store_find(struct store *store, uint32_t index, uint64_t place,
                        const struct store_tag *tag, uint64_t bytes)
 {
-    const uint8_t *data = store_at(store, index, place);
-    if (!data || place % HEAP_LINE || place < HEAP_PAGE + HEAP_LINE ||
-        place >= heap_top(store->shares[index].readable)) {
+    struct heap_block block;
+    if (!peek(store, index, place, &block)) {
         return NULL;
     }
-    const struct heap_block *block = heap_block_of(data);
-    struct store_tag is = tag_of(block);
-    bool is_it = heap_state(block) >= HEAP_SEALED && is.parent == tag->parent &&
-                 is.position == tag->position && block->payload >= bytes;
-    return is_it ? data : NULL;
+    struct store_tag is = tag_of(&block);
+    bool is_it = heap_state(&block) >= HEAP_SEALED && is.parent == tag->parent &&
+                 is.position == tag->position && block.payload >= bytes;
+    return is_it ? store_at(store, index, place) : NULL;
 }
 
 uint64_t store_trim(struct store *store, uint64_t bytes)
@@ -433,17 +439,18 @@ bool store_has_disk(const struct store *store)
 
 enum store_state store_get_state(struct store *store, struct store_place at)
 {
-    const void *data = store_at(store, at.index, at.place);
-    const struct heap_block *block = data ? heap_block_of(data) : NULL;
-    /* Pairs with set_word: the bytes of one that is sealed again are read back. */
-    uint64_t word = block ? atomic_load_explicit(&block->word, memory_order_acquire) : 0;
-    switch ((enum heap_state)(word & (HEAP_LINE - 1))) {
+    struct heap_block block;
+    if (!peek(store, at.index, at.place, &block)) {
+        return STORE_NONE;
+    }
+    switch (heap_state(&block)) {
     case HEAP_SEALED:
         return STORE_SEALED;
     case HEAP_LEAVING:
         return STORE_LEAVING;
     case HEAP_SPILLED:
-        return atomic_load_explicit(&block->written, memory_order_relaxed) == HEAP_SPOILED
+    case HEAP_COMING:
+        return atomic_load_explicit(&block.written, memory_order_relaxed) == HEAP_SPOILED
                    ? STORE_SPOILED
                    : STORE_SPILLED;
     default:
@@ -470,20 +477,20 @@ void store_stay(struct store *store, struct store_place at)
     }
 }
 
+/* All of it: the pages that it shares with neighbours may go too. */
 struct store_extent store_extent(struct store *store, struct store_place at)
 {
-    struct heap_raw pages = heap_inside(heap_of(store, at), block_of(store, at));
-    return (struct store_extent){store->head_bytes + at.index * store->share_bytes + pages.offset,
-                                 pages.bytes};
+    uint64_t bytes = heap_bytes(block_of(store, at)) - HEAP_LINE;
+    return (struct store_extent){store->head_bytes + at.index * store->share_bytes + at.place,
+                                 bytes};
 }
 
-static uint8_t *pages_of(const struct store *store, struct store_place at, struct heap_raw *ret_raw)
+static uint8_t *data_of(const struct store *store, struct store_place at)
 {
-    *ret_raw = heap_inside(heap_of(store, at), block_of(store, at));
-    return store->shares[at.index].writable + ret_raw->offset;
+    return store->shares[at.index].writable + at.place;
 }
 
-/* Writes as many of the blocks as lie side by side, with nothing but zeros for the pages between
+/* Writes as many of the blocks as lie side by side, with nothing but zeros for the headers between
  * them, which stay in memory. Returns how many; 0: *ret_code says why. */
 static uint32_t write_piece(struct store *store, const struct store_place *blocks, uint32_t count,
                             uint64_t *sums, int *ret_code)
@@ -495,16 +502,15 @@ static uint32_t write_piece(struct store *store, const struct store_place *block
     int used = 0;
     for (; done < count && used + 2 <= STORE_PIECE_PARTS; done++) {
         struct store_extent extent = store_extent(store, blocks[done]);
-        struct heap_raw raw;
-        uint8_t *data = pages_of(store, blocks[done], &raw);
+        uint8_t *data = data_of(store, blocks[done]);
         if (extent.offset < end || extent.offset - end > sizeof between) {
             break;
         }
         if (extent.offset > end) {
             parts[used++] = (struct iovec){(void *)(uintptr_t)between, extent.offset - end};
         }
-        parts[used++] = (struct iovec){data, raw.bytes};
-        sums[done] = crc32c(data, raw.bytes);
+        parts[used++] = (struct iovec){data, extent.bytes};
+        sums[done] = crc32c(data, extent.bytes);
         end = extent.offset + extent.bytes;
     }
     *ret_code = store->options.disk->write(store->options.disk->self, begin, parts, used);
@@ -541,8 +547,10 @@ uint64_t store_spill(struct store *store, struct store_place at)
     if (!is_ours(store, at)) {
         return 0;
     }
-    heap_spill(heap_of(store, at), block_of(store, at));
-    return store_page_bytes(store, at);
+    struct heap *heap = heap_of(store, at);
+    uint64_t before = heap->held;
+    heap_spill(heap, block_of(store, at));
+    return before - MT_MIN(before, heap->held);
 }
 
 int store_refill(struct store *store, struct store_place at)
@@ -558,13 +566,16 @@ int store_refill(struct store *store, struct store_place at)
 int store_read(struct store *store, struct store_place at)
 {
     const struct store_disk *disk = store->options.disk;
-    struct heap_raw raw;
-    uint8_t *data = pages_of(store, at, &raw);
-    uint64_t sum = block_of(store, at)->sum;
-    int code = populate(&store->shares[at.index], raw.offset, raw.bytes);
+    const struct heap_block *block = block_of(store, at);
+    struct store_extent extent = store_extent(store, at);
+    struct heap_raw pages = heap_inside(heap_of(store, at), block);
+    uint8_t *data = data_of(store, at);
+    int code =
+        pages.bytes ? populate(&store->shares[at.index], pages.offset, pages.bytes) : MANTA_OK;
     if (code == MANTA_OK) {
-        code = disk->read(disk->self, store_extent(store, at).offset, data, raw.bytes);
-        code = code == MANTA_OK && crc32c(data, raw.bytes) == sum ? MANTA_OK : MANTA_E_LOST;
+        code = disk->read(disk->self, extent.offset, data, extent.bytes);
+        code =
+            code == MANTA_OK && crc32c(data, extent.bytes) == block->sum ? MANTA_OK : MANTA_E_LOST;
     }
     return code;
 }
@@ -682,7 +693,7 @@ static bool ask(void *arg, const struct heap_block *block)
 {
     const struct question *question = arg;
     struct store_tag tag = tag_of(block);
-    uint64_t place = (uint64_t)((const uint8_t *)(block + 1) - question->share->writable);
+    uint64_t place = header_offset(head_of(question->share), block) + HEAP_LINE;
     return question->stays(question->arg, place, &tag);
 }
 
@@ -738,15 +749,16 @@ struct store_stats store_get_stats(const struct store *store)
 static void each_of(struct store *store, uint32_t index,
                     void (*each)(void *arg, const struct store_entry *entry), void *arg)
 {
-    const uint8_t *base = store->shares[index].readable;
+    const void *base = store->shares[index].readable;
+    const struct heap_head *head = base;
     const struct heap_block *block = NULL;
     while ((block = heap_next(base, store->share_bytes, block))) {
         enum heap_state state = heap_state(block);
         struct store_entry entry = {.index = index,
-                                    .place = (uint64_t)((const uint8_t *)(block + 1) - base),
+                                    .place = header_offset(head, block) + HEAP_LINE,
                                     .bytes = block->payload,
                                     .is_sealed = state >= HEAP_SEALED,
-                                    .is_spilled = state == HEAP_SPILLED,
+                                    .is_spilled = state >= HEAP_SPILLED,
                                     .tag = tag_of(block)};
         if (state >= HEAP_OPEN) {
             each(arg, &entry);

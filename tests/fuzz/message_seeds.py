@@ -10,8 +10,8 @@ import re
 import struct
 import sys
 
-HEADER = pathlib.Path(__file__).parents[2] / "src/core/message.h"
-KINDS = re.findall(r"^    MESSAGE_([A-Z_]+)(?: = 1)?,$", HEADER.read_text(), re.M)
+HEADER = pathlib.Path(__file__).parents[2] / "src" / "core" / "message.h"
+KINDS = re.findall(r"^    MESSAGE_([A-Z_]+)(?: = 1)?,$", HEADER.read_text(), re.M) # in their order
 ROOT = 1 << 63
 
 
@@ -36,7 +36,7 @@ INDEX = function("fuzz_index", (OUT, 8, "uint64_t"))
 
 
 def message(kind, body=b"", sender=1, subject=0x10, attempt=1, raw=b""):
-    number = KINDS.index(kind) + 1 if kind in KINDS else 0
+    number = KINDS.index(kind) + 1
     return struct.pack("<BBBBH", number, sender - 1, subject, attempt, len(body)) + raw + body
 
 

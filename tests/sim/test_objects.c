@@ -79,6 +79,34 @@ MANTA_TASK(make_far, val(uint64_t, n), val(uint32_t, rank), out(double, s))
     return sum_of_ref(xs, s);
 }
 
+/* Hands on the code alone. */
+MANTA_TASK(make_too_much, val(uint64_t, n), outv(double, xs))
+{
+    return manta_outv_alloc(xs, n) ? MANTA_OK : manta_last_error()->code;
+}
+
+MANTA_TASK(make_twice, outv(double, xs))
+{
+    if (!manta_outv_alloc(xs, 10) || manta_outv_alloc(xs, 10)) {
+        return MANTA_E_TASK;
+    }
+    return manta_last_error()->code;
+}
+
+static int a_code_that_is_handed_on_keeps_its_reason(int argc, char **argv)
+{
+    const void *data;
+    size_t bytes;
+    manta_ref much = make_too_much_async(NULL, STORE), twice_made = make_twice_async(NULL);
+    CHECK(manta_view(much, &data, &bytes) == MANTA_E_TOOBIG);
+    CHECK(strstr(manta_last_error()->text, "67108864 bytes were asked for") != NULL);
+    CHECK(strstr(manta_last_error()->text, "never holds more than 8388608") != NULL);
+    CHECK(strstr(manta_last_error()->text, "drop refs") == NULL);
+    CHECK(manta_view(twice_made, &data, &bytes) == MANTA_E_STATE);
+    CHECK(strstr(manta_last_error()->text, "allocated once") != NULL);
+    return 0;
+}
+
 static int every_rank_reads_what_every_rank_makes(int argc, char **argv)
 {
     double s;
@@ -272,6 +300,7 @@ static void test_no_room_for_a_copy(void **state)
     X(many_readers_at_once)                                                                        \
     X(tasks_make_and_read_for_themselves)                                                          \
     X(an_inout_is_changed_for_its_own_output_only)                                                 \
+    X(a_code_that_is_handed_on_keeps_its_reason)                                                   \
     X(values_are_explained)                                                                        \
     X(what_was_put_is_read_in_place)                                                               \
     X(a_full_store_is_a_named_error_and_goes_on_after_a_drop)

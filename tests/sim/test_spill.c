@@ -93,6 +93,20 @@ MANTA_TASK(change, inout(uint64_t, xs))
     return MANTA_OK;
 }
 
+/* Items that are small against the store, and far more of them than fit. */
+MANTA_TASK(yield_many, val(uint64_t, count), stream(uint64_t, xs))
+{
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t *x = (uint64_t *)manta_yield_alloc(xs, SMALL / 8);
+        if (!x) {
+            return manta_fail(manta_last_error()->code, "%s", manta_last_error()->text);
+        }
+        fill(x, SMALL / 8, i);
+        MANTA_TRY(manta_yield(xs, x, SMALL / 8));
+    }
+    return MANTA_OK;
+}
+
 /* ---- Drivers -------------------------------------------------------------------------------- */
 
 static int get_right(manta_ref ref, uint64_t bytes, uint64_t key)
@@ -100,6 +114,24 @@ static int get_right(manta_ref ref, uint64_t bytes, uint64_t key)
     static uint64_t back[OBJECT / 8];
     CHECK(manta_get(ref, back, bytes) == MANTA_OK);
     CHECK(is_filled(back, bytes / 8, key));
+    return 0;
+}
+
+/* The reader keeps them all: 30 times as much as there is memory. */
+static int a_stream_of_many_small_items_is_kept_whole(int argc, char **argv)
+{
+    enum { ITEMS = 300 };
+    static manta_ref items[ITEMS];
+    manta_ref stream = yield_many_async(NULL, ITEMS), end;
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        CHECK(manta_next(stream, MANTA_FOREVER, &items[i]) == MANTA_OK);
+    }
+    CHECK(manta_next(stream, MANTA_FOREVER, &end) == MANTA_E_END);
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        uint64_t at = i * 7 % ITEMS;
+        CHECK(get_right(items[at], SMALL, at) == 0);
+        manta_drop(items[at]);
+    }
     return 0;
 }
 
@@ -418,6 +450,17 @@ static void test_behaviour_69(void **state)
     }
 }
 
+static void test_many_small_values_in_a_small_store(void **state)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct world_options options = options_of(seed);
+        struct world_result result;
+        options.store_bytes = 1 << 20;
+        run(&options, a_stream_of_many_small_items_is_kept_whole, &result);
+        assert_true(result.total.spilled_bytes >= (uint64_t)250 * SMALL);
+    }
+}
+
 static void test_copies_wait_for_room(void **state)
 {
     for (uint64_t seed = 1; seed <= 4; seed++) {
@@ -504,7 +547,8 @@ int main(void)
 #define ENTRY(driver) cmocka_unit_test(test_##driver),
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_behaviour_69),
-        EACH_DRIVER(ENTRY) cmocka_unit_test(test_copies_wait_for_room),
+        EACH_DRIVER(ENTRY) cmocka_unit_test(test_many_small_values_in_a_small_store),
+        cmocka_unit_test(test_copies_wait_for_room),
         cmocka_unit_test(test_deaths),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_writes_that_fail_are_tried_again),

@@ -113,6 +113,19 @@ static void who_may_read_what(void **state)
     assert_false(layout_is_readable(&points, MANTA_DTYPE_BYTES, 8));
 }
 
+static void what_is_reserved_has_to_be_zero(void **state)
+{
+    char text[200];
+    uint64_t bytes = 7;
+    manta_layout layout = MANTA_LAYOUT(double, 4);
+    assert_int_equal(layout_check(&layout, &bytes, text, sizeof text), MANTA_OK);
+    layout.reserved = 3;
+    bytes = 7;
+    assert_int_equal(layout_check(&layout, &bytes, text, sizeof text), MANTA_E_INVALID);
+    assert_non_null(strstr(text, "reserved is 3"));
+    assert_int_equal(bytes, 7);
+}
+
 static void a_layout_reads_well(void **state)
 {
     char text[LAYOUT_TEXT_MAX];
@@ -136,6 +149,7 @@ int main(void)
         cmocka_unit_test(every_element_type_has_its_size_and_nothing_else),
         cmocka_unit_test(the_types_of_c_have_their_names),
         cmocka_unit_test(who_may_read_what),
+        cmocka_unit_test(what_is_reserved_has_to_be_zero),
         cmocka_unit_test(a_layout_reads_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,12 +244,147 @@ static void what_cannot_be_is_refused(void **state)
     assert_int_equal(heap_init(&heap, model.base, model.size, &pages), MANTA_OK);
     assert_int_equal(take(&heap, 4 * MIB, &block), MANTA_E_TOOBIG);
     assert_int_equal(take(&heap, UINT64_MAX, &block), MANTA_E_TOOBIG);
-    assert_int_equal(take(&heap, 4 * MIB - HEAP_PAGE - HEAP_LINE, &block), MANTA_OK);
+    assert_int_equal(take(&heap, 4 * MIB - header_first(4 * MIB) - HEAP_LINE, &block), MANTA_OK);
     struct heap_block *more;
     assert_int_equal(take(&heap, 1, &more), MANTA_E_LIMIT);
     heap_give(&heap, block);
     assert_int_equal(take(&heap, 0, &more), MANTA_OK);
     heap_give(&heap, more);
+    assert_sound(&heap, &model);
+    free_model(&model);
+}
+
+/* ---- Spilling ------------------------------------------------------------------------------- */
+
+/* Of a place: blocks are named by offsets here, because headers move. */
+struct slot {
+    uint64_t offset;
+    bool is_spilled;
+};
+
+static struct heap_block *header(const struct heap *heap, const struct slot *slot)
+{
+    return header_at(heap_head(heap), slot->offset);
+}
+
+static void spill(struct heap *heap, struct slot *slot)
+{
+    heap_leave(header(heap, slot));
+    heap_spill(heap, header(heap, slot));
+    slot->is_spilled = true;
+}
+
+/* As the store does, with the bytes that it had. */
+static bool refill(struct heap *heap, struct slot *slot, uint8_t with)
+{
+    if (heap_refill(heap, header(heap, slot)) != MANTA_OK) {
+        return false;
+    }
+    struct heap_raw raw = heap_inside(heap, header(heap, slot));
+    if (raw.bytes) {
+        assert_int_equal(heap->pages.populate(heap->pages.arg, raw.offset, raw.bytes), MANTA_OK);
+    }
+    fill(header(heap, slot), with);
+    heap_refilled(header(heap, slot));
+    slot->is_spilled = false;
+    return true;
+}
+
+static void spill_or_refill_or_free(struct heap *heap, struct slot *slot, uint8_t with,
+                                    uint64_t what)
+{
+    if (!slot->is_spilled) {
+        assert_filled(header(heap, slot), with);
+    }
+    if (what < 40) {
+        heap_give(heap, header(heap, slot));
+        *slot = (struct slot){0};
+    } else if (!slot->is_spilled) {
+        spill(heap, slot);
+    } else if (what < 95) {
+        (void)refill(heap, slot, with);
+    } else if (heap_refill(heap, header(heap, slot)) == MANTA_OK) {
+        heap_unfill(heap, header(heap, slot));
+    }
+}
+
+static void make(struct heap *heap, struct slot *slot, uint8_t with, uint64_t bytes)
+{
+    struct heap_block *block;
+    if (take(heap, bytes, &block) == MANTA_OK ||
+        (heap_trim(heap, UINT64_MAX) && take(heap, bytes, &block) == MANTA_OK)) {
+        fill(block, with);
+        block->tag[0] = with;
+        heap_seal(block);
+        slot->offset = heap_offset(heap, block);
+    }
+}
+
+/* Sizes of which neighbours share pages, and small ones in between. */
+static void work_with_spilled(uint64_t seed, uint64_t bound)
+{
+    struct model model = make_model(256 * MIB, bound);
+    struct heap_pages pages = pages_of(&model);
+    struct slot slots[SLOTS] = {0};
+    struct heap heap;
+    uint64_t state = seed;
+    assert_int_equal(heap_init(&heap, model.base, model.size, &pages), MANTA_OK);
+    for (int step = 0; step < STEPS; step++) {
+        uint32_t at = (uint32_t)draw(&state, SLOTS);
+        uint64_t what = draw(&state, 100);
+        if (what == 0) {
+            heap_trim(&heap, draw(&state, 8 * MIB));
+        } else if (slots[at].offset) {
+            spill_or_refill_or_free(&heap, &slots[at], (uint8_t)at, what);
+        } else {
+            make(&heap, &slots[at], (uint8_t)at,
+                 what < 10 ? 1 + draw(&state, 9000) : 65600 + draw(&state, 300000));
+        }
+        if (step % 100 == 0) {
+            assert_sound(&heap, &model);
+        }
+    }
+    for (int at = 0; at < SLOTS; at++) {
+        if (slots[at].offset) {
+            heap_give(&heap, header(&heap, &slots[at]));
+        }
+    }
+    assert_int_equal(heap.taken, 0);
+    heap_trim(&heap, UINT64_MAX);
+    assert_sound(&heap, &model);
+    free_model(&model);
+}
+
+static void random_work_with_spilled_blocks_keeps_every_byte_and_every_page(void **state)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        work_with_spilled(seed, seed % 2 ? 256 * MIB : 20 * MIB);
+    }
+}
+
+static void what_is_spilled_keeps_no_page(void **state)
+{
+    enum { COUNT = 300 };
+    struct model model = make_model(64 * MIB, MIB);
+    struct heap_pages pages = pages_of(&model);
+    struct slot slots[COUNT] = {0};
+    struct heap heap;
+    assert_int_equal(heap_init(&heap, model.base, model.size, &pages), MANTA_OK);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        make(&heap, &slots[i], (uint8_t)i, 100000);
+        assert_int_not_equal(slots[i].offset, 0);
+        spill(&heap, &slots[i]);
+    }
+    heap_trim(&heap, UINT64_MAX);
+    assert_sound(&heap, &model);
+    assert_true(model.held < COUNT * HEAP_PAGE / 10);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint32_t at = i * 7 % COUNT;
+        assert_true(refill(&heap, &slots[at], (uint8_t)at));
+        assert_filled(header(&heap, &slots[at]), (uint8_t)at);
+        heap_give(&heap, header(&heap, &slots[at]));
+        heap_trim(&heap, UINT64_MAX);
+    }
     assert_sound(&heap, &model);
     free_model(&model);
 }
@@ -272,6 +407,20 @@ static void remove_pages(void *arg, uint64_t offset, uint64_t bytes)
     assert_int_equal(madvise((uint8_t *)arg + offset, bytes, MADV_REMOVE), 0);
 }
 
+/* Side by side mostly, so that the header between them is put away. */
+static void spill_and_refill_two(struct heap *heap)
+{
+    struct slot slots[2] = {0};
+    make(heap, &slots[0], 1, 200000);
+    make(heap, &slots[1], 1, 200000);
+    spill(heap, &slots[0]);
+    spill(heap, &slots[1]);
+    for (int i = 0; i < 2; i++) {
+        (void)refill(heap, &slots[i], 1);
+        heap_give(heap, header(heap, &slots[i]));
+    }
+}
+
 /* Works on for ever; every sealed block is filled with the low byte of its tag. */
 MT_NORETURN static void be_a_writer(void *base, uint64_t size, uint64_t seed)
 {
@@ -286,6 +435,8 @@ MT_NORETURN static void be_a_writer(void *base, uint64_t size, uint64_t seed)
         if (*block) {
             heap_give(&heap, *block);
             *block = NULL;
+        } else if (draw(&seed, 4) == 0) {
+            spill_and_refill_two(&heap);
         } else if (take(&heap, draw_bytes(&seed, 2 * MIB), block) == MANTA_OK) {
             (*block)->tag[0] = serial;
             fill(*block, (uint8_t)serial);
@@ -304,7 +455,7 @@ static void an_heir_takes_over_whatever_the_writer_was_doing(void **state)
         uint8_t *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         struct heap_pages pages = {reserve_any, populate_nothing, remove_pages, base};
         struct heap heap;
-        uint32_t stayed = 0, found = 0;
+        uint32_t stayed = 0, found = 0, spilled = 0;
         pid_t pid = fork();
         if (pid == 0) {
             be_a_writer(base, size, seed);
@@ -323,8 +474,9 @@ static void an_heir_takes_over_whatever_the_writer_was_doing(void **state)
                 assert_filled((struct heap_block *)(uintptr_t)block, (uint8_t)block->tag[0]);
                 found++;
             }
+            spilled += heap_state(block) == HEAP_SPILLED;
         }
-        assert_int_equal(found, stayed);
+        assert_int_equal(found + spilled, stayed);
         assert_int_equal(heap.blocks, stayed);
         struct heap_block *more;
         assert_int_equal(take(&heap, 100000, &more), MANTA_OK);
@@ -361,6 +513,8 @@ int main(void)
         cmocka_unit_test(at_the_bound_it_refuses_and_goes_on),
         cmocka_unit_test(fragmentation_is_bounded),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(random_work_with_spilled_blocks_keeps_every_byte_and_every_page),
+        cmocka_unit_test(what_is_spilled_keeps_no_page),
         cmocka_unit_test(an_heir_takes_over_whatever_the_writer_was_doing),
         cmocka_unit_test(damage_is_not_taken_over),
     };
