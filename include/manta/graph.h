@@ -23,8 +23,8 @@
  *     MANTA_TRY(manta_get(result, &value, sizeof value));
  *     manta_graph_destroy(graph);
  *
- * Recorded tasks are leaves: they compute, and may use manta_outv_alloc, manta_fail and
- * manta_cancelled; calls that submit or wait are MANTA_E_STATE there. Their parameters may be
+ * Recorded tasks are leaves: they compute, and may use manta_outv_alloc, manta_fail,
+ * manta_cancelled and manta_world_get; calls that submit or wait are MANTA_E_STATE there. Their parameters may be
  * val, text, span, in, inout, out and outv. They may run again after the death of a rank, and
  * two rounds of one node may run at once unless an edge orders them.
  *
