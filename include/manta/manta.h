@@ -115,6 +115,8 @@ typedef struct manta_slot {
 typedef struct manta_outv manta_outv;
 /* What a task yields into: see manta_yield. */
 typedef struct manta_source manta_source;
+/* Tasks that are recorded once and run many times: see <manta/graph.h>. */
+typedef struct manta_graph manta_graph;
 
 /* A task's descriptor: static, one per task, registered before use. Zero what is not used. */
 typedef struct manta_function {
@@ -148,6 +150,7 @@ typedef struct manta_options {
     uint32_t ahead;        /* a stream: items that it may be ahead of its reader; 0: 64 */
     uint32_t ahead_kib;    /* a stream: the same in KiB; 0: 32 MiB, or a quarter of the node's store
                             * if that is less */
+    manta_graph *graph;    /* it is recorded there instead of run; only rank and name go with it */
     uint64_t reserved[1];
 } manta_options;
 
@@ -371,5 +374,6 @@ MANTA_API int manta_hook(manta_moment moment, int (*hook)(void *arg), void *arg)
 #include <manta/task.h>
 
 #include <manta/command.h>
+#include <manta/graph.h>
 
 #endif

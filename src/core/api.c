@@ -3,6 +3,7 @@
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/fetch.h"
+#include "core/graph.h"
 #include "core/idle.h"
 #include "core/layout.h"
 #include "core/lost.h"
@@ -80,6 +81,10 @@ void manta_submit(manta_function *function, const manta_options *options, const 
         refuse_submission(context, function, ret_refs);
         return;
     }
+    if (MT_UNLIKELY(options && options->graph)) {
+        graph_record(function, options, args, ret_refs);
+        return;
+    }
     ret_refs->parent = 0;
     context_take(context);
     if (MT_UNLIKELY(dispatch_is_full(context->rank))) {
@@ -110,6 +115,10 @@ manta_ref manta_map(manta_function *function, const manta_options *options, cons
         }
         return ref;
     }
+    if (options && options->graph) {
+        context_fail(context, MANTA_E_INVALID, "a map cannot be recorded: record its tasks");
+        return ref;
+    }
     context_take(context);
     struct scope *scope = context_scope(context);
     if (scope) {
@@ -130,6 +139,11 @@ int context_not_held(struct context *context, manta_ref ref)
     if (!ref.parent) {
         return context_fail(context, MANTA_E_INVALID,
                             "the ref is all zero: its submission was refused, or it was never set");
+    }
+    if (graph_is_edge(ref)) {
+        return context_fail(context, MANTA_E_INVALID,
+                            "the ref is an edge of a graph, which has values in each launch: what "
+                            "manta_graph_launch returns are refs");
     }
     return context_fail(
         context, MANTA_E_NOTFOUND,

@@ -10,6 +10,7 @@
 #include "core/context.h"
 #include "core/exec.h"
 #include "core/fetch.h"
+#include "core/graph.h"
 #include "core/idle.h"
 #include "core/layout.h"
 #include "core/map.h"
@@ -507,6 +508,7 @@ void exec_run(struct worker *worker, struct run *run)
     context.outer = outer;
     context.waiter = NULL;
     context.inner = NULL;
+    context.leaf = NULL;
     if (outer && outer->run) {
         outer->inner = run;
     }
@@ -581,6 +583,9 @@ void *manta_outv_alloc(manta_outv *out, size_t count)
     if (!is_open(context, out)) {
         return NULL;
     }
+    if (out->slot) {
+        return leaf_outv_alloc(out, count);
+    }
     bool is_absurd = __builtin_mul_overflow(count, out->element_bytes, &bytes);
     bytes = whole_bytes(bytes, out->is_typed);
     if (!is_absurd && context && !out->is_refs && stored_is_wanted(context->rank, bytes)) {
@@ -623,6 +628,10 @@ void *manta_outv_layout(manta_outv *out, const manta_layout *layout)
     char text[MANTA_ERROR_TEXT_MAX];
     uint64_t bytes;
     if (!is_open(context, out)) {
+        return NULL;
+    }
+    if (out->slot) {
+        context_fail(context, MANTA_E_STATE, "values inside a graph have no layouts");
         return NULL;
     }
     int code = check_outv(out, layout, &bytes, text, sizeof text);
@@ -680,6 +689,9 @@ bool manta_cancelled(void)
     struct run *run = context ? context->run : NULL;
     if (!run) {
         return false;
+    }
+    if (context->leaf && leaf_is_stopped(context->leaf)) {
+        return true;
     }
     return atomic_load_explicit(&run->cancelled, memory_order_relaxed) ||
            atomic_load_explicit(&context->rank->is_aborted, memory_order_relaxed) ||

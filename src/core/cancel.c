@@ -2,6 +2,7 @@
 
 #include "core/dispatch.h"
 #include "core/exec.h"
+#include "core/graph.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/outside.h"
@@ -112,6 +113,9 @@ void cancel_task(struct rank *rank, struct task *task)
             }
         } else if (task_may_have_run(task)) {
             recover_give_up(rank, task);
+        }
+        if (MT_UNLIKELY(graph_is_result(task))) {
+            conduct_cancel(rank, task);
         }
     }
     object_drop(rank, &task->object);

@@ -130,9 +130,19 @@ static struct context *enter_foreign(void)
     return context;
 }
 
+static MT_COLD struct context *enter_rarely(struct context *context)
+{
+    if (!context) {
+        return enter_foreign();
+    }
+    context_fail(context, MANTA_E_STATE, "%s", CONTEXT_LEAF_TEXT);
+    return NULL;
+}
+
 struct context *context_enter(void)
 {
-    return MT_LIKELY(context_slot != NULL) ? context_slot : enter_foreign();
+    struct context *context = context_slot;
+    return MT_LIKELY(context && !context->leaf) ? context : enter_rarely(context);
 }
 
 int core_attach(struct rank *rank)
@@ -214,7 +224,7 @@ const manta_error *manta_last_error(void)
     if (isolated) {
         return is_isolated_refused ? &alone : &isolated->last_error;
     }
-    struct context *context = context_enter();
+    struct context *context = context_slot ? context_slot : enter_foreign();
     const manta_error *outside = context ? NULL : pthread_getspecific(outside_key());
     return context ? &context->last_error : outside ? outside : &none;
 }

@@ -18,6 +18,7 @@
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/fetch.h"
+#include "core/graph.h"
 #include "core/heirs.h"
 #include "core/idle.h"
 #include "core/lost.h"
@@ -505,6 +506,11 @@ static bool do_one(struct worker *worker)
     struct base_list *link = base_list_pop_front(&worker->resumable);
     if (link) {
         go_on_with(worker, MT_CONTAINER(link, struct run, link));
+        return true;
+    }
+    if (MT_UNLIKELY(!base_list_is_empty(&rank->graphs.ready)) &&
+        (!rank->ready_mask || (worker->is_graph_next ^= 1))) {
+        leaf_run(worker);
         return true;
     }
     struct run *run = room_allows_start(rank) ? next_ready(rank) : NULL;

@@ -82,7 +82,7 @@ int manta_cancel(manta_ref ref)
 
 int manta_world_get(manta_world *ret_world)
 {
-    struct context *context = context_enter();
+    struct context *context = context_get() ? context_get() : context_enter();
     if (!context) {
         return MANTA_E_STATE;
     }

@@ -15,6 +15,8 @@
  *   on a node          RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads
  *                      these?), ROOM (make some)
  *   reader -> owner    LOST (the bytes cannot be had from this place)
+ *   owner of a graph -> its members    GRAPH_PART, GRAPH_LAUNCH, GRAPH_STOP, GRAPH_DROP; back: GRAPH_READY,
+ *                      GRAPH_RESULT, GRAPH_FAILED, GRAPH_ENDED; between them: GRAPH_VALUE, GRAPH_TOLD (graph.h)
  *   anybody -> heir    CLAIM (a place in a dead rank's share); back: CLAIMED
  *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
  *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
@@ -67,6 +69,16 @@ enum message_kind {
     MESSAGE_LOST,
     MESSAGE_CLAIM,
     MESSAGE_CLAIMED,
+    MESSAGE_GRAPH_PART,
+    MESSAGE_GRAPH_READY,
+    MESSAGE_GRAPH_LAUNCH,
+    MESSAGE_GRAPH_VALUE,
+    MESSAGE_GRAPH_TOLD,
+    MESSAGE_GRAPH_RESULT,
+    MESSAGE_GRAPH_FAILED,
+    MESSAGE_GRAPH_STOP,
+    MESSAGE_GRAPH_ENDED,
+    MESSAGE_GRAPH_DROP,
     MESSAGE_SETTLED,
     MESSAGE_CLEARED,
     MESSAGE_QUIET,
@@ -262,6 +274,11 @@ struct message_ended {
     uint32_t unused;
 };
 
+/* Then bytes of it from there on; header.token: the epoch. */
+struct message_graph_part {
+    uint64_t total, offset;
+};
+
 struct message_offer {
     uint64_t digest;
     uint32_t function;
@@ -332,7 +349,9 @@ message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, 
     lost_on_lost, heirs_on_claim, heirs_on_claimed, pin_on_restore, pin_on_restored, spill_on_leave,
     spill_on_leave_answer, room_on_room, recover_on_adopt, home_on_lookup, recover_on_found,
     recover_on_not_mine, stream_on_open, source_on_terms, stream_on_read, inbox_on_items,
-    source_on_taken, inbox_on_ended, recover_on_settled, recover_on_cleared, finish_on_quiet,
+    source_on_taken, inbox_on_ended, member_on_part, conduct_on_ready, member_on_launch,
+    member_on_value, member_on_told, conduct_on_result, conduct_on_failed, member_on_stop,
+    conduct_on_ended, member_on_drop, recover_on_settled, recover_on_cleared, finish_on_quiet,
     finish_on_quiet_answer, finish_on_stop_all;
 
 #endif

@@ -9,6 +9,7 @@ struct manta_outv {
     uint32_t element_bytes, dtype;
     bool is_refs, is_stored; /* stored: data is room's */
     bool is_typed;           /* a layout is behind the data */
+    struct part_slot *slot;  /* of a recorded task: where the data goes */
     void *data;
     size_t count;
     struct store_tag tag; /* of its block */

@@ -4,6 +4,7 @@
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/finish.h"
+#include "core/graph.h"
 #include "core/heirs.h"
 #include "core/idle.h"
 #include "core/message.h"
@@ -72,6 +73,8 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->outside.queued);
     base_list_init(&rank->outside.running);
     base_list_init(&rank->ticker_sleeper.idle);
+    base_list_init(&rank->graphs.ready);
+    base_list_init(&rank->graphs.owned);
 }
 
 /* Polling pays while the cores are ours; when ranks share them it only keeps the others from
@@ -173,6 +176,7 @@ static void free_rank(struct rank *rank)
         base_free(peer);
     }
     outside_fini(rank);
+    graph_fini(rank);
     recover_fini(rank);
     heirs_fini(rank);
     scope_fini_roots(rank);

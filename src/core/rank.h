@@ -388,6 +388,7 @@ struct context {
     struct waiter *waiter; /* of the wait it is in, or was last */
     struct run *inner;     /* started on top of this one's stack, while it waits */
     struct context *outer; /* of the body this one was started from, while that one waits for it */
+    struct member *leaf;   /* of a recorded task: its graph here; NULL for all others (leaf.c) */
     manta_error last_error;
 };
 
@@ -412,6 +413,8 @@ struct worker {
     struct fiber *spares[WORKER_SPARES + 1]; /* scheduling loops put aside, base's included */
     uint32_t spare_count;
     struct fiber *dead; /* a stack to give back after a switch */
+    struct run *leaf;   /* stands for the recorded tasks that it runs; NULL: none yet */
+    uint8_t is_graph_next;
     struct board_slot *slot;
     struct board_slot unread_slot; /* where nobody could read it */
 };
@@ -432,6 +435,16 @@ struct heirs {
     struct base_map heirlooms; /* of shares that this rank serves */
     struct heir_peer *peers;   /* by rank; NULL: nobody has died */
     uint32_t deaths_needed;    /* to be known here before anything is freed */
+};
+
+/* See graph.h. */
+struct member;
+struct graph_room {
+    struct base_map members;  /* parts of graphs here, by id */
+    struct member *last;      /* that a message was about */
+    struct base_list ready;   /* members with nodes to run */
+    struct base_list owned;   /* graphs of this rank */
+    uint64_t serial;          /* of the latest of them */
 };
 
 struct home;
@@ -524,6 +537,7 @@ struct rank {
     struct base_list graced;    /* tasks kept until all survivors had time to claim them */
     struct base_list settling;  /* deaths not yet acknowledged by all (rank 0), or by us */
     struct heirs heirs;
+    struct graph_room graphs;
     struct base_list lineages; /* of done tasks, the oldest first */
     uint64_t lineage_bytes;
     uint8_t has_losses; /* a value that was done had to be waited for again */

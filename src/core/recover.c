@@ -27,6 +27,7 @@
 #include "core/dispatch.h"
 #include "core/exec.h"
 #include "core/fetch.h"
+#include "core/graph.h"
 #include "core/heirs.h"
 #include "core/map.h"
 #include "core/message.h"
@@ -363,6 +364,7 @@ void recover_peer_down(void *owner, uint32_t dead)
         retake_tasks(rank, peer);
         orphan_runs(rank, peer);
     }
+    graph_peer_down(rank, dead);
     heirs_peer_down(rank, dead);
     replica_peer_down(rank, dead);
     fetch_peer_down(rank, dead);

@@ -1,5 +1,6 @@
 /* What every living rank is waiting for, printed when a simulated job hangs; with MANTA_TRACE set, each
  * message as it is taken and each death as it is told. */
+#include "core/graph.h"
 #include "core/message.h"
 #include "core/object.h"
 #include "core/rank.h"
@@ -82,6 +83,36 @@ static unsigned length(const struct base_list *list)
     return count;
 }
 
+static void dump_graphs(struct rank *rank)
+{
+    uint32_t at = 0;
+    struct base_key key;
+    void *value;
+    BASE_LIST_EACH(&rank->graphs.owned, link)
+    {
+        const struct manta_graph *graph = MT_CONTAINER(link, struct manta_graph, link);
+        fprintf(stderr, "  graph %016" PRIx64 " state %d epoch %u awaits %u:", graph->plan.id,
+                graph->state, graph->epoch, graph->awaited_count);
+        for (uint32_t i = 0; i < rank->size; i++) {
+            fprintf(stderr, graph->awaited[i] ? " %u" : "", i);
+        }
+        fprintf(stderr, "\n");
+    }
+    while (base_map_next(&rank->graphs.members, &at, &key, &value)) {
+        const struct member *member = value;
+        const struct part *part = member->part;
+        fprintf(stderr, "  member of %016" PRIx64 " epoch %u%s%s running %u", key.high,
+                member->epoch, member->has_ended ? " ended" : "",
+                leaf_is_stopped(member) ? " stopped" : "", member->running);
+        if (part) {
+            fprintf(stderr, "; %u nodes, rounds %u done %u open %u ready %u left %u",
+                    part->head.nodes, part->rounds, part->done, part->open,
+                    part->ready_tail - part->ready_head, part->left[part->done % PART_DEPTH]);
+        }
+        fprintf(stderr, "\n");
+    }
+}
+
 void world_dump_rank(struct rank *rank)
 {
     uint32_t at = 0;
@@ -92,6 +123,7 @@ void world_dump_rank(struct rank *rank)
             rank->unfinished, rank->is_finishing);
     fprintf(stderr, "  deaths %u settling %u registrations missing %u in grace %u\n", rank->deaths,
             length(&rank->settling), rank->settles_missing, length(&rank->graced));
+    dump_graphs(rank);
     dump_tasks(rank);
     dump_runs(rank);
     dump_borrows(rank);

@@ -66,7 +66,7 @@ static void public_structs_keep_their_sizes(void **state)
     assert_int_equal(sizeof(manta_slot), 16);
     assert_int_equal(sizeof(manta_param), 32);
     assert_int_equal(sizeof(manta_function), 96);
-    assert_int_equal(sizeof(manta_options), 64);
+    assert_int_equal(sizeof(manta_options), 72);
     assert_int_equal(sizeof(manta_config), 88);
     assert_int_equal(sizeof(manta_world), 32);
     assert_int_equal(sizeof(manta_command_setup), 144);

@@ -1,0 +1,393 @@
+/* A rank's part of a graph. The essay is in part.h. */
+#include "graph/part.h"
+
+#include "base/alloc.h"
+
+#include <string.h>
+
+/* ---- Reading -------------------------------------------------------------------------------- */
+
+struct reader {
+    const uint8_t *at;
+    size_t left;
+};
+
+/* An array of what travels; NULL: there is less than that. */
+static const void *take(struct reader *reader, size_t count, size_t size)
+{
+    size_t bytes = MT_ALIGN_UP(count * size, (size_t)16);
+    const void *here = reader->at;
+    if (!here || bytes > reader->left) {
+        reader->at = NULL;
+        return NULL;
+    }
+    reader->at += bytes;
+    reader->left -= bytes;
+    return here;
+}
+
+static bool take_arrays(struct part *part, struct reader reader)
+{
+    const struct part_head *head = take(&reader, 1, sizeof *head);
+    if (!head) {
+        return false;
+    }
+    part->head = *head;
+    part->nodes = take(&reader, head->nodes, sizeof *part->nodes);
+    part->values = take(&reader, head->values, sizeof *part->values);
+    part->binds = take(&reader, head->binds, sizeof *part->binds);
+    part->nexts = take(&reader, head->nexts, sizeof *part->nexts);
+    part->dests = take(&reader, head->dests, sizeof *part->dests);
+    part->downs = take(&reader, head->downs, sizeof *part->downs);
+    part->ups = take(&reader, head->ups, sizeof *part->ups);
+    part->args = take(&reader, head->args, 1);
+    return part->args && reader.left == 0;
+}
+
+static bool is_within(uint32_t first, uint32_t count, uint32_t all)
+{
+    return first <= all && count <= all - first;
+}
+
+static bool check_nodes(const struct part *part)
+{
+    const struct part_head *head = &part->head;
+    bool is_sound = head->nodes != 0;
+    for (uint32_t i = 0; is_sound && i < head->nodes; i++) {
+        const struct part_node *node = &part->nodes[i];
+        is_sound = is_within(node->first_bind, node->binds, head->binds) &&
+                   is_within(node->first_value, node->values, head->values) &&
+                   node->first_arg <= head->args && node->need_first <= node->need &&
+                   memchr(node->name, 0, sizeof node->name);
+    }
+    return is_sound;
+}
+
+static bool check_values(const struct part *part)
+{
+    const struct part_head *head = &part->head;
+    bool is_sound = true;
+    for (uint32_t i = 0; is_sound && i < head->values; i++) {
+        const struct part_value *value = &part->values[i];
+        is_sound = is_within(value->first_next, value->nexts, head->nexts) &&
+                   is_within(value->first_later, value->laters, head->nexts) &&
+                   is_within(value->first_dest, value->dests, head->dests) &&
+                   value->bytes <= MANTA_GRAPH_VALUE_MAX;
+    }
+    for (uint32_t i = 0; is_sound && i < head->nexts; i++) {
+        is_sound = part->nexts[i] < head->nodes;
+    }
+    for (uint32_t i = 0; is_sound && i < head->dests; i++) {
+        is_sound = part->dests[i].down < head->downs;
+    }
+    return is_sound;
+}
+
+static bool check_bind(const struct part *part, const struct part_node *node,
+                       const manta_function *function, const struct plan_bind *bind)
+{
+    if (bind->param >= function->param_count || bind->param >= MANTA_PARAM_MAX) {
+        return false;
+    }
+    if (bind->kind == BIND_VAL) {
+        uint64_t end =
+            (uint64_t)node->first_arg + bind->value + (uint64_t)bind->count * bind->element;
+        return end <= part->head.args;
+    }
+    return bind->kind == BIND_NULL ||
+           (bind->kind <= BIND_COPY && bind->value < part->head.values && bind->element &&
+            (bind->feed == PLAN_NONE || bind->feed < part->head.values));
+}
+
+static int check_functions(struct part *part, manta_function *(*find)(uint32_t hash))
+{
+    bool is_sound = true;
+    for (uint32_t i = 0; is_sound && i < part->head.nodes; i++) {
+        const struct part_node *node = &part->nodes[i];
+        part->functions[i] = find(node->function);
+        if (!part->functions[i]) {
+            return MANTA_E_VERSION;
+        }
+        for (uint32_t j = 0; is_sound && j < node->binds; j++) {
+            is_sound =
+                check_bind(part, node, part->functions[i], &part->binds[node->first_bind + j]);
+        }
+    }
+    return is_sound ? MANTA_OK : MANTA_E_TYPE;
+}
+
+/* ---- Making --------------------------------------------------------------------------------- */
+
+/* Where `rank` is in a row that rises; PLAN_NONE: not there. */
+static uint32_t find_rank(const uint32_t *ranks, uint32_t count, uint32_t rank)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (ranks[middle] < rank) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < count && ranks[low] == rank ? low : PLAN_NONE;
+}
+
+/* Values of a known size lie one after the other, the slots of one together. */
+static int make_slots(struct part *part)
+{
+    size_t total = 0, count = (size_t)part->head.values * PART_DEPTH;
+    part->slots = base_alloc((count + 1) * sizeof *part->slots);
+    for (uint32_t i = 0; i < part->head.values; i++) {
+        total += MT_ALIGN_UP((size_t)part->values[i].bytes, (size_t)16) * PART_DEPTH;
+    }
+    part->arena = base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(total + 16, (size_t)MT_CACHE_LINE));
+    if (!part->slots || !part->arena) {
+        return MANTA_E_NOMEM;
+    }
+    uint8_t *at = part->arena;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bytes = part->values[i / PART_DEPTH].bytes;
+        part->slots[i] = (struct part_slot){.data = at, .bytes = bytes, .room = bytes};
+        at += MT_ALIGN_UP((size_t)bytes, (size_t)16);
+    }
+    return MANTA_OK;
+}
+
+static int make_state(struct part *part)
+{
+    size_t count = (size_t)part->head.nodes * PART_DEPTH, ring = 1;
+    while (ring <= count) {
+        ring *= 2;
+    }
+    part->ready_mask = (uint32_t)(ring - 1);
+    part->missing = base_alloc(count * sizeof *part->missing);
+    part->held = base_alloc(count * sizeof *part->held);
+    part->ready = base_alloc(ring * sizeof *part->ready);
+    part->down_done = base_alloc((part->head.downs + 1) * sizeof *part->down_done);
+    part->up_told = base_alloc((part->head.ups + 1) * sizeof *part->up_told);
+    part->up_of_down = base_alloc((part->head.downs + 1) * sizeof *part->up_of_down);
+    if (!part->missing || !part->held || !part->ready || !part->down_done || !part->up_told ||
+        !part->up_of_down) {
+        return MANTA_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < part->head.downs; i++) {
+        part->up_of_down[i] = find_rank(part->ups, part->head.ups, part->downs[i]);
+    }
+    return make_slots(part);
+}
+
+static int make(struct part *part, const void *bytes, size_t size,
+                manta_function *(*find)(uint32_t hash))
+{
+    part->block = base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(size + 1, (size_t)MT_CACHE_LINE));
+    if (!part->block) {
+        return MANTA_E_NOMEM;
+    }
+    memcpy(part->block, bytes, size);
+    if (!take_arrays(part, (struct reader){part->block, size}) || !check_nodes(part) ||
+        !check_values(part)) {
+        return MANTA_E_TYPE;
+    }
+    part->functions = base_alloc(part->head.nodes * sizeof(manta_function *));
+    if (!part->functions) {
+        return MANTA_E_NOMEM;
+    }
+    int code = check_functions(part, find);
+    return code ? code : make_state(part);
+}
+
+int part_create(const void *bytes, size_t size, manta_function *(*find)(uint32_t hash),
+                struct part **ret_part)
+{
+    struct part *part = base_alloc(sizeof *part);
+    int code = part ? make(part, bytes, size, find) : MANTA_E_NOMEM;
+    if (code != MANTA_OK) {
+        part_destroy(part);
+        return code;
+    }
+    *ret_part = part;
+    return MANTA_OK;
+}
+
+void part_destroy(struct part *part)
+{
+    if (!part) {
+        return;
+    }
+    for (size_t i = 0; part->slots && i < (size_t)part->head.values * PART_DEPTH; i++) {
+        if (part->slots[i].is_own) {
+            base_free(part->slots[i].data);
+        }
+    }
+    base_free(part->functions);
+    base_free(part->missing);
+    base_free(part->held);
+    base_free(part->ready);
+    base_free(part->down_done);
+    base_free(part->up_told);
+    base_free(part->up_of_down);
+    base_free(part->slots);
+    base_free(part->arena);
+    base_free(part->block);
+    base_free(part);
+}
+
+bool part_slot_reserve(struct part_slot *slot, uint32_t bytes)
+{
+    if (MT_LIKELY(bytes <= slot->room)) {
+        return true;
+    }
+    void *data =
+        base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP((size_t)bytes, (size_t)MT_CACHE_LINE));
+    if (!data) {
+        return false;
+    }
+    if (slot->is_own) {
+        base_free(slot->data);
+    }
+    *slot = (struct part_slot){.data = data, .room = bytes, .is_own = true};
+    return true;
+}
+
+/* ---- Running -------------------------------------------------------------------------------- */
+
+static void push(struct part *part, uint32_t node, uint32_t round)
+{
+    part->ready[part->ready_tail++ & part->ready_mask] = (struct part_ready){node, round};
+}
+
+/* It waits for nothing but its round. */
+static void make_ready(struct part *part, uint32_t node, uint32_t round)
+{
+    if (round < part->open) {
+        push(part, node, round);
+    } else {
+        part->held[(size_t)node * PART_DEPTH + round % PART_DEPTH] =
+            part->held_first[round % PART_DEPTH];
+        part->held_first[round % PART_DEPTH] = node;
+    }
+}
+
+/* Nodes that wait for nothing are ready as soon as their round is open; so, in the first round, are
+ * those that wait for fed edges only. */
+static void open_round(struct part *part, uint32_t round)
+{
+    uint32_t node = part->held_first[round % PART_DEPTH];
+    part->held_first[round % PART_DEPTH] = PLAN_NONE;
+    while (node != PLAN_NONE) {
+        uint32_t next = part->held[(size_t)node * PART_DEPTH + round % PART_DEPTH];
+        push(part, node, round);
+        node = next;
+    }
+    for (uint32_t i = 0; i < part->head.nodes && (round == 0 || part->has_sources); i++) {
+        if ((round ? part->nodes[i].need : part->nodes[i].need_first) == 0) {
+            push(part, i, round);
+        }
+    }
+}
+
+/* How far everybody who reads our values is decides. */
+static void open_more(struct part *part)
+{
+    uint32_t done = part->done;
+    for (uint32_t i = 0; i < part->head.downs; i++) {
+        done = MT_MIN(done, part->down_done[i]);
+    }
+    uint32_t open = MT_MIN(part->rounds, done + PART_DEPTH - 1);
+    while (part->open < open) {
+        open_round(part, part->open++);
+    }
+}
+
+void part_begin(struct part *part)
+{
+    part->rounds = part->done = part->open = 0;
+    part->ready_head = part->ready_tail = 0;
+    part->has_sources = false;
+    for (uint32_t i = 0; i < part->head.nodes; i++) {
+        part->has_sources |= part->nodes[i].need == 0;
+        for (uint32_t round = 0; round < PART_DEPTH; round++) {
+            part->missing[(size_t)i * PART_DEPTH + round] =
+                round ? part->nodes[i].need : part->nodes[i].need_first;
+        }
+    }
+    for (uint32_t round = 0; round < PART_DEPTH; round++) {
+        part->left[round] = part->head.nodes;
+        part->held_first[round] = PLAN_NONE;
+    }
+    memset(part->down_done, 0, part->head.downs * sizeof *part->down_done);
+    memset(part->up_told, 0, part->head.ups * sizeof *part->up_told);
+}
+
+void part_start(struct part *part, uint32_t rounds)
+{
+    part->rounds = rounds;
+    open_more(part);
+}
+
+struct part_ready part_take(struct part *part)
+{
+    return part->ready[part->ready_head++ & part->ready_mask];
+}
+
+const struct part_slot *part_source(const struct part *part, const struct plan_bind *bind,
+                                    uint32_t round)
+{
+    if (bind->kind != BIND_INPUT && bind->kind != BIND_INOUT_INPUT) {
+        return part_slot(part, bind->value, round);
+    }
+    return round && bind->feed != PLAN_NONE ? part_slot(part, bind->feed, round - 1)
+                                            : part_slot(part, bind->value, 0);
+}
+
+static void satisfy(struct part *part, uint32_t first, uint32_t count, uint32_t round)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t node = part->nexts[first + i];
+        uint32_t *missing = &part->missing[(size_t)node * PART_DEPTH + round % PART_DEPTH];
+        if (--*missing == 0) {
+            make_ready(part, node, round);
+        }
+    }
+}
+
+void part_arrived(struct part *part, uint32_t value, uint32_t round)
+{
+    const struct part_value *of = &part->values[value];
+    satisfy(part, of->first_next, of->nexts, round);
+    satisfy(part, of->first_later, of->laters, round + 1);
+}
+
+bool part_ended(struct part *part, struct part_ready of)
+{
+    const struct part_node *node = &part->nodes[of.node];
+    uint32_t slot = of.round % PART_DEPTH, done = part->done;
+    part->missing[(size_t)of.node * PART_DEPTH + slot] = node->need;
+    for (uint32_t i = 0; i < node->values; i++) {
+        part_arrived(part, node->first_value + i, of.round);
+    }
+    part->left[slot]--;
+    while (part->left[part->done % PART_DEPTH] == 0) {
+        part->left[part->done++ % PART_DEPTH] = part->head.nodes;
+    }
+    if (part->done == done) {
+        return false;
+    }
+    open_more(part);
+    return true;
+}
+
+void part_down_done(struct part *part, uint32_t from, uint32_t done)
+{
+    uint32_t down = find_rank(part->downs, part->head.downs, from);
+    if (down != PLAN_NONE && part->down_done[down] < done) {
+        part->down_done[down] = done;
+        open_more(part);
+    }
+}
+
+bool part_must_tell(const struct part *part, uint32_t up)
+{
+    return part->done - part->up_told[up] >= 2;
+}
