@@ -78,6 +78,7 @@ static const char usage[] =
     "  -and                    begins another graph, of the same options unless changed\n"
     "of the run:\n"
     "  -worker N               threads or processes that run tasks\n"
+    "  -passes N               times the whole so often; tells the median and the least (1)\n"
     "  -plant STEP,POINT       spoil that output: the run has to fail\n";
 
 /* ---- Reading -------------------------------------------------------------------------------- */
@@ -108,6 +109,19 @@ static int tell(char *why, const char *option, const char *value, const char *ex
 {
     snprintf(why, TB_WHY_BYTES, "%.24s %.40s: expected %.70s", option, value, expected);
     return -1;
+}
+
+static int read_count(const char *option, const char *value, uint32_t least, uint32_t most,
+                      uint32_t *ret, char *why)
+{
+    char range[64];
+    uint64_t read;
+    if (read_whole(value, least, most, &read) == 0) {
+        *ret = (uint32_t)read;
+        return 1;
+    }
+    snprintf(range, sizeof range, "%u ... %u", least, most);
+    return tell(why, option, value, range);
 }
 
 /* 1: it was one; 0: it is none; -1: it has a wrong value. */
@@ -166,7 +180,6 @@ static int read_other(struct tb_app *app, struct tb_graph *graph, const char *op
                       const char *value, char *why)
 {
     int name;
-    uint64_t workers;
     if (strcmp(option, "-type") == 0) {
         name = read_name(value, pattern_names, TB_PATTERN_COUNT);
         graph->pattern = (enum tb_pattern)name;
@@ -181,11 +194,10 @@ static int read_other(struct tb_app *app, struct tb_graph *graph, const char *op
         return read_plant(graph, value, why);
     }
     if (strcmp(option, "-worker") == 0) {
-        if (read_whole(value, 0, 1 << 16, &workers) != 0) {
-            return tell(why, option, value, "0 ... 65536");
-        }
-        app->workers = (uint32_t)workers;
-        return 1;
+        return read_count(option, value, 0, 1 << 16, &app->workers, why);
+    }
+    if (strcmp(option, "-passes") == 0) {
+        return read_count(option, value, 1, TB_PASSES_MAX, &app->passes, why);
     }
     return 0;
 }
@@ -247,7 +259,7 @@ static int read_option(struct tb_app *app, const char *option, const char *value
 
 int tb_app_read(struct tb_app *ret_app, int argc, char **argv, char why[TB_WHY_BYTES])
 {
-    struct tb_app app = {.graph_count = 1, .graphs = {defaults}};
+    struct tb_app app = {.graph_count = 1, .passes = 1, .graphs = {defaults}};
     for (int i = 1; i < argc; i++) {
         bool is_and = strcmp(argv[i], "-and") == 0;
         int code = is_and ? begin_graph(&app, why)
@@ -361,17 +373,42 @@ void tb_display(const struct tb_app *app)
     }
 }
 
-void tb_report(const struct tb_app *app, double seconds)
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void tb_report(const struct tb_app *app, const double *seconds, uint32_t count)
 {
     struct totals totals = sum(app);
+    double sorted[TB_PASSES_MAX];
+    memcpy(sorted, seconds, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare);
+    double median = sorted[count / 2];
     printf("Total Tasks %llu\n", (unsigned long long)totals.tasks);
     printf("Total Dependencies %llu\n", (unsigned long long)totals.inputs);
     printf("  Unable to estimate local/nonlocal dependencies\n");
     printf("Total FLOPs %llu\n", (unsigned long long)totals.flops);
     printf("Total Bytes %llu\n", (unsigned long long)totals.bytes);
-    printf("Elapsed Time %e seconds\n", seconds);
-    printf("FLOP/s %e\n", (double)totals.flops / seconds);
-    printf("B/s %e\n", (double)totals.bytes / seconds);
+    printf("Elapsed Time %e seconds\n", median);
+    printf("FLOP/s %e\n", (double)totals.flops / median);
+    printf("B/s %e\n", (double)totals.bytes / median);
+    printf("Least Time %e seconds\n", sorted[0]);
     printf("Transfer (estimated):\n  Unable to estimate local/nonlocal transfer\n");
     fflush(stdout);
+}
+
+int tb_measure(const struct tb_app *app, bool reports, int (*pass)(void *arg, double *ret_seconds),
+               void *arg)
+{
+    double seconds[TB_PASSES_MAX];
+    int code = pass(arg, &seconds[0]);
+    for (uint32_t i = 0; i < app->passes && code == 0; i++) {
+        code = pass(arg, &seconds[i]);
+    }
+    if (reports && code == 0) {
+        tb_report(app, seconds, app->passes);
+    }
+    return code;
 }

@@ -14,7 +14,7 @@
  *     tb_display(&app), on one
  *     for each point of each graph: get the outputs of its inputs (tb_inputs, in ascending order)
  *     to where it runs, call tb_execute, and hand its output to its consumers (tb_consumers)
- *     tb_report(&app, seconds), on one
+ *     tb_report, on one (tb_measure calls it)
  *
  * Nothing can go wrong unseen: an output is filled with (step, graph and point), pair after pair,
  * and tb_execute compares every byte of every input with what it has to be. A driver that gives a
@@ -58,6 +58,7 @@ enum {
     TB_GRAPHS_MAX = 16,
     TB_RADIX_MAX = 64,  /* inputs of one point, but for all_to_all, where they are one interval */
     TB_PAIR_BYTES = 16, /* the least output */
+    TB_PASSES_MAX = 1000,
     TB_WHY_BYTES = 160
 };
 
@@ -78,6 +79,7 @@ struct tb_graph {
 
 struct tb_app {
     uint32_t graph_count;
+    uint32_t passes; /* -passes: how often the whole is timed */
     uint32_t
         workers; /* -worker: threads or processes that run tasks; 0: the driver's own default */
     struct tb_graph graphs[TB_GRAPHS_MAX];
@@ -104,8 +106,12 @@ const char *tb_pattern_name(enum tb_pattern pattern);
 const char *tb_kernel_name(enum tb_kernel kernel);
 /* Prints the configuration. */
 void tb_display(const struct tb_app *app);
-/* Prints totals and rates. */
-void tb_report(const struct tb_app *app, double seconds);
+/* Prints totals and rates, for the median of `count` times in seconds, and the least of them. */
+void tb_report(const struct tb_app *app, const double *seconds, uint32_t count);
+/* Calls pass(arg, seconds) once to warm up and then app->passes times; reports on this process, if
+ * it is the one that does. The first code that is not 0 ends it. */
+int tb_measure(const struct tb_app *app, bool reports, int (*pass)(void *arg, double *ret_seconds),
+               void *arg);
 
 uint64_t tb_total_tasks(const struct tb_app *app);
 /* Of the longest graph. */

@@ -15,7 +15,7 @@ def run(app):
             Client(cluster) as client:
         def submit(graph, step, column, inputs):
             return client.submit(peers.execute, graph, step, column, *inputs, pure=False)
-        return peers.second_pass(lambda: client.gather(peers.walk(app, submit)))
+        return peers.time_passes(app, lambda: client.gather(peers.walk(app, submit)))
 
 
 if __name__ == "__main__":

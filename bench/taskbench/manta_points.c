@@ -7,7 +7,8 @@ enum {
     SHAPES = POINTS_IN_MAX + 2, /* 0 ... POINTS_IN_MAX inputs, or an array of refs */
     MANY = SHAPES - 1,
     FIXED_BYTES = TB_PAIR_BYTES,
-    FAILED = 1 /* a point's own code */
+    MESSAGE_MAX = 4096, /* of one input */
+    FAILED = 1          /* a point's own code */
 };
 
 enum kind { FIXED, VARIABLE, KINDS };
@@ -23,7 +24,7 @@ static int take_slots(const manta_slot *slots, const struct tb_graph *graph, uin
                       const void **inputs)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (slots[i].count != graph->output_bytes) {
+        if (slots[i].count < graph->output_bytes) {
             return manta_fail(FAILED, "expected an input of %llu bytes, found %zu",
                               (unsigned long long)graph->output_bytes, slots[i].count);
         }
@@ -38,7 +39,7 @@ static int take_refs(const manta_slot *slot, const struct tb_graph *graph, const
     for (size_t i = 0; i < slot->count; i++) {
         size_t bytes;
         MANTA_TRY(manta_view(refs[i], &inputs[i], &bytes));
-        if (bytes != graph->output_bytes) {
+        if (bytes < graph->output_bytes) {
             return manta_fail(FAILED, "expected an input of %llu bytes, found %zu",
                               (unsigned long long)graph->output_bytes, bytes);
         }
@@ -46,13 +47,22 @@ static int take_refs(const manta_slot *slot, const struct tb_graph *graph, const
     return MANTA_OK;
 }
 
+/* Where the output goes; NULL as manta_last_error says. */
+static void *take_output(const struct tb_graph *graph, const manta_slot *slot)
+{
+    size_t bytes = graph->output_bytes;
+    if (bytes == FIXED_BYTES) {
+        return slot->data;
+    }
+    bool is_stored = bytes > MESSAGE_MAX && bytes <= MANTA_INLINE_MAX;
+    return manta_outv_alloc(slot->data, is_stored ? MANTA_INLINE_MAX + TB_PAIR_BYTES : bytes);
+}
+
 static int execute(const struct point_job *job, const manta_slot *slot, const void *const *inputs)
 {
     const struct tb_graph *graph = &app->graphs[job->graph];
     char why[TB_WHY_BYTES];
-    void *output = graph->output_bytes == FIXED_BYTES
-                       ? slot->data
-                       : manta_outv_alloc(slot->data, graph->output_bytes);
+    void *output = take_output(graph, slot);
     if (!output) {
         return manta_last_error()->code;
     }

@@ -5,7 +5,9 @@
  * Manta waits for before the body starts; they differ in their descriptors only, which are made
  * here rather than by MANTA_TASK. Points with more inputs than a task has parameters take an array
  * of refs and view them. An output of 16 bytes is a fixed result, any other one a variable
- * result, written in place.
+ * result, written in place. Values of up to MANTA_INLINE_MAX travel inside messages, all inputs of
+ * a task in one; so that this has room for any number of inputs, outputs of more than 4 KiB are
+ * made as long as it takes to lie in the node's store, and only their first bytes count.
  */
 #ifndef TASKBENCH_MANTA_POINTS_H
 #define TASKBENCH_MANTA_POINTS_H

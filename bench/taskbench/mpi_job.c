@@ -209,16 +209,18 @@ void mpi_execute(struct job *job, struct part *part, uint32_t step)
     }
 }
 
-static double time_pass(struct job *job, void (*pass)(struct job *job))
+static int time_pass(void *arg, double *ret_seconds)
 {
+    struct job *job = arg;
     MPI_Barrier(MPI_COMM_WORLD);
     double start = tb_now();
-    pass(job);
+    job->pass(job);
     MPI_Barrier(MPI_COMM_WORLD);
-    return tb_now() - start;
+    *ret_seconds = tb_now() - start;
+    return 0;
 }
 
-static void run(struct job *job, void (*pass)(struct job *job))
+static void run(struct job *job)
 {
     for (uint32_t i = 0; i < job->app.graph_count; i++) {
         make_part(job, &job->app.graphs[i], &job->parts[i]);
@@ -226,11 +228,7 @@ static void run(struct job *job, void (*pass)(struct job *job))
     if (job->rank == 0) {
         tb_display(&job->app);
     }
-    time_pass(job, pass);
-    double seconds = time_pass(job, pass);
-    if (job->rank == 0) {
-        tb_report(&job->app, seconds);
-    }
+    tb_measure(&job->app, job->rank == 0, time_pass, job);
     for (uint32_t i = 0; i < job->app.graph_count; i++) {
         free_part(&job->parts[i]);
     }
@@ -239,12 +237,13 @@ static void run(struct job *job, void (*pass)(struct job *job))
 int mpi_run(int argc, char **argv, void (*pass)(struct job *job))
 {
     static struct job job;
+    job.pass = pass;
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &job.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &job.size);
     int code = tb_open(&job.app, argc, argv) ? 2 : 0;
     if (code == 0) {
-        run(&job, pass);
+        run(&job);
         MPI_Allreduce(MPI_IN_PLACE, &job.failures, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
         code = job.failures ? 1 : 0;
     }

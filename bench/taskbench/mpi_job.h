@@ -40,6 +40,7 @@ struct job {
     struct tb_app app;
     int rank, size;
     int failures;
+    void (*pass)(struct job *job);
     struct part parts[TB_GRAPHS_MAX];
 };
 

@@ -82,8 +82,9 @@ static void submit(const struct state *state, uint32_t step, uint32_t point)
     }
 }
 
-static double run(const struct tb_app *app)
+static int run(void *arg, double *ret_seconds)
 {
+    const struct tb_app *app = arg;
     double start = tb_now();
 #pragma omp parallel
 #pragma omp single
@@ -96,7 +97,8 @@ static double run(const struct tb_app *app)
             }
         }
     }
-    return tb_now() - start;
+    *ret_seconds = tb_now() - start;
+    return failures;
 }
 
 int main(int argc, char **argv)
@@ -118,8 +120,7 @@ int main(int argc, char **argv)
         }
     }
     tb_display(&app);
-    run(&app);
-    tb_report(&app, run(&app));
+    tb_measure(&app, true, run, &app);
     for (uint32_t i = 0; i < app.graph_count; i++) {
         tb_plan_free(&states[i].plan);
         free(states[i].outputs);

@@ -15,6 +15,11 @@ struct thread {
     int code;
 };
 
+struct job {
+    struct thread *threads;
+    uint32_t count;
+};
+
 static pthread_barrier_t together;
 
 static void *run(void *arg)
@@ -27,9 +32,12 @@ static void *run(void *arg)
     return NULL;
 }
 
-static int run_all(struct thread *threads, uint32_t count)
+static int run_all(void *arg, double *ret_seconds)
 {
+    struct thread *threads = ((struct job *)arg)->threads;
+    uint32_t count = ((struct job *)arg)->count;
     int code = 0;
+    double start = tb_now();
     pthread_barrier_init(&together, NULL, count);
     for (uint32_t i = 0; i < count; i++) {
         if (pthread_create(&threads[i].id, NULL, run, &threads[i]) != 0) {
@@ -42,6 +50,7 @@ static int run_all(struct thread *threads, uint32_t count)
         code |= threads[i].code;
     }
     pthread_barrier_destroy(&together);
+    *ret_seconds = tb_now() - start;
     return code;
 }
 
@@ -63,10 +72,8 @@ int main(int argc, char **argv)
         threads[i] = (struct thread){.graph = &app.graphs[0], .point = i};
     }
     tb_display(&app);
-    int code = run_all(threads, count);
-    double start = tb_now();
-    code |= run_all(threads, count);
-    tb_report(&app, tb_now() - start);
+    struct job job = {threads, count};
+    int code = tb_measure(&app, true, run_all, &job);
     free(threads);
     return code ? 1 : 0;
 }

@@ -20,7 +20,8 @@ class Graph(ctypes.Structure):
 
 class App(ctypes.Structure):
     """struct tb_app."""
-    _fields_ = [("graph_count", ctypes.c_uint32), ("workers", ctypes.c_uint32), ("graphs", Graph * GRAPHS_MAX)]
+    _fields_ = [("graph_count", ctypes.c_uint32), ("passes", ctypes.c_uint32), ("workers", ctypes.c_uint32),
+                ("graphs", Graph * GRAPHS_MAX)]
 
 
 class Intervals(ctypes.Structure):
@@ -35,7 +36,7 @@ class Intervals(ctypes.Structure):
 def core():
     """The library beside which this run was begun; workers inherit the name."""
     library = ctypes.CDLL(os.environ["TASKBENCH_CORE"])
-    library.tb_report.argtypes = [ctypes.c_void_p, ctypes.c_double]
+    library.tb_report.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]
     return library
 
 
@@ -78,19 +79,21 @@ def walk(app, submit):
 
 
 def main(run):
-    """run(app) returns the seconds of its second pass."""
+    """run(app) returns the seconds of its passes."""
     app = App()
     words = [word.encode() for word in sys.argv]
     if core().tb_open(ctypes.byref(app), len(words), (ctypes.c_char_p * len(words))(*words)):
         return 2
     core().tb_display(ctypes.byref(app))
-    core().tb_report(ctypes.byref(app), run(app))
+    seconds = run(app)
+    core().tb_report(ctypes.byref(app), (ctypes.c_double * len(seconds))(*seconds), len(seconds))
     return 0
 
 
-def second_pass(one):
-    """Seconds of the second of two."""
-    one()
-    start = time.monotonic()
-    one()
-    return time.monotonic() - start
+def time_passes(app, one):
+    """Seconds of each, after a first one to warm up."""
+    at = []
+    for _ in range(app.passes + 1):
+        one()
+        at.append(time.monotonic())
+    return [after - before for before, after in zip(at, at[1:])]

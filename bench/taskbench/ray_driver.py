@@ -14,7 +14,7 @@ def run(app):
              runtime_env={"env_vars": {"PYTHONPATH": here, "TASKBENCH_CORE": os.environ["TASKBENCH_CORE"]}})
     point = ray.remote(peers.execute)
     try:
-        return peers.second_pass(lambda: ray.get(
+        return peers.time_passes(app, lambda: ray.get(
             peers.walk(app, lambda graph, step, column, inputs: point.remote(graph, step, column, *inputs))))
     finally:
         ray.shutdown()
