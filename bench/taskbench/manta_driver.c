@@ -1,0 +1,142 @@
+/*
+ * Task graphs in Manta, all of it submitted by one driver: refs of the row before go into the
+ * points of the next row, then they are dropped. What nobody consumes (the last row, and points of others) is kept
+ * and waited for at the end. Columns lie on ranks in blocks.
+ */
+#include "manta_points.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct state {
+    const struct tb_graph *graph;
+    struct tb_plan plan;
+    manta_ref *rows[2]; /* [width], by column */
+    manta_ref *inputs;  /* of the point at hand */
+    manta_ref *leaves;  /* that nobody consumes */
+    uint32_t leaf_count;
+};
+
+static struct tb_app app;
+static struct state states[TB_GRAPHS_MAX];
+
+static uint32_t count_leaves(const struct tb_plan *plan)
+{
+    uint32_t leaves = 0;
+    for (uint32_t step = 0; step < plan->steps; step++) {
+        const struct tb_row *row = plan->rows[step];
+        for (uint32_t i = 0; i < row->width; i++) {
+            leaves += row->consumer_at[i] == row->consumer_at[i + 1];
+        }
+    }
+    return leaves;
+}
+
+static int make_state(const struct tb_graph *graph, struct state *state)
+{
+    if (tb_plan_make(graph, &state->plan) != 0) {
+        return MANTA_E_NOMEM;
+    }
+    state->graph = graph;
+    state->inputs = calloc(graph->width, sizeof *state->inputs);
+    state->leaves = calloc(count_leaves(&state->plan), sizeof *state->leaves);
+    state->rows[0] = calloc(graph->width, sizeof *state->rows[0]);
+    state->rows[1] = calloc(graph->width, sizeof *state->rows[1]);
+    return state->inputs && state->leaves && state->rows[0] && state->rows[1] ? MANTA_OK
+                                                                              : MANTA_E_NOMEM;
+}
+
+static void free_state(struct state *state)
+{
+    tb_plan_free(&state->plan);
+    free(state->inputs);
+    free(state->leaves);
+    free(state->rows[0]);
+    free(state->rows[1]);
+}
+
+static void submit_row(struct state *state, uint32_t step, uint32_t ranks)
+{
+    const struct tb_row *row = state->plan.rows[step];
+    manta_ref *refs = state->rows[step % 2], *before = state->rows[(step + 1) % 2];
+    for (uint32_t i = 0; i < row->width; i++) {
+        uint32_t first = row->input_at[i], count = row->input_at[i + 1] - first;
+        uint32_t point = row->offset + i;
+        for (uint32_t k = 0; k < count; k++) {
+            state->inputs[k] = before[row->inputs[first + k]];
+        }
+        refs[point] =
+            points_submit(MANTA_OPTIONS(.rank = MANTA_ON(points_rank(state->graph, point, ranks))),
+                          state->graph, step, point, state->inputs, count);
+    }
+}
+
+/* Of a row whose consumers are submitted: they hold it now. */
+static void let_go_of_row(struct state *state, uint32_t step)
+{
+    const struct tb_row *row = state->plan.rows[step];
+    for (uint32_t i = 0; i < row->width; i++) {
+        manta_ref ref = state->rows[step % 2][row->offset + i];
+        if (row->consumer_at[i] == row->consumer_at[i + 1]) {
+            state->leaves[state->leaf_count++] = ref;
+        } else {
+            manta_drop(ref);
+        }
+    }
+}
+
+static int pass(uint32_t ranks)
+{
+    int code = MANTA_OK;
+    for (uint32_t step = 0; step <= tb_most_steps(&app); step++) {
+        for (uint32_t i = 0; i < app.graph_count; i++) {
+            if (step < app.graphs[i].steps) {
+                submit_row(&states[i], step, ranks);
+            }
+            if (step > 0 && step <= app.graphs[i].steps) {
+                let_go_of_row(&states[i], step - 1);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < app.graph_count; i++) {
+        int finished = points_finish(states[i].leaves, states[i].leaf_count);
+        states[i].leaf_count = 0;
+        code = code == MANTA_OK ? finished : code;
+    }
+    return code;
+}
+
+static int time_pass(void *arg, double *ret_seconds)
+{
+    manta_world world;
+    MANTA_TRY(manta_world_get(&world));
+    double start = tb_now();
+    MANTA_TRY(pass(world.size));
+    *ret_seconds = tb_now() - start;
+    return MANTA_OK;
+}
+
+static int driver(int argc, char **argv)
+{
+    int code = MANTA_OK;
+    tb_display(&app);
+    for (uint32_t i = 0; i < app.graph_count && code == MANTA_OK; i++) {
+        code = make_state(&app.graphs[i], &states[i]);
+    }
+    if (code == MANTA_OK) {
+        code = tb_measure(&app, true, time_pass, NULL);
+    }
+    for (uint32_t i = 0; i < app.graph_count; i++) {
+        free_state(&states[i]);
+    }
+    return code == MANTA_OK ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (tb_open(&app, argc, argv) != 0) {
+        return 2;
+    }
+    points_register(&app);
+    return manta_run(argc, argv, driver);
+}

@@ -1,0 +1,36 @@
+/*
+ * A point of a graph as a Manta task, for the drivers that submit them.
+ *
+ * There is one task for each number of inputs, so that inputs are ordinary `in` arguments, which
+ * Manta waits for before the body starts; they differ in their descriptors only, which are made
+ * here rather than by MANTA_TASK. Points with more inputs than a task has parameters take an array
+ * of refs and view them. An output of 16 bytes is a fixed result, any other one a variable
+ * result, written in place. Values of up to MANTA_INLINE_MAX travel inside messages, all inputs of
+ * a task in one; so that this has room for any number of inputs, outputs of more than 4 KiB are
+ * made as long as it takes to lie in the node's store, and only their first bytes count.
+ */
+#ifndef TASKBENCH_MANTA_POINTS_H
+#define TASKBENCH_MANTA_POINTS_H
+
+#include "core.h"
+
+#include <manta/manta.h>
+
+enum { POINTS_IN_MAX = MANTA_PARAM_MAX - 2 };
+
+/* What a point's task is told. */
+struct point_job {
+    uint32_t graph, step, point, input_count;
+};
+
+/* From main, on every rank, before manta_run. `app` is borrowed until the end. */
+void points_register(const struct tb_app *app);
+/* Submits a point that has the refs `inputs` in the order of its inputs. */
+manta_ref points_submit(const manta_options *options, const struct tb_graph *graph, uint32_t step,
+                        uint32_t point, const manta_ref *inputs, uint32_t input_count);
+/* The rank of a column: blocks. */
+uint32_t points_rank(const struct tb_graph *graph, uint32_t point, uint32_t ranks);
+/* Waits for all, tells the first error on stderr, drops all. */
+int points_finish(const manta_ref *refs, uint32_t count);
+
+#endif
