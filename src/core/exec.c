@@ -31,6 +31,7 @@
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
+#include "core/timeline.h"
 #include "core/value.h"
 #include "core/wait.h"
 
@@ -469,7 +470,9 @@ bool exec_park(struct worker *worker, struct run *run)
     give_places_back(rank, run->context);
     context_set(NULL);
     board_show(worker, NULL);
+    timeline_body(rank, BASE_TIMELINE_PARK, run, 0);
     switch_to(worker, run->fiber, next);
+    timeline_body(rank, BASE_TIMELINE_RESUME, run, 0);
     board_show(worker, run);
     rank->parked_count--;
     run->state = RUN_RUNNING;
