@@ -505,7 +505,7 @@ static bool do_one(struct worker *worker)
     struct run *run = room_allows_start(rank) ? next_ready(rank) : NULL;
     if (run && exec_may_start(rank, run)) {
         exec_run(worker, run);
-        (void)rank_turn(rank);
+        (void)rank_catch_up(rank);
     }
     return run != NULL;
 }

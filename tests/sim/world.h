@@ -42,6 +42,9 @@ struct world_result {
     int sim_code;  /* of sim_run */
     int exit_code; /* of the driver */
     uint64_t trace, events, time_ns, bound_ns;
+    uint64_t driver_ns;              /* when the driver returned */
+    uint64_t driver_messages;        /* that all ranks had sent by then */
+    uint64_t messages;               /* and in all */
     uint32_t injected[FAULT_KINDS][FAULT_PHASES];
     uint32_t killed, fenced;   /* ranks: dead at the end; of those, alive when taken for dead */
     uint32_t deaths;           /* as rank 0 counts them */
@@ -61,6 +64,9 @@ int world_run(const struct world_options *options, manta_driver driver,
 /* 0 when the driver succeeded, nothing hung, and nothing is left, no process either; else prints what and the command that replays it. */
 int world_check(const char *test, const struct world_options *options,
                 const struct world_result *result);
+
+/* In a driver or a body: virtual time. */
+uint64_t world_now_ns(void);
 
 /* In a driver: the rank dies now, and when this returns the survivors know. */
 void world_kill(uint32_t rank);
