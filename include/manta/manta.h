@@ -316,6 +316,31 @@ typedef struct manta_world {
 /* MANTA_E_STATE before start and after stop. */
 MANTA_API int manta_world_get(manta_world *ret_world);
 
+/* ---- What a rank has done ------------------------------------------------------------------- */
+
+/* Counts of the calling rank since its start, unless it says now. */
+typedef struct manta_stats {
+    uint64_t submitted, completed; /* tasks, maps and puts of this rank */
+    uint64_t executed;             /* bodies begun here, whoever submitted them */
+    uint64_t inlined;              /* of those: called by the very body that waited for it */
+    uint64_t parked;               /* times a body that waited was put aside with its stack */
+    uint64_t retried, adopted;     /* run again after a failure or a death; found again after one */
+    uint64_t messages_sent, messages_received; /* between ranks, and of a rank to itself */
+    uint64_t bytes_sent, bytes_received;       /* their headers and bodies */
+    uint64_t overflowed;                       /* messages sent that found their way full */
+    uint64_t bells, sleeps; /* other ranks woken; times this one slept for want of anything to do */
+    uint64_t turns;         /* looks for messages */
+    uint64_t unfinished;    /* now: tasks of this rank that are not done */
+    uint64_t pending,
+        ready;           /* now: of these, waiting for a place; bodies here, waiting for a worker */
+    uint64_t parked_now; /* now: bodies here on stacks put aside */
+    uint64_t records;    /* now: tasks of this rank whose refs are held, or that are not done */
+} manta_stats;
+
+/* Fills *ret_stats in about a tenth of a microsecond; a difference of two says what lay between. Never
+ * blocks. Any thread. MANTA_E_STATE, MANTA_E_INVALID. */
+MANTA_API int manta_stats_get(manta_stats *ret_stats);
+
 /* ---- Where memory is ------------------------------------------------------------------------ */
 
 /* Fills text[size] with a line for a person: what made the value, where its bytes are, who holds

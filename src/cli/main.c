@@ -3,6 +3,7 @@
  */
 #include "cli/output.h"
 #include "cli/run.h"
+#include "cli/trace.h"
 
 #include <manta/manta.h>
 
@@ -25,6 +26,7 @@ static int show_version(int argc, char **argv)
 static const struct command commands[] = {
     {"run", "starts a program on ranks and returns its driver's code", run_command},
     {"output", "lists or prints what commands wrote (MANTA_COMMAND_LOG)", output_command},
+    {"trace", "makes of a job's timelines (MANTA_TIMELINE) one file for a viewer", trace_command},
     {"version", "prints the version", show_version},
     {"help", "prints this; help COMMAND: what a command takes", show_help},
 };
@@ -37,6 +39,10 @@ static int show_help(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "output") == 0) {
         output_help();
+        return 0;
+    }
+    if (argc > 1 && strcmp(argv[1], "trace") == 0) {
+        trace_help();
         return 0;
     }
     printf("usage: manta COMMAND ...\n\n");
@@ -55,7 +61,8 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "manta: got %s%s%s, expected run, output, version or help; see: manta help\n",
+    fprintf(stderr,
+            "manta: got %s%s%s, expected run, output, trace, version or help; see: manta help\n",
             *name ? "the command '" : "no command", name, *name ? "'" : "");
     return CLI_USAGE;
 }

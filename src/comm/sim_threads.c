@@ -224,6 +224,7 @@ static uint64_t host_random(void *self)
 void sim_host_init(struct sim_rank *rank)
 {
     rank->host = (struct base_host){.now_ns = host_now,
+                                    .ticks = host_now,
                                     .park = host_park,
                                     .wake = host_wake,
                                     .thread_start = host_thread_start,

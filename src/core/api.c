@@ -13,6 +13,7 @@
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/task.h"
+#include "core/timeline.h"
 #include "core/value.h"
 #include "core/wait.h"
 
@@ -93,6 +94,7 @@ void manta_submit(manta_function *function, const manta_options *options, const 
     struct scope *scope = context_scope(context);
     if (MT_LIKELY(scope != NULL)) {
         task_submit(context->rank, scope, function, options, args, ret_refs);
+        timeline_submit(context, function, ret_refs);
         after_submit(context->rank);
     }
     context_give(context);
@@ -123,6 +125,7 @@ manta_ref manta_map(manta_function *function, const manta_options *options, cons
     struct scope *scope = context_scope(context);
     if (scope) {
         ref = map_submit(context->rank, scope, function, options, args, count);
+        timeline_submit(context, function, &ref);
         after_submit(context->rank);
     }
     context_give(context);

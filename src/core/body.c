@@ -23,6 +23,7 @@
 #include "core/stored.h"
 #include "core/stream.h"
 #include "core/task.h"
+#include "core/timeline.h"
 #include "core/value.h"
 
 #include <stdarg.h>
@@ -402,9 +403,23 @@ static int keep_reason(struct run *run, int code)
     return code;
 }
 
+static MT_COLD int call_noted(struct rank *rank, struct body *body)
+{
+    struct run *run = body->run;
+    timeline_body(rank, BASE_TIMELINE_BEGIN, run, 0);
+    baton_give(&rank->baton);
+    int code = keep_reason(run, run->function->run(body->slots));
+    timeline_body(rank, BASE_TIMELINE_END, run, code);
+    baton_take(&rank->baton, rank->host);
+    return code;
+}
+
 static int call(struct rank *rank, struct body *body)
 {
     struct run *run = body->run;
+    if (MT_UNLIKELY(rank->tracks != NULL)) {
+        return call_noted(rank, body);
+    }
     baton_give(&rank->baton);
     int code = keep_reason(run, run->function->run(body->slots));
     baton_take(&rank->baton, rank->host);
@@ -435,6 +450,7 @@ static int call_lease(struct rank *rank, struct body *body)
     if (!results) {
         return MANTA_E_NOMEM;
     }
+    timeline_body(rank, BASE_TIMELINE_BEGIN, run, 1);
     baton_give(&rank->baton);
     for (uint64_t i = 0; i < run->map_count; i++) {
         run->map_index = run->map_begin + i;
@@ -446,6 +462,7 @@ static int call_lease(struct rank *rank, struct body *body)
             baton_give(&rank->baton);
         }
     }
+    timeline_body(rank, BASE_TIMELINE_END, run, MANTA_OK);
     baton_take(&rank->baton, rank->host);
     map_results_end(rank, run, results);
     return MANTA_OK;

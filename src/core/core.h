@@ -12,6 +12,8 @@
 
 #include <manta/manta.h>
 
+struct base_timeline;
+struct base_timeline_name;
 struct rank;
 struct store;
 
@@ -51,6 +53,7 @@ struct core_options {
     uint32_t parked_max;        /* stacks parked at once; 0: 4096 */
     uint32_t window_max;        /* tasks in flight to one rank; 0: 1024 */
     uint32_t commands_max;      /* CPUs for commands and isolated tasks; 0: as workers */
+    struct base_timeline *timeline; /* borrowed, of workers + 1 tracks; NULL: none */
     const struct core_processes *processes; /* borrowed; NULL: no commands, no isolated tasks */
     struct base_log log;
 };
@@ -133,6 +136,10 @@ struct core_stats {
     uint64_t remade; /* of those retried: because their values were lost */
 };
 struct core_stats core_get_stats(struct rank *rank);
+
+/* What a timeline's reader needs to name things: functions known by now, and messages. Owned array of
+ * borrowed names. NULL: memory is out. */
+struct base_timeline_name *core_timeline_names(uint32_t *ret_count);
 
 /* What deaths have cost the job, summed over the ranks that live; on rank 0, after core_finish. */
 struct core_redone {

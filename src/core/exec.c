@@ -32,6 +32,7 @@
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
+#include "core/timeline.h"
 #include "core/value.h"
 #include "core/wait.h"
 
@@ -470,7 +471,9 @@ bool exec_park(struct worker *worker, struct run *run)
     give_places_back(rank, run->context);
     context_set(NULL);
     board_show(worker, NULL);
+    timeline_body(rank, BASE_TIMELINE_PARK, run, 0);
     switch_to(worker, run->fiber, next);
+    timeline_body(rank, BASE_TIMELINE_RESUME, run, 0);
     board_show(worker, run);
     rank->parked_count--;
     run->state = RUN_RUNNING;
@@ -516,7 +519,7 @@ static bool do_one(struct worker *worker)
     struct run *run = room_allows_start(rank) ? next_ready(rank) : NULL;
     if (run && exec_may_start(rank, run)) {
         exec_run(worker, run);
-        (void)rank_turn(rank);
+        (void)rank_catch_up(rank);
     }
     return run != NULL;
 }

@@ -146,6 +146,45 @@ int manta_explain(manta_ref ref, char *ret_text, size_t size)
     return code;
 }
 
+/* ---- The rank ------------------------------------------------------------------------------- */
+
+int manta_stats_get(manta_stats *ret_stats)
+{
+    struct context *context = context_enter();
+    if (!context) {
+        return MANTA_E_STATE;
+    }
+    if (!ret_stats) {
+        return context_fail(context, MANTA_E_INVALID, "ret_stats is NULL");
+    }
+    struct rank *rank = context->rank;
+    baton_take(&rank->baton, rank->host);
+    const struct core_stats *stats = &rank->stats;
+    const struct comm_stats comm = comm_get_stats(rank->comm);
+    *ret_stats = (manta_stats){.submitted = stats->submitted,
+                               .completed = stats->completed,
+                               .executed = stats->executed,
+                               .inlined = stats->inlined,
+                               .parked = stats->parked,
+                               .retried = stats->retried,
+                               .adopted = stats->adopted,
+                               .messages_sent = comm.messages_sent,
+                               .messages_received = comm.messages_received,
+                               .bytes_sent = comm.bytes_sent,
+                               .bytes_received = comm.bytes_received,
+                               .overflowed = comm.overflowed,
+                               .bells = comm.bells_rung,
+                               .sleeps = comm.sleeps,
+                               .turns = atomic_load_explicit(&rank->turns, memory_order_relaxed),
+                               .unfinished = rank->unfinished,
+                               .pending = rank->pending_count + rank->pinned_count,
+                               .ready = rank->ready_count,
+                               .parked_now = rank->parked_count,
+                               .records = rank->tasks.live};
+    baton_give(&rank->baton);
+    return MANTA_OK;
+}
+
 /* ---- The store ------------------------------------------------------------------------------ */
 
 int manta_store_stats(manta_store_info *ret_info)

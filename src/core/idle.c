@@ -63,6 +63,16 @@ unsigned rank_turn(struct rank *rank)
     return count;
 }
 
+unsigned rank_catch_up(struct rank *rank)
+{
+    unsigned all = 0, count;
+    do {
+        count = rank_turn(rank);
+        all += count;
+    } while (MT_UNLIKELY(count >= TURN_MESSAGES) && !baton_is_wanted(&rank->baton));
+    return all;
+}
+
 /* The same after a whole turn, with the baton held ever since: only a message brings news. */
 static unsigned look_again(struct rank *rank)
 {
@@ -223,10 +233,10 @@ static bool tick(struct rank *rank, uint64_t *last_turns)
     if (is_waited_for) {
         room_tick(rank);
     }
-    if (count_of_turns(rank) == *last_turns && rank_turn(rank) == 0 && !rank->is_stopped &&
-        !is_waited_for) {
+    if (count_of_turns(rank) == *last_turns && rank_catch_up(rank) == 0 &&
+        !rank->is_stopped && !is_waited_for) {
         is_again = ticker_sleep(rank);
-        (void)rank_turn(rank);
+        (void)rank_catch_up(rank);
     }
     *last_turns = count_of_turns(rank);
     return is_again;

@@ -94,3 +94,10 @@ void message_receive(void *owner, uint32_t from, const struct wire_header *heade
         comm_mark_down(rank->comm, from);
     }
 }
+
+void message_receive_noted(void *owner, uint32_t from, const struct wire_header *header,
+                           const void *body)
+{
+    timeline_note_received(owner, from, header);
+    message_receive(owner, from, header, body);
+}

@@ -27,7 +27,7 @@
 #ifndef CORE_MESSAGE_H
 #define CORE_MESSAGE_H
 
-#include "core/rank.h"
+#include "core/timeline.h"
 #include "wire/error.h"
 
 enum message_kind {
@@ -310,6 +310,7 @@ static inline bool message_is_counted(unsigned kind)
 MT_INLINE void *message_begin(struct rank *rank, uint32_t peer, enum message_kind kind,
                               const struct wire_header *about, size_t body_bytes)
 {
+    timeline_sent(rank, peer, kind, about, body_bytes);
     struct wire_header *header = comm_prepare(rank->comm, peer, body_bytes);
     if (MT_UNLIKELY(!header)) {
         comm_mark_down(rank->comm, peer);
@@ -338,6 +339,9 @@ void message_tell(struct rank *rank, uint32_t peer, enum message_kind kind,
 
 /* comm's sink. */
 void message_receive(void *rank, uint32_t from, const struct wire_header *header, const void *body);
+/* The same, of a rank with a timeline. */
+void message_receive_noted(void *rank, uint32_t from, const struct wire_header *header,
+                           const void *body);
 
 /* One function per kind; its name begins with the file's. */
 typedef void message_handler(struct rank *rank, uint32_t from, const struct wire_header *header,

@@ -6,6 +6,7 @@
 #include "core/idle.h"
 #include "core/registry.h"
 #include "core/task.h"
+#include "core/timeline.h"
 
 #include <stdio.h>
 
@@ -174,6 +175,7 @@ static void ended(void *arg, const struct spawn_result *result)
         rank->outside.cpus_used -= outside->terms.cpus;
         base_list_remove(&outside->link);
         outside->is_started = false;
+        timeline_outside(rank, BASE_TIMELINE_ENDED, run, code);
         exec_deliver(rank, run, code, value,
                      code == MANTA_OK ? NULL : exec_failure(rank, run, code, text));
     }
@@ -197,6 +199,7 @@ static void start(struct rank *rank, struct run *run)
     }
     run->state = RUN_RUNNING;
     rank->stats.executed++;
+    timeline_outside(rank, BASE_TIMELINE_STARTED, run, 0);
     outside->is_started = true;
     outside->serial = ++room->serial;
     room->cpus_used += outside->terms.cpus;

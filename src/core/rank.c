@@ -96,6 +96,7 @@ static struct rank *allocate(const struct core_options *options)
     rank->options = *options;
     rank->options.stack_bytes = options->stack_bytes ? options->stack_bytes : STACK_BYTES_DEFAULT;
     rank->host = options->host;
+    rank->tracks = base_timeline_tracks(options->timeline);
     rank->started_ns = base_now_ns(options->host);
     rank->comm = options->comm;
     rank->number = comm_rank(options->comm);
@@ -224,8 +225,12 @@ int core_rank_create(const struct core_options *options, struct rank **ret_rank,
         return fail(ret_error, MANTA_E_NOMEM, "no memory for the tables of rank %u",
                     comm_rank(options->comm));
     }
-    struct comm_sink sink = {message_receive, recover_peer_down, rank,
-                             replica_place,   replica_landed,    spread_returned};
+    struct comm_sink sink = {rank->tracks ? message_receive_noted : message_receive,
+                             recover_peer_down,
+                             rank,
+                             replica_place,
+                             replica_landed,
+                             spread_returned};
     comm_set_sink(rank->comm, &sink);
     board_open(rank);
     code = start_threads(rank, &started);

@@ -30,6 +30,7 @@
 #include "base/map.h"
 #include "base/slab.h"
 #include "base/spares.h"
+#include "base/timeline.h"
 #include "core/baton.h"
 #include "core/core.h"
 #include "fiber/fiber.h"
@@ -456,6 +457,7 @@ struct rank {
     uint32_t number, size;
     struct core_options options;
     struct baton baton;
+    struct base_timeline_track *tracks; /* NULL: no timeline; else a worker's each, and one more */
 
     struct base_slab tasks, runs;
     struct base_spares spare_borrows, spare_guards, spare_extras, spare_holders;

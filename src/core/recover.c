@@ -39,6 +39,7 @@
 #include "core/scope.h"
 #include "core/stream.h"
 #include "core/task.h"
+#include "core/timeline.h"
 #include "core/value.h"
 
 #include <stdio.h>
@@ -352,6 +353,7 @@ void recover_peer_down(void *owner, uint32_t dead)
     rank->down[dead] = 1;
     rank->has_moved = 1;
     rank->deaths++;
+    timeline_death(rank, dead);
     stream_peer_down(rank, dead);
     source_peer_down(rank, dead);
     inbox_peer_down(rank, dead);

@@ -144,6 +144,15 @@ manta_function *registry_find(uint32_t hash)
     }
 }
 
+const manta_function *registry_next(uint32_t *at)
+{
+    const manta_function *function = NULL;
+    while (!function && *at < TABLE_SIZE) {
+        function = atomic_load_explicit(&table[(*at)++], memory_order_acquire);
+    }
+    return function;
+}
+
 int registry_check(char *text, size_t size)
 {
     const manta_function *a = atomic_load(&clash_a), *b = atomic_load(&clash_b);

@@ -30,6 +30,9 @@ static inline uint32_t function_hash(const manta_function *function)
 /* NULL: unknown here. Any thread. O(1). */
 manta_function *registry_find(uint32_t hash);
 
+/* Each registered one: *at starts at 0; NULL after the last. */
+const manta_function *registry_next(uint32_t *at);
+
 /* What registrations went wrong; false and the reason in text, true when all is well. */
 int registry_check(char *text, size_t size);
 

@@ -1,6 +1,8 @@
 #include "launch/process.h"
 
 #include "base/alloc.h"
+#include "base/map.h"
+#include "base/timeline.h"
 #include "base/units.h"
 #include "comm/backends.h"
 #include "core/core.h"
@@ -41,8 +43,9 @@ struct process {
     struct far *far; /* NULL: all ranks are on this node */
     struct comm *comm;
     struct store *store;
-    struct disk *disk;           /* NULL: nothing is spilled */
-    struct processes *processes; /* commands and isolated tasks */
+    struct disk *disk;              /* NULL: nothing is spilled */
+    struct processes *processes;    /* commands and isolated tasks */
+    struct base_timeline *timeline; /* NULL: none was asked for */
     struct rank *core;
     struct place place;
     union card_page *cards;      /* of all */
@@ -378,10 +381,40 @@ static int make_processes(struct process *process)
     return code ? fail(process, code, "no memory for the table of processes") : MANTA_OK;
 }
 
+/* Equal on all ranks of a job, which know each other's cards. */
+static uint64_t job_of(const struct process *process)
+{
+    const struct card *first = &process->cards[0].card;
+    return base_mix64(first->socket_name[0] ^ base_mix64(first->machine ^ first->pid));
+}
+
+static int make_timeline(struct process *process)
+{
+    struct base_timeline_options options = {.host = &process->host,
+                                            .directory = getenv("MANTA_TIMELINE"),
+                                            .rank = process->rank,
+                                            .size = process->size,
+                                            .tracks = process->place.workers + 1,
+                                            .job = job_of(process),
+                                            .machine = process->cards[process->rank].card.machine,
+                                            .host_name = process->host_name};
+    char reason[PROCESS_TEXT_MAX] = "no memory for the timeline's names";
+    if (!options.directory || !*options.directory) {
+        return MANTA_OK;
+    }
+    struct base_timeline_name *names = core_timeline_names(&options.name_count);
+    options.names = names;
+    int code = names ? base_timeline_create(&options, &process->timeline, reason, sizeof reason)
+                     : MANTA_E_NOMEM;
+    base_free(names);
+    return code ? fail(process, code, "%s", reason) : MANTA_OK;
+}
+
 static int start_core(struct process *process)
 {
     const struct settings *settings = &process->settings;
     int code = make_processes(process);
+    code = code ? code : make_timeline(process);
     if (code != MANTA_OK) {
         return code;
     }
@@ -401,6 +434,7 @@ static int start_core(struct process *process)
                                    .parked_max = (uint32_t)settings->parked_max,
                                    .window_max = (uint32_t)settings->window_max,
                                    .commands_max = (uint32_t)settings->commands,
+                                   .timeline = process->timeline,
                                    .processes = processes_of(process->processes),
                                    .log = process->log};
     manta_error error = {0};
@@ -504,6 +538,19 @@ static int start_together(struct process *process)
     return watch_meet(process->watch, code, time_left_ns(process), process->text, PROCESS_TEXT_MAX);
 }
 
+static void end_timeline(struct process *process)
+{
+    uint64_t lost = base_timeline_destroy(process->timeline);
+    process->timeline = NULL;
+    if (lost) {
+        base_log(
+            &process->log, BASE_LOG_WARN,
+            "the timeline of rank %u (MANTA_TIMELINE) lacks %llu records: they came faster than "
+            "they could be written, or the disk is full",
+            process->rank, (unsigned long long)lost);
+    }
+}
+
 static void leave_core(struct process *process)
 {
     core_set_process_rank(NULL);
@@ -518,11 +565,14 @@ static void leave_core(struct process *process)
     processes_destroy(process->processes);
     process->processes = NULL;
     core_rank_destroy(process->core);
+    process->core = NULL;
+    end_timeline(process);
 }
 
 static void free_process(struct process *process)
 {
     processes_destroy(process->processes);
+    end_timeline(process);
     comm_destroy(process->comm);
     store_close(process->store);
     disk_close(process->disk);

@@ -42,6 +42,7 @@ static const char *const launchers[] = {"OMPI_COMM_",
                                         "SLURM_GTIDS=",
                                         "SLURM_PMI",
                                         "MANTA_RUN=",
+                                        "MANTA_TIMELINE=", /* of this job */
                                         "MANTA_SPAWNER="};
 
 bool environment_is_launchers(const char *variable)

@@ -193,6 +193,15 @@ static int start_rank(struct member *member)
 
 static void plan_faults(struct world *world, bool are_late);
 
+static uint64_t count_messages(const struct world *world)
+{
+    uint64_t sent = 0;
+    for (uint32_t i = 0; i < world->options->ranks; i++) {
+        sent += comm_get_stats(sim_comm(world->sim, i)).messages_sent;
+    }
+    return sent;
+}
+
 static int drive(struct world *world)
 {
     char name[] = "driver", *argv[] = {name, NULL};
@@ -200,6 +209,8 @@ static int drive(struct world *world)
     world->is_submitting = true;
     code = code ? code : world->driver(1, argv);
     world->result.exit_code = code;
+    world->result.driver_ns = sim_now_ns(world->sim);
+    world->result.driver_messages = count_messages(world);
     core_detach(world->members[0].rank);
     plan_faults(world, true);
     return code;
@@ -365,6 +376,11 @@ static void kill_planned(void *arg)
     sim_kill(running->sim, *(const uint32_t *)arg);
 }
 
+uint64_t world_now_ns(void)
+{
+    return sim_now_ns(running->sim);
+}
+
 void world_kill(uint32_t rank)
 {
     static uint32_t victim;
@@ -480,6 +496,7 @@ static void note_run(struct world *world)
     result->trace = sim_trace_hash(world->sim);
     result->events = sim_event_count(world->sim);
     result->time_ns = sim_now_ns(world->sim);
+    result->messages = count_messages(world);
 }
 
 static int run_here(const struct world_options *options, manta_driver driver,

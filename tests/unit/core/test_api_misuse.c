@@ -348,6 +348,7 @@ static void behaviour_90_holding_and_cancelling_with_bad_input(void **state)
     assert_int_equal(square_get(ref, &y), MANTA_OK);
     refused(manta_ref_error(ref, &error), MANTA_E_STATE, "value");
     refused(manta_world_get(NULL), MANTA_E_INVALID, "ret_world is NULL");
+    refused(manta_stats_get(NULL), MANTA_E_INVALID, "ret_stats is NULL");
     refused(manta_store_stats(NULL), MANTA_E_INVALID, "ret_info is NULL");
     refused(manta_store_each(NULL, NULL), MANTA_E_INVALID, "each is NULL");
     refused(manta_explain(ref, NULL, 9), MANTA_E_INVALID, "ret_text is NULL");
