@@ -414,8 +414,7 @@ struct outside_room {
     struct base_list queued;                /* runs, by priority */
     struct base_list running;               /* of struct outside, the oldest first */
     uint32_t cpus, cpus_used;
-    uint64_t serial;    /* of the latest start */
-    manta_error *error; /* why none can be started any more */
+    uint64_t serial; /* of the latest start */
 };
 
 /* See heirs.h. */
