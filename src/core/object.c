@@ -379,7 +379,8 @@ static bool awaits_new_owner(const struct rank *rank, const struct borrow *borro
 
 void object_register(struct rank *rank, struct borrow *borrow, struct guard *guard)
 {
-    bool must_tell = !borrow->is_registered || (guard && guard->settles);
+    bool must_tell =
+        !borrow->is_registered || (guard && guard->settles && !borrow->is_acknowledged);
     if (guard) {
         base_list_push_back(&borrow->guards, &guard->link);
     }
@@ -428,6 +429,7 @@ void object_on_held(struct rank *rank, uint32_t from, const struct wire_header *
             object_finish(rank, &borrow->object, MANTA_OK, value, NULL);
         }
     }
+    borrow->is_acknowledged = 1;
     if (--borrow->acks_missing == 0) {
         borrow_acknowledged(rank, borrow);
     }

@@ -206,6 +206,7 @@ struct borrow {
     manta_ref ref;
     uint32_t instance;       /* our number for it at the owner */
     uint8_t is_registered;   /* the owner knows us, or is being told */
+    uint8_t is_acknowledged; /* it has said so, to ourselves */
     uint8_t is_requested;    /* the value was asked for */
     uint8_t is_redirected;   /* its first owner died */
     uint8_t is_looking;      /* asking the home who owns it now */

@@ -124,7 +124,7 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
     } else {
         bool wants_value = borrow->object.watchers != NULL;
         borrow->ref.owner = owner;
-        borrow->is_registered = 0;
+        borrow->is_registered = borrow->is_acknowledged = 0;
         borrow->is_requested = 0;
         object_register(rank, borrow, NULL);
         if (wants_value) {
@@ -138,7 +138,7 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
 /* What the owner has not acknowledged it never will. The caller holds the object. */
 static void forget_registration(struct borrow *borrow)
 {
-    borrow->is_registered = 0;
+    borrow->is_registered = borrow->is_acknowledged = 0;
     borrow->object.holds -= (int32_t)borrow->acks_missing;
     borrow->acks_missing = 0;
 }
