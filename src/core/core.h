@@ -21,7 +21,8 @@ struct store;
  * What starts processes for this rank (launch/processes.c; a pretended one in the simulator). It
  * has a thread, begun at the first wake. All is called with the baton held and must not call back
  * from inside; `command` and `isolated` from core_outside_turn alone. What they accept ends in one
- * call of done's `ended`, on that thread, without the baton.
+ * call of done's `ended`, on that thread, without the baton; MANTA_E_AGAIN: not now, the next turn
+ * asks again.
  */
 struct core_processes {
     /* core_outside_turn is to be called soon, of this rank, ever the same. MANTA_OK, or a code when
@@ -108,7 +109,7 @@ void core_rank_destroy(struct rank *rank);
 
 /* Starts what waits and may start now. Returns how many run. */
 uint32_t core_outside_turn(struct rank *rank);
-/* No process can be started any more: everything that waits for one fails with this, now and later. */
+/* No process can be started for now: everything that waits for one fails with this. */
 void core_outside_broken(struct rank *rank, const manta_error *error);
 /* Memory runs short on the node: ends the newest that may run again, so that it does later. True if
  * there was one. */

@@ -377,7 +377,8 @@ static bool awaits_new_owner(const struct rank *rank, const struct borrow *borro
 
 void object_register(struct rank *rank, struct borrow *borrow, struct guard *guard)
 {
-    bool must_tell = !borrow->is_registered || (guard && guard->settles);
+    bool must_tell =
+        !borrow->is_registered || (guard && guard->settles && !borrow->is_acknowledged);
     if (guard) {
         base_list_push_back(&borrow->guards, &guard->link);
     }
@@ -441,6 +442,7 @@ static void take_answer(struct rank *rank, uint32_t from, const struct message_a
         (is_ack || borrow->is_requested)) {
         take_small_value(rank, borrow, data, answer);
     }
+    borrow->is_acknowledged |= is_ack;
     if (is_ack && --borrow->acks_missing == 0) {
         borrow_acknowledged(rank, borrow);
     }

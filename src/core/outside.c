@@ -185,17 +185,21 @@ static void ended(void *arg, const struct spawn_result *result)
 
 /* ---- Starting -------------------------------------------------------------------------------- */
 
-static void start(struct rank *rank, struct run *run)
+/* False: not now, and nothing else either. */
+static bool start(struct rank *rank, struct run *run)
 {
     struct outside_room *room = &rank->outside;
     struct outside *outside = run->outside;
     const struct spawn_done done = {.ended = ended, .arg = outside};
     manta_error error = {0};
-    exec_unqueue(rank, run);
     int code = (runs_command(run) ? command_start : isolated_start)(outside, &done, &error);
+    if (code == MANTA_E_AGAIN) {
+        return false;
+    }
+    exec_unqueue(rank, run);
     if (code != MANTA_OK) {
         fail(rank, run, code, error.text[0] ? error.text : manta_error_text(code));
-        return;
+        return true;
     }
     run->state = RUN_RUNNING;
     rank->stats.executed++;
@@ -204,6 +208,7 @@ static void start(struct rank *rank, struct run *run)
     outside->serial = ++room->serial;
     room->cpus_used += outside->terms.cpus;
     base_list_push_back(&room->running, &outside->link);
+    return true;
 }
 
 static void start_all(struct rank *rank)
@@ -211,12 +216,7 @@ static void start_all(struct rank *rank)
     struct outside_room *room = &rank->outside;
     while (!base_list_is_empty(&room->queued)) {
         struct run *run = MT_CONTAINER(room->queued.next, struct run, link);
-        if (MT_UNLIKELY(room->error != NULL)) {
-            exec_unqueue(rank, run);
-            fail(rank, run, room->error->code, room->error->text);
-        } else if (room->cpus_used + run->outside->terms.cpus <= room->cpus) {
-            start(rank, run);
-        } else {
+        if (room->cpus_used + run->outside->terms.cpus > room->cpus || !start(rank, run)) {
             return;
         }
     }
@@ -236,16 +236,17 @@ uint32_t core_outside_turn(struct rank *rank)
     return used;
 }
 
-static manta_error no_memory = {.code = MANTA_E_NOMEM, .text = "no memory for a spawner"};
-
 void core_outside_broken(struct rank *rank, const manta_error *error)
 {
     baton_take(&rank->baton, rank->host);
-    manta_error *copy = base_alloc(sizeof *copy);
-    if (copy) {
-        *copy = *error;
+    struct base_list failed, *link;
+    base_list_init(&failed);
+    if (!rank->is_stopped) { /* else outside_fini has them */
+        base_list_splice(&failed, &rank->outside.queued);
     }
-    rank->outside.error = copy ? copy : &no_memory;
+    while ((link = base_list_pop_front(&failed))) {
+        fail(rank, MT_CONTAINER(link, struct run, link), error->code, error->text);
+    }
     baton_give(&rank->baton);
     (void)core_outside_turn(rank);
 }
@@ -293,8 +294,5 @@ void outside_fini(struct rank *rank)
     BASE_LIST_EACH(&room->running, link)
     {
         forget(MT_CONTAINER(link, struct outside, link)->run);
-    }
-    if (room->error != &no_memory) {
-        base_free(room->error);
     }
 }

@@ -210,6 +210,7 @@ struct borrow {
     manta_ref ref;
     uint32_t instance;       /* our number for it at the owner */
     uint8_t is_registered;   /* the owner knows us, or is being told */
+    uint8_t is_acknowledged; /* it has said so, to ourselves */
     uint8_t is_requested;    /* the value was asked for */
     uint8_t is_redirected;   /* its first owner died */
     uint8_t is_looking;      /* asking the home who owns it now */
@@ -426,8 +427,7 @@ struct outside_room {
     struct base_list queued;                /* runs, by priority */
     struct base_list running;               /* of struct outside, the oldest first */
     uint32_t cpus, cpus_used;
-    uint64_t serial;    /* of the latest start */
-    manta_error *error; /* why none can be started any more */
+    uint64_t serial; /* of the latest start */
 };
 
 /* See heirs.h. */

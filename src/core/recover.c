@@ -128,7 +128,7 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
     } else {
         bool wants_value = borrow->object.watchers != NULL;
         borrow->ref.owner = owner;
-        borrow->is_registered = 0;
+        borrow->is_registered = borrow->is_acknowledged = 0;
         borrow->is_requested = 0;
         object_register(rank, borrow, NULL);
         if (wants_value) {
@@ -143,7 +143,7 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
 static void forget_registration(struct rank *rank, struct borrow *borrow)
 {
     request_cancel(rank, borrow);
-    borrow->is_registered = 0;
+    borrow->is_registered = borrow->is_acknowledged = 0;
     borrow->object.holds -= (int32_t)borrow->acks_missing;
     borrow->acks_missing = 0;
 }

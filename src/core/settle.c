@@ -16,8 +16,8 @@
 struct settling {
     struct base_list link;
     uint32_t dead;
-    uint32_t missing; /* our own registrations, not acknowledged */
     uint8_t *settled; /* by rank: it has; rank 0 only */
+    uint32_t count;   /* of the living among these */
     uint8_t is_told, is_cleared;
     uint8_t is_heard; /* we know of the death ourselves */
 };
@@ -71,10 +71,8 @@ void recover_settle_one(struct rank *rank)
 
 static void clear_if_settled(struct rank *rank, struct settling *settling)
 {
-    for (uint32_t i = 0; i < rank->size; i++) {
-        if (rank->number || (!rank->down[i] && !settling->settled[i])) {
-            return;
-        }
+    if (rank->number || settling->count < rank->size - rank->deaths) {
+        return;
     }
     settling->is_cleared = 1;
     for (uint32_t i = 0; i < rank->size; i++) {
@@ -94,8 +92,9 @@ void recover_on_settled(struct rank *rank, uint32_t from, const struct wire_head
         return;
     }
     struct settling *settling = get_settling(rank, header->position);
-    if (settling) {
+    if (settling && !settling->settled[from]) {
         settling->settled[from] = 1;
+        settling->count++;
         clear_if_settled(rank, settling);
     }
 }
@@ -171,8 +170,8 @@ void recover_on_cleared(struct rank *rank, uint32_t from, const struct wire_head
     end_grace(rank);
 }
 
-/* Our unregistered borrows might be protected by the dead rank alone: their owners hear of us now.
- */
+/* Borrows of ours that the owner has not acknowledged might be protected by the dead rank alone: it
+ * hears of us now. */
 static void register_all(struct rank *rank)
 {
     uint32_t at = 0;
@@ -181,7 +180,7 @@ static void register_all(struct rank *rank)
     while (base_map_next(&rank->borrows, &at, &key, &value)) {
         struct borrow *borrow = value;
         struct guard *guard;
-        if (rank->down[borrow->ref.owner] || borrow->is_looking ||
+        if (rank->down[borrow->ref.owner] || borrow->is_looking || borrow->is_acknowledged ||
             !(guard = base_spares_take(&rank->spare_guards))) {
             continue;
         }
@@ -215,6 +214,7 @@ void recover_settle(struct rank *rank, uint32_t dead)
     BASE_LIST_EACH(&rank->settling, link)
     {
         struct settling *other = MT_CONTAINER(link, struct settling, link);
+        other->count -= other->settled && other->settled[dead];
         if (!other->is_cleared) {
             clear_if_settled(rank, other);
         }

@@ -12,12 +12,17 @@
 
 #define LOOK_NS UINT64_C(200000000)
 #define RELIEF_NS UINT64_C(1000000000) /* until the end of one shows in the node's memory */
+#define RETRY_NS UINT64_C(50000000) /* after the first failure to make a spawner, then twice that */
+
+enum { TRIES_MAX = 5 };
 
 struct processes {
     struct processes_options options;
     struct core_processes face;
     struct rank *core;
-    struct spawn *spawn; /* the thread's; NULL: it could not be made */
+    struct spawn *spawn; /* the thread's; NULL: none could be made yet */
+    uint32_t tries;      /* that have failed since one was ready */
+    uint64_t retry_ns;   /* when to make the next */
     struct base_thread thread;
     bool has_thread;
     int bell;                /* eventfd; -1 before the thread */
@@ -43,6 +48,41 @@ static int make_spawner(struct processes *processes, manta_error *ret_error)
         spawn.log_path = path;
     }
     return spawn_create(&spawn, &processes->spawn, ret_error);
+}
+
+/* What waits goes on waiting for the next try, but not for ever. Returns when that is. */
+static uint64_t note_failure(struct processes *processes, const manta_error *error)
+{
+    if (++processes->tries == TRIES_MAX) {
+        processes->tries = 0;
+        core_outside_broken(processes->core, error);
+        return BASE_FOREVER;
+    }
+    processes->retry_ns =
+        base_now_ns(processes->options.host) + (RETRY_NS << (processes->tries - 1));
+    return processes->retry_ns;
+}
+
+/* Makes a spawner where there is none, or none that works. Returns when to come back for that,
+ * BASE_FOREVER: there is no need to. */
+static uint64_t keep_spawner(struct processes *processes)
+{
+    manta_error error = {.code = MANTA_E_SYSTEM, .text = "the spawner of this rank does not start"};
+    enum spawn_state state = processes->spawn ? spawn_state(processes->spawn) : SPAWN_BROKEN;
+    if (state != SPAWN_BROKEN) {
+        processes->tries = state == SPAWN_READY ? 0 : processes->tries;
+        return BASE_FOREVER;
+    }
+    if (processes->spawn) { /* it has answered all that it was asked */
+        spawn_destroy(processes->spawn);
+        processes->spawn = NULL;
+        return note_failure(processes, &error);
+    }
+    if (base_now_ns(processes->options.host) < processes->retry_ns) {
+        return processes->retry_ns;
+    }
+    return make_spawner(processes, &error) == MANTA_OK ? BASE_FOREVER
+                                                       : note_failure(processes, &error);
 }
 
 /* Too little memory is left: the newest goes, then others only after that one's end has shown. */
@@ -84,22 +124,29 @@ static void hear(struct processes *processes, int timeout_ms)
     }
 }
 
+static int milliseconds_until(const struct processes *processes, uint64_t time_ns)
+{
+    uint64_t now_ns = base_now_ns(processes->options.host);
+    if (time_ns == BASE_FOREVER) {
+        return -1;
+    }
+    return time_ns > now_ns ? (int)((time_ns - now_ns) / 1000000) + 1 : 0;
+}
+
 static void main_loop(void *arg)
 {
     struct processes *processes = arg;
-    manta_error error = {0};
     if (processes->cpu_bytes) {
         (void)sched_setaffinity(0, processes->cpu_bytes, (const cpu_set_t *)processes->cpus);
     }
-    if (make_spawner(processes, &error) != MANTA_OK) {
-        core_outside_broken(processes->core, &error);
-    }
     while (!atomic_load_explicit(&processes->is_stopping, memory_order_acquire)) {
+        uint64_t retry_ns = keep_spawner(processes);
         uint32_t running = core_outside_turn(processes->core);
         if (running) {
             look_at_memory(processes);
         }
-        hear(processes, running ? (int)(LOOK_NS / 1000000) : -1);
+        hear(processes,
+             running ? (int)(LOOK_NS / 1000000) : milliseconds_until(processes, retry_ns));
     }
     spawn_destroy(processes->spawn);
 }
@@ -135,11 +182,19 @@ static int wake(void *self, struct rank *core)
     return code;
 }
 
+static bool has_spawner(struct processes *processes)
+{
+    return processes->spawn && spawn_state(processes->spawn) != SPAWN_BROKEN;
+}
+
 static int start_command(void *self, const struct spawn_command *command,
                          const struct spawn_done *done, uint64_t *ret_handle,
                          manta_error *ret_error)
 {
     struct processes *processes = self;
+    if (!has_spawner(processes)) {
+        return MANTA_E_AGAIN;
+    }
     return spawn_command(processes->spawn, command, done, ret_handle, ret_error);
 }
 
@@ -148,6 +203,9 @@ static int start_isolated(void *self, const struct spawn_isolated *isolated,
                           manta_error *ret_error)
 {
     struct processes *processes = self;
+    if (!has_spawner(processes)) {
+        return MANTA_E_AGAIN;
+    }
     return spawn_isolated(processes->spawn, isolated, done, ret_handle, ret_error);
 }
 

@@ -2,8 +2,8 @@
  * The process of the spawner as the rank sees it: started, replaced, ended.
  *
  * It is started from /proc/self/exe, which is this very program even if its file has been
- * replaced, with nothing but standard streams and its socket. One that ends before it has
- * reported, three times in a row, is not started again.
+ * replaced, with nothing but standard streams and its socket. One that cannot be started is tried
+ * again after a second. Three failures in a row, or ends before it has reported, and it is not.
  */
 #include "spawn/ask.h"
 #include "spawn/cgroup.h"
@@ -23,7 +23,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TRIES_MAX = 3, READY_SECONDS = 30, END_MS = 4000, FREE_FDS_FROM = 10, GROUP_TRIES = 200 };
+enum {
+    TRIES_MAX = 3,
+    READY_SECONDS = 30,
+    RETRY_SECONDS = 1,
+    END_MS = 4000,
+    FREE_FDS_FROM = 10,
+    GROUP_TRIES = 200
+};
 
 static int spawn_self(struct spawn *spawn, int socket)
 {
@@ -69,6 +76,7 @@ static int adopt(struct spawn *spawn, int socket)
 int helper_start(struct spawn *spawn, manta_error *ret_error)
 {
     int sockets[2], code = channel_pair(sockets);
+    spawn->tries++;
     if (code != MANTA_OK) {
         return spawn_fail(ret_error, code, "cannot make a socket to the spawner: check ulimit -n");
     }
@@ -87,7 +95,6 @@ int helper_start(struct spawn *spawn, manta_error *ret_error)
     }
     spawn->socket = sockets[0];
     spawn->is_ready = spawn->is_watching_room = false;
-    spawn->tries++;
     set_timer(spawn, READY_SECONDS);
     return MANTA_OK;
 }
@@ -136,11 +143,15 @@ static void bury(struct spawn *spawn)
 
 void helper_replace(struct spawn *spawn)
 {
-    bury(spawn);
+    if (spawn->socket >= 0) {
+        bury(spawn);
+    }
     pending_doom_all(spawn, &spawn->sent, SPAWN_ENDED_LOST, MANTA_E_CRASH);
-    if (spawn->tries >= TRIES_MAX || helper_start(spawn, NULL) != MANTA_OK) {
+    if (spawn->tries >= TRIES_MAX) {
         spawn->is_broken = true;
         pending_doom_all(spawn, &spawn->queue, SPAWN_ENDED_REFUSED, MANTA_E_SYSTEM);
+    } else if (helper_start(spawn, NULL) != MANTA_OK) {
+        set_timer(spawn, RETRY_SECONDS);
     }
 }
 

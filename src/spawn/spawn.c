@@ -174,8 +174,7 @@ static void hear_all(struct spawn *spawn)
 static void check_timer(struct spawn *spawn)
 {
     uint64_t count;
-    if (read(spawn->timer, &count, sizeof count) == (ssize_t)sizeof count && !spawn->is_ready &&
-        spawn->socket >= 0) {
+    if (read(spawn->timer, &count, sizeof count) == (ssize_t)sizeof count && !spawn->is_ready) {
         pthread_mutex_lock(&spawn->lock);
         helper_replace(spawn);
         pthread_mutex_unlock(&spawn->lock);
@@ -237,6 +236,16 @@ int spawn_kill(struct spawn *spawn, uint64_t handle, uint64_t grace_ns)
     }
     pthread_mutex_unlock(&spawn->lock);
     return code;
+}
+
+enum spawn_state spawn_state(struct spawn *spawn)
+{
+    pthread_mutex_lock(&spawn->lock);
+    enum spawn_state state = spawn->is_broken  ? SPAWN_BROKEN
+                             : spawn->is_ready ? SPAWN_READY
+                                               : SPAWN_STARTING;
+    pthread_mutex_unlock(&spawn->lock);
+    return state;
 }
 
 int32_t spawn_pid(struct spawn *spawn)

@@ -17,7 +17,8 @@
  *
  * - Each accepted request is answered by exactly one call of its `ended`, also when the
  *   spawner dies (SPAWN_ENDED_LOST), or when the rank gives the whole thing up. A dead
- *   spawner is replaced; requests that it had not been given go to the next one.
+ *   spawner is replaced; requests that it had not been given go to the next one. After three
+ *   that could not be started, or died before they reported, it is SPAWN_BROKEN and refuses all.
  * - Nothing outlives the rank. The spawner dies with it, and before that kills whatever
  *   descends from it: it is a subreaper, each child leads a session, and it leads one itself,
  *   so that a launcher's kill of the rank's group leaves it there to clean up. If the spawner
@@ -197,6 +198,10 @@ int spawn_isolated(struct spawn *spawn, const struct spawn_isolated *isolated,
 /* SIGTERM to the command's group, SIGKILL after grace_ns; its `ended` comes as ever. MANTA_OK,
  * MANTA_E_NOTFOUND when it has been answered already. */
 int spawn_kill(struct spawn *spawn, uint64_t handle, uint64_t grace_ns);
+
+/* Whether the spawner has reported, or none will any more. */
+enum spawn_state { SPAWN_STARTING, SPAWN_READY, SPAWN_BROKEN };
+enum spawn_state spawn_state(struct spawn *spawn);
 
 /* The spawner's process; 0 while there is none. */
 int32_t spawn_pid(struct spawn *spawn);

@@ -6,6 +6,7 @@
  *     commands limits             isolated tasks that hang and grow, on each rank
  *     commands sweep COUNT        so many of `true`
  *     commands work COUNT         so many that take a tenth of a second; prints "running" first
+ *     commands starved            while no descriptors are left, and after that
  *     commands leave              the driver ends while commands run everywhere
  *     commands hang               they run and the driver waits; prints "running"
  */
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define CHECK(what)                                                                                \
@@ -335,6 +337,58 @@ static int ended_at_once(int count)
     return 0;
 }
 
+/* ---- Without descriptors --------------------------------------------------------------------- */
+
+enum { DESCRIPTORS = 256 };
+
+static int taken[DESCRIPTORS], taken_count;
+
+/* All but `left`. */
+static void take_descriptors(int left)
+{
+    int fd;
+    while (taken_count < DESCRIPTORS && (fd = dup(STDIN_FILENO)) >= 0) {
+        taken[taken_count++] = fd;
+    }
+    while (left-- && taken_count) {
+        close(taken[--taken_count]);
+    }
+}
+
+static void give_descriptors(void)
+{
+    while (taken_count) {
+        close(taken[--taken_count]);
+    }
+}
+
+/* One that cannot run as long as there are none; then they are given back, and it does. */
+static int recovers(const char *script, manta_command_result *ret_result)
+{
+    manta_ref ref = shell(NULL, script, NULL);
+    CHECK(manta_wait(&ref, 1, 1, SECOND / 10, NULL) == MANTA_E_TIMEOUT);
+    give_descriptors();
+    CHECK(manta_command_get(ref, ret_result) == MANTA_OK);
+    return 0;
+}
+
+static int starved(void)
+{
+    struct rlimit few;
+    manta_command_result result;
+    getrlimit(RLIMIT_NOFILE, &few);
+    few.rlim_cur = DESCRIPTORS;
+    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    take_descriptors(2); /* enough for the thread, not for a spawner */
+    CHECK(manta_command_get(shell(NULL, "true", NULL), &result) == MANTA_E_LIMIT);
+    CHECK(error_says("ulimit -n"));
+    CHECK(recovers("echo $PPID", &result) == 0);
+    take_descriptors(0);
+    CHECK(kill(atoi(result.out_tail), SIGKILL) == 0); /* the spawner */
+    CHECK(recovers("echo again", &result) == 0 && strcmp(result.out_tail, "again\n") == 0);
+    return 0;
+}
+
 static int begin_long(const manta_world *world)
 {
     for (uint32_t rank = 0; rank < world->size; rank++) {
@@ -369,6 +423,8 @@ static int driver(int argc, char **argv)
         code = bursts(count);
     } else if (strcmp(what, "at_once") == 0) {
         code = ended_at_once(count);
+    } else if (strcmp(what, "starved") == 0) {
+        code = starved();
     } else if (strcmp(what, "leave") == 0) {
         code = begin_long(&world);
     } else if (strcmp(what, "hang") == 0) {

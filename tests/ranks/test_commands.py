@@ -142,6 +142,10 @@ def a_spawner_is_killed_and_all_of_its_commands_run_again():
     runs.check("right" in finish(job), "not all came out right")
 
 
+def a_rank_that_could_not_start_its_spawner_starts_it_when_it_can():
+    runs.check("right" in finish(runs.Job(0, program, "starved")), "not right")
+
+
 def nothing_is_left_when_the_driver_ends_first():
     for ranks in counts:
         runs.check("right" in finish(runs.Job(ranks, program, "leave")), f"with {ranks} ranks")
@@ -172,5 +176,6 @@ runs.main([behaviour_88_commands_have_all_that_a_shell_gives_them,
            isolated_tasks_are_ended_however_early, manta_output_reads_the_log_back,
            a_log_that_cannot_be_made_fails_the_commands_and_says_why,
            a_commands_rank_is_killed_and_all_of_them_come_out_right,
-           a_spawner_is_killed_and_all_of_its_commands_run_again, nothing_is_left_when_the_driver_ends_first,
+           a_spawner_is_killed_and_all_of_its_commands_run_again,
+           a_rank_that_could_not_start_its_spawner_starts_it_when_it_can, nothing_is_left_when_the_driver_ends_first,
            nothing_is_left_when_the_job_is_ended, nothing_is_left_when_all_ranks_are_killed_at_once])

@@ -226,6 +226,11 @@ static void note_end(const struct member *member)
     add_counts(&world->result.left, &counts);
     add_stats(&world->result.total, &stats);
     add_processes(&world->result.processes, &processes);
+    if (rank->number) {
+        world->result.most_messages =
+            MT_MAX(world->result.most_messages, rank->counted_sent + rank->counted_received);
+    }
+    world->result.messages += rank->counted_sent;
     world->result.unequal += stats.submitted != stats.completed;
     if (rank->number == 0) {
         world->result.redone = core_get_redone(rank);

@@ -50,6 +50,8 @@ struct world_result {
     uint32_t deaths;           /* as rank 0 counts them */
     uint64_t recovery_ns;      /* the longest time from a death to when all had settled it */
     uint32_t from_dead;        /* messages of ranks taken for dead that reached a core */
+    uint64_t messages;         /* sent by living ranks, those that end the job not counted */
+    uint64_t most_messages;    /* sent and received by one of these, rank 0 not counted */
     uint32_t unequal;          /* living ranks that submitted more or less than was completed */
     struct core_redone redone; /* as rank 0 reports it */
     struct core_stats total;   /* summed over living ranks */
