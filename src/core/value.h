@@ -4,6 +4,9 @@
 
 #include "core/stored.h"
 
+/* Values of one output of up to 96 bytes: their records are used again. */
+#define VALUE_SPARE_BYTES 192
+
 struct value_part {
     const void *data;
     uint64_t bytes;
