@@ -9,6 +9,9 @@
  * owner has acknowledged the receiver's (struct guard), except on the one channel where
  * order already guarantees it.
  *
+ * What a holder tells an owner about itself waits for others of its kind (request.h), so it may come
+ * after what was told later; that is one more order.
+ *
  * Freeing is iterative: a value may hold refs to values that hold refs, to any depth.
  */
 #include "core/object.h"

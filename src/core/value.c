@@ -92,18 +92,16 @@ static void free_blocks(struct rank *rank, struct value *value)
     }
 }
 
-void value_unshare(struct rank *rank, struct value *value)
+void value_free(struct rank *rank, struct value *value)
 {
-    if (value && --value->sharers == 0) {
-        rank->values_live--;
-        if (value->stored_outputs) {
-            free_blocks(rank, value);
-        }
-        if (value->is_spare) {
-            base_spares_give(&rank->spare_values, value);
-        } else {
-            base_free(value);
-        }
+    rank->values_live--;
+    if (value->stored_outputs) {
+        free_blocks(rank, value);
+    }
+    if (value->is_spare) {
+        base_spares_give(&rank->spare_values, value);
+    } else {
+        base_free(value);
     }
 }
 
