@@ -396,9 +396,9 @@ bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref, const st
     return find_held_child(rank, scope, ref) || find_hold(rank, scope, ref, object);
 }
 
-struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref)
+static MT_NOINLINE struct target find_any(struct rank *rank, struct scope *scope, manta_ref ref,
+                                          bool is_own)
 {
-    bool is_own = scope && ref.parent == scope->id;
     struct target target = {.element = -1};
     if (!is_own || scope->may_be_borrowed || !scope_resolve(rank, scope, ref.position, &target)) {
         target = target_find(rank, ref);
@@ -409,6 +409,17 @@ struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref
         target.object = NULL;
     }
     return target;
+}
+
+struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref)
+{
+    bool is_own = scope && ref.parent == scope->id;
+    struct task *task =
+        is_own && !scope->may_be_borrowed ? scope_child(rank, scope, ref.position) : NULL;
+    if (MT_LIKELY(task && is_held(task, ref.position - task->position))) {
+        return (struct target){&task->object, ref.position - task->position, -1};
+    }
+    return find_any(rank, scope, ref, is_own);
 }
 
 static void drop_child(struct rank *rank, struct task *task)
