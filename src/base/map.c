@@ -5,7 +5,7 @@
  * holds it no slot is free. A search may therefore stop at the first free slot, and a
  * removal must close its gap: it walks on from the hole and moves back every entry
  * whose home does not lie behind the hole, until a free slot ends the run. At most
- * three quarters of the slots are taken, so runs stay short and always end.
+ * half of the slots are taken, so runs stay short, also for keys that are not there, and always end.
  */
 #include "base/map.h"
 
@@ -46,9 +46,13 @@ void *base_map_find(const struct base_map *map, struct base_key key)
     return map->count ? map->slots[seek(map, key)].value : NULL;
 }
 
-static int grow(struct base_map *map)
+static bool has_room(const struct base_map *map, uint64_t count)
 {
-    uint64_t size = map->slots ? ((uint64_t)map->mask + 1) * 2 : FIRST_SLOTS;
+    return map->slots && count * 2 <= (uint64_t)map->mask + 1;
+}
+
+static int resize(struct base_map *map, uint64_t size)
+{
     struct base_map bigger = {.mask = (uint32_t)(size - 1), .count = map->count};
     if (size > MOST_SLOTS) {
         return MANTA_E_NOMEM;
@@ -67,6 +71,15 @@ static int grow(struct base_map *map)
     return MANTA_OK;
 }
 
+int base_map_reserve(struct base_map *map, uint64_t count)
+{
+    uint64_t size = map->slots ? (uint64_t)map->mask + 1 : FIRST_SLOTS;
+    while (count * 2 > size && size <= MOST_SLOTS) {
+        size *= 2;
+    }
+    return has_room(map, count) ? MANTA_OK : resize(map, size);
+}
+
 int base_map_insert(struct base_map *map, struct base_key key, void *value)
 {
     uint32_t at = map->slots ? seek(map, key) : 0;
@@ -74,8 +87,8 @@ int base_map_insert(struct base_map *map, struct base_key key, void *value)
         map->slots[at].value = value;
         return MANTA_OK;
     }
-    if (!map->slots || (uint64_t)(map->count + 1) * 4 > ((uint64_t)map->mask + 1) * 3) {
-        int code = grow(map);
+    if (!has_room(map, (uint64_t)map->count + 1)) {
+        int code = base_map_reserve(map, (uint64_t)map->count + 1);
         if (code) {
             return code;
         }

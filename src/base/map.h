@@ -1,6 +1,6 @@
 /*
  * Open-addressing hash map from a 16-byte key to a pointer. Expected O(1); linear
- * probing, at most 3/4 full, deletion by backward shift (no tombstones). Growing
+ * probing, at most half full, deletion by backward shift (no tombstones). Growing
  * is the only allocation. Iteration order depends only on the history of calls, so
  * simulated runs replay.
  */
@@ -29,6 +29,8 @@ struct base_map {
 /* A zeroed map is empty. */
 void base_map_fini(struct base_map *map);
 void *base_map_find(const struct base_map *map, struct base_key key);
+/* Room for `count` entries in all: their insertions do not fail. MANTA_OK or MANTA_E_NOMEM. */
+int base_map_reserve(struct base_map *map, uint64_t count) MT_CHECKED;
 /* value must not be NULL; replaces what was there. MANTA_OK or MANTA_E_NOMEM. */
 int base_map_insert(struct base_map *map, struct base_key key, void *value) MT_CHECKED;
 /* The removed value, NULL if there was none. */

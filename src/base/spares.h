@@ -24,8 +24,8 @@ static inline void base_spares_init(struct base_spares *spares, size_t bytes, ui
     *spares = (struct base_spares){.most = most, .bytes = bytes};
 }
 
-/* Zeroed, 16-aligned; NULL when memory is out. */
-static inline void *base_spares_take(struct base_spares *spares)
+/* 16-aligned, with whatever bytes; NULL when memory is out. */
+static inline void *base_spares_take_raw(struct base_spares *spares)
 {
     void *record = spares->first;
     if (MT_UNLIKELY(!record)) {
@@ -33,7 +33,14 @@ static inline void *base_spares_take(struct base_spares *spares)
     }
     memcpy(&spares->first, record, sizeof record);
     spares->count--;
-    return memset(record, 0, spares->bytes);
+    return record;
+}
+
+/* The same, zeroed. */
+static inline void *base_spares_take(struct base_spares *spares)
+{
+    void *record = base_spares_take_raw(spares);
+    return record ? memset(record, 0, spares->bytes) : NULL;
 }
 
 static inline void base_spares_give(struct base_spares *spares, void *record)

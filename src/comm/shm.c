@@ -5,7 +5,7 @@
  * message is one cache line, published by one release store of the sequence word
  * inside it; no other shared word is written. The writer keeps its position for
  * itself and rereads the reader's only when the ring seems full; the reader
- * publishes its own every quarter ring.
+ * publishes its own every half ring.
  *
  * A reader polls hot rings only: those that had something lately. A ring that has
  * been quiet for a while is armed: the reader stores polled = 0, fences, looks once

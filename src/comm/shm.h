@@ -24,10 +24,11 @@
 #define SHM_MAGIC UINT64_C(0x6d616e7461736831)
 #define SHM_RING_LINES 256u
 /* The reader publishes its position each time it has gone so far. */
-#define SHM_HEAD_STEP (SHM_RING_LINES / 4)
+#define SHM_HEAD_STEP (SHM_RING_LINES / 2)
 /*
  * The longest frame. With its pad it needs at most 2 * 64 - 1 lines, and a reader
- * that has consumed all leaves at most 63 unpublished: it always comes to fit.
+ * that has consumed all leaves at most 127 unpublished: it always comes to fit. A writer that waits for
+ * room is woken by it, so rarely: it then has room for some frames, and the reader for a while to do.
  */
 #define SHM_FRAME_LINES 64u
 #define SHM_BODY_INLINE 32u

@@ -337,14 +337,15 @@ struct viewing {
 static void hold_viewed(struct rank *rank, manta_ref ref, void *arg)
 {
     struct viewing *viewing = arg;
-    if (!viewing->scope || scope_holds(rank, viewing->scope, ref)) {
+    struct target target = target_find(rank, ref);
+    if (!viewing->scope || scope_holds(rank, viewing->scope, ref, target.object)) {
         return;
     }
-    struct object *object = object_get_held(rank, ref);
+    struct object *object = target_hold(rank, ref, target);
     if (!object) {
         return;
     }
-    if (object->kind == OBJECT_BORROW) {
+    if (object->kind == OBJECT_BORROW && !borrow_is_guarded(object_borrow(object))) {
         struct guard *guard = base_spares_take(&rank->spare_guards);
         if (guard) {
             guard->object = viewing->container;
@@ -528,14 +529,15 @@ static int name_duplicate(struct context *context, const manta_ref *refs, size_t
 static int refuse_duplicates(struct context *context, const manta_ref *refs, size_t n)
 {
     struct base_map seen = {0};
-    int code = MANTA_OK;
+    int code = base_map_reserve(&seen, n);
     for (size_t i = 0; i < n && code == MANTA_OK; i++) {
-        struct base_key key = {refs[i].parent, refs[i].position};
-        if (base_map_insert(&seen, key, context) != 0) {
-            code = context_fail(context, MANTA_E_NOMEM, "no memory to wait for %zu refs", n);
-        } else if (seen.count == i) {
+        code = base_map_insert(&seen, (struct base_key){refs[i].parent, refs[i].position}, context);
+        if (code == MANTA_OK && seen.count == i) {
             code = name_duplicate(context, refs, i);
         }
+    }
+    if (code == MANTA_E_NOMEM) {
+        context_fail(context, code, "no memory to wait for %zu refs", n);
     }
     base_map_fini(&seen);
     return code;

@@ -148,8 +148,10 @@ struct run *exec_make_local(struct rank *rank, struct task *task)
     run->attempt = task->attempt;
     run->priority = task->priority;
     run->parent_is_root = core_is_root_id(task->parent);
-    dispatch_why_again(rank, task, &run->lost_on, &run->deaths);
-    if (task->extra) {
+    if (MT_UNLIKELY(rank->has_moved || task->attempt > 1)) {
+        dispatch_why_again(rank, task, &run->lost_on, &run->deaths);
+    }
+    if (MT_UNLIKELY(task->extra != NULL)) {
         run->timeout_ns = task->extra->timeout_ns;
         memcpy(run->name, task->extra->name, sizeof run->name);
         const struct outside_terms terms = outside_terms(task);

@@ -9,6 +9,9 @@
  * owner has acknowledged the receiver's (struct guard), except on the one channel where
  * order already guarantees it.
  *
+ * What a holder tells an owner about itself waits for others of its kind (request.h), so it may come
+ * after what was told later; that is one more order.
+ *
  * Freeing is iterative: a value may hold refs to values that hold refs, to any depth.
  */
 #include "core/object.h"
@@ -166,7 +169,11 @@ static bool is_borrowed(const struct rank *rank, manta_ref ref)
 
 struct object *object_get_held(struct rank *rank, manta_ref ref)
 {
-    struct target target = target_find(rank, ref);
+    return target_hold(rank, ref, target_find(rank, ref));
+}
+
+struct object *target_hold(struct rank *rank, manta_ref ref, struct target target)
+{
     if (!target.object && is_borrowed(rank, ref)) {
         struct borrow *borrow = create_borrow(rank, ref);
         target.object = borrow ? &borrow->object : NULL;
@@ -313,12 +320,14 @@ void borrow_request(struct rank *rank, struct borrow *borrow)
     if (borrow->is_requested || borrow->is_looking || borrow->object.is_done) {
         return;
     }
-    borrow->is_requested = 1;
+    borrow->is_requested = REQUEST_SENT;
     if (comm_is_down(rank->comm, borrow->ref.owner)) {
         recover_borrow(rank, borrow);
-        return;
+    } else if (borrow->acks_missing && !(borrow->requests & REQUEST_HOLD)) {
+        borrow->is_requested = REQUEST_LATER;
+    } else {
+        request_add(rank, borrow, REQUEST_ASK);
     }
-    request_add(rank, borrow, REQUEST_ASK);
 }
 
 void object_on_value(struct rank *rank, uint32_t from, const struct wire_header *header,
@@ -444,6 +453,10 @@ static void take_answer(struct rank *rank, uint32_t from, const struct message_a
     }
     borrow->is_acknowledged |= is_ack;
     if (is_ack && --borrow->acks_missing == 0) {
+        if (borrow->is_requested == REQUEST_LATER && !borrow->object.is_done) {
+            borrow->is_requested = REQUEST_SENT;
+            request_add(rank, borrow, REQUEST_ASK);
+        }
         borrow_acknowledged(rank, borrow);
     }
     borrow->object.holds -= is_ack;

@@ -61,6 +61,8 @@ void target_unwatch(struct rank *rank, const struct target *target, struct watch
 /* Finds the target, or makes a borrow for a ref of another rank that has just come in. One hold.
  * NULL: unknown or no memory. */
 struct object *object_get_held(struct rank *rank, manta_ref ref);
+/* The same of what target_find has just said. */
+struct object *target_hold(struct rank *rank, manta_ref ref, struct target target);
 static inline void object_hold(struct object *object)
 {
     object->holds++;
@@ -90,6 +92,12 @@ static inline void object_drop(struct rank *rank, struct object *object)
 /* Tells the owner of a borrowed ref that this rank holds it; `guard` (consumed, may be NULL) is
  * released at its acknowledgement. */
 void object_register(struct rank *rank, struct borrow *borrow, struct guard *guard);
+/* Until the owner acknowledges what it was told, something else keeps the ref alive already. */
+static inline bool borrow_is_guarded(const struct borrow *borrow)
+{
+    return borrow->is_registered && !base_list_is_empty(&borrow->guards) &&
+           !MT_CONTAINER(borrow->guards.next, const struct guard, link)->settles;
+}
 void guard_release(struct rank *rank, struct guard *guard);
 /* Tells the owner of a ref that another rank holds it too. */
 void object_tell_holder(struct rank *rank, uint32_t owner, manta_ref ref, uint32_t holder,

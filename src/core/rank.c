@@ -17,6 +17,7 @@
 #include "core/scope.h"
 #include "core/spill.h"
 #include "core/spread.h"
+#include "core/value.h"
 #include "core/wait.h"
 #include "store/store.h"
 #include "topo/topo.h"
@@ -112,6 +113,7 @@ static struct rank *allocate(const struct core_options *options)
     base_spares_init(&rank->spare_guards, sizeof(struct guard), SPARES_MAX);
     base_spares_init(&rank->spare_extras, sizeof(struct task_extra), SPARES_MAX);
     base_spares_init(&rank->spare_holders, sizeof(struct remote_holder), SPARES_MAX);
+    base_spares_init(&rank->spare_values, VALUE_SPARE_BYTES, SPARES_MAX);
     base_list_init(&rank->roots);
     scope_init_root(rank, &rank->root);
     rank->peers = base_alloc(rank->size * sizeof *rank->peers);
@@ -187,6 +189,7 @@ static void free_rank(struct rank *rank)
     base_spares_fini(&rank->spare_guards);
     base_spares_fini(&rank->spare_extras);
     base_spares_fini(&rank->spare_holders);
+    base_spares_fini(&rank->spare_values);
     base_map_fini(&rank->scopes);
     base_map_fini(&rank->borrows);
     base_map_fini(&rank->homes);

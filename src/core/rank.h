@@ -84,7 +84,8 @@ struct value {
     uint16_t outputs;
     uint16_t ref_outputs;    /* how many of them are arrays of refs */
     uint16_t stored_outputs; /* how many are in a store */
-    uint16_t owns_blocks;    /* these lie in this rank's share, and are freed with it */
+    uint8_t owns_blocks;     /* these lie in this rank's share, and are freed with it */
+    uint8_t is_spare;        /* goes back to rank->spare_values */
     struct output {
         const void *data; /* into what follows, or into a store; NULL: on another node */
         uint64_t bytes;
@@ -211,7 +212,7 @@ struct borrow {
     uint32_t instance;       /* our number for it at the owner */
     uint8_t is_registered;   /* the owner knows us, or is being told */
     uint8_t is_acknowledged; /* it has said so, to ourselves */
-    uint8_t is_requested;    /* the value was asked for */
+    uint8_t is_requested;    /* the value was asked for, or is to be: enum request_state */
     uint8_t is_redirected;   /* its first owner died */
     uint8_t is_looking;      /* asking the home who owns it now */
     uint32_t acks_missing;   /* of registrations */
@@ -460,7 +461,7 @@ struct rank {
     struct base_timeline_track *tracks; /* NULL: no timeline; else a worker's each, and one more */
 
     struct base_slab tasks, runs;
-    struct base_spares spare_borrows, spare_guards, spare_extras, spare_holders;
+    struct base_spares spare_borrows, spare_guards, spare_extras, spare_holders, spare_values;
     struct base_map scopes;         /* id -> scope, those with children */
     struct base_map borrows;        /* (parent, position) -> borrow */
     struct base_map homes;          /* id -> home record */

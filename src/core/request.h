@@ -21,6 +21,9 @@
 
 #include "core/message.h"
 
+/* Of a borrow's value. While an acknowledgement is on its way, which may bring it, nobody asks. */
+enum request_state { REQUEST_SENT = 1, REQUEST_LATER };
+
 /* Its owner, who must be known, is to hear `what` of it, and what it has been told to before. */
 void request_add(struct rank *rank, struct borrow *borrow, uint32_t what);
 /* The same, when nothing protects it until then. */

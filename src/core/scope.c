@@ -347,12 +347,9 @@ static bool is_hold_of(const struct scope *scope, uint32_t i, manta_ref ref)
  * first as a rule) only if the object does not say that no scope holds it, or at which place it is.
  * After a death a ref may mean another object than the one that is held.
  */
-static struct scope_hold *find_hold(struct rank *rank, struct scope *scope, manta_ref ref)
+static struct scope_hold *find_hold(struct rank *rank, struct scope *scope, manta_ref ref,
+                                    const struct object *object)
 {
-    if (!scope->hold_count) {
-        return NULL;
-    }
-    const struct object *object = target_find(rank, ref).object;
     if (!rank->has_moved && (!object || !object->scope_holds)) {
         return NULL;
     }
@@ -394,23 +391,35 @@ static struct task *find_held_child(struct rank *rank, struct scope *scope, mant
     return is_held(task, target.output) ? task : NULL;
 }
 
-bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref)
+bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref, const struct object *object)
 {
-    return find_held_child(rank, scope, ref) || find_hold(rank, scope, ref);
+    return find_held_child(rank, scope, ref) || find_hold(rank, scope, ref, object);
 }
 
-struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref)
+static MT_NOINLINE struct target find_any(struct rank *rank, struct scope *scope, manta_ref ref,
+                                          bool is_own)
 {
-    bool is_own = scope && ref.parent == scope->id;
     struct target target = {.element = -1};
     if (!is_own || scope->may_be_borrowed || !scope_resolve(rank, scope, ref.position, &target)) {
         target = target_find(rank, ref);
     }
     if (is_own && target.object && target.object->kind != OBJECT_BORROW &&
-        !is_held(object_task(target.object), target.output) && !find_hold(rank, scope, ref)) {
+        !is_held(object_task(target.object), target.output) &&
+        !find_hold(rank, scope, ref, target.object)) {
         target.object = NULL;
     }
     return target;
+}
+
+struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref)
+{
+    bool is_own = scope && ref.parent == scope->id;
+    struct task *task =
+        is_own && !scope->may_be_borrowed ? scope_child(rank, scope, ref.position) : NULL;
+    if (MT_LIKELY(task && is_held(task, ref.position - task->position))) {
+        return (struct target){&task->object, ref.position - task->position, -1};
+    }
+    return find_any(rank, scope, ref, is_own);
 }
 
 static void drop_child(struct rank *rank, struct task *task)
@@ -441,7 +450,7 @@ bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref)
         drop_output(rank, task, ref.position - task->position);
         return true;
     }
-    hold = find_hold(rank, scope, ref);
+    hold = scope->hold_count ? find_hold(rank, scope, ref, target_find(rank, ref).object) : NULL;
     if (!hold) {
         return false;
     }

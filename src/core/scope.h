@@ -42,7 +42,8 @@ struct task *scope_child(struct rank *rank, const struct scope *scope, uint32_t 
 int scope_hold(struct scope *scope, manta_ref ref, struct object *object);
 /* Ends the scope's hold on a ref. False: it has none. */
 bool scope_drop(struct rank *rank, struct scope *scope, manta_ref ref);
-bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref);
+bool scope_holds(struct rank *rank, struct scope *scope, manta_ref ref,
+                 const struct object *object);
 /* What a ref names for a caller in `scope`: as target_find, but not what the scope itself made and
  * has dropped. */
 struct target scope_target(struct rank *rank, struct scope *scope, manta_ref ref);

@@ -43,12 +43,13 @@ struct value *value_create(struct rank *rank, const struct value_part *parts, ui
     for (uint32_t i = 0; i < count; i++) {
         total += is_inline(&parts[i]) ? MT_ALIGN_UP((size_t)parts[i].bytes, (size_t)16) : 0;
     }
-    struct value *value = base_alloc_aligned(16, total);
+    bool is_spare = total <= VALUE_SPARE_BYTES;
+    struct value *value =
+        is_spare ? base_spares_take_raw(&rank->spare_values) : base_alloc_aligned(16, total);
     if (!value) {
         return NULL;
     }
-    value->sharers = 1;
-    value->outputs = (uint16_t)count;
+    *value = (struct value){.sharers = 1, .outputs = (uint16_t)count, .is_spare = is_spare};
     uint8_t *at = (uint8_t *)value + head_bytes(count);
     for (uint32_t i = 0; i < count; i++) {
         struct output *output = &value->output[i];
@@ -91,13 +92,15 @@ static void free_blocks(struct rank *rank, struct value *value)
     }
 }
 
-void value_unshare(struct rank *rank, struct value *value)
+void value_free(struct rank *rank, struct value *value)
 {
-    if (value && --value->sharers == 0) {
-        rank->values_live--;
-        if (value->stored_outputs) {
-            free_blocks(rank, value);
-        }
+    rank->values_live--;
+    if (value->stored_outputs) {
+        free_blocks(rank, value);
+    }
+    if (value->is_spare) {
+        base_spares_give(&rank->spare_values, value);
+    } else {
         base_free(value);
     }
 }

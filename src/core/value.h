@@ -4,6 +4,9 @@
 
 #include "core/stored.h"
 
+/* Values of one output of up to 96 bytes: their records are used again. */
+#define VALUE_SPARE_BYTES 192
+
 struct value_part {
     const void *data;
     uint64_t bytes;
@@ -23,8 +26,14 @@ static inline struct content value_content(const struct value *value, uint32_t o
     return (struct content){of->data, of->bytes, of->is_refs, of->is_typed,
                             of->is_stored ? &of->place : NULL};
 }
+void value_free(struct rank *rank, struct value *value);
 /* Ends one share; the last frees it. Accepts NULL. Holds of refs inside are not touched. */
-void value_unshare(struct rank *rank, struct value *value);
+static inline void value_unshare(struct rank *rank, struct value *value)
+{
+    if (value && --value->sharers == 0) {
+        value_free(rank, value);
+    }
+}
 
 /* Bytes of all outputs as they travel, and their writing and reading: each is {u32 bytes, u32 flags},
  * then the bytes or its place. */

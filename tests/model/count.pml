@@ -11,6 +11,10 @@
  * whenever the borrow is. The owner keeps for each rank the highest instance it was told of
  * and the highest that was let go.
  *
+ * How many HOLDs, HELDs and LET_GOs travel in one message (core/request.h) is no part of it: an entry that
+ * waits for others is one that its way takes longer for, and of two of the same rank about the same ref the
+ * earlier is sent first.
+ *
  * Proved: the owner frees the object only when nobody alive has a use of it and none is on
  * its way, and frees it in the end.
  *

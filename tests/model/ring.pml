@@ -24,7 +24,7 @@
 #endif
 
 #define LINES 8
-#define STEP 2 /* the reader publishes each quarter ring */
+#define STEP 4 /* the reader publishes each half ring */
 #if BREAK == 4
 #define MAXLINES 5
 #else
