@@ -18,6 +18,7 @@
 #include "core/pack.h"
 #include "core/pin.h"
 #include "core/registry.h"
+#include "core/reuse.h"
 #include "core/room.h"
 #include "core/scope.h"
 #include "core/stored.h"
@@ -38,6 +39,8 @@ struct body {
     uint8_t *fixed;                          /* NULL: on_stack */
     uint16_t variables;                      /* bit by parameter: outv is set */
     uint16_t typed;                          /* the value that came has a layout */
+    uint16_t reused;                         /* an inout that is changed where it lies */
+    struct reuse reuse[MANTA_PARAM_MAX];     /* of these */
     bool is_collected;                       /* what they hold is the value's */
     uint8_t MT_ALIGNED(16) on_stack[FIXED_ON_STACK];
 };
@@ -162,6 +165,19 @@ static MT_COLD int admit(struct body *body, uint32_t index, uint64_t whole)
     return MANTA_OK;
 }
 
+static int place_inout(struct rank *rank, struct body *body, const struct pack_arg *arg,
+                       const struct location *place)
+{
+    void *data = reuse_begin(rank, body->run, arg->index, place,
+                             output_of(body->run->function, arg->index), &body->reuse[arg->index]);
+    if (!data) {
+        return copy_stored(rank, body, arg);
+    }
+    body->reused |= (uint16_t)(1u << arg->index);
+    body->slots[arg->index].data = data;
+    return MANTA_OK;
+}
+
 static MT_NOINLINE int place_stored(struct rank *rank, struct body *body,
                                     const struct pack_arg *arg)
 {
@@ -174,8 +190,9 @@ static MT_NOINLINE int place_stored(struct rank *rank, struct body *body,
     }
     body->slots[arg->index] = (manta_slot){(void *)(uintptr_t)data, arg->bytes / arg->param->size};
     int code = arg->is_typed ? admit(body, arg->index, arg->bytes) : MANTA_OK;
-    return code == MANTA_OK && arg->param->kind == MANTA_KIND_INOUT ? copy_stored(rank, body, arg)
-                                                                    : code;
+    return code == MANTA_OK && arg->param->kind == MANTA_KIND_INOUT
+               ? place_inout(rank, body, arg, &place)
+               : code;
 }
 
 static MT_NOINLINE MT_FLATTEN int place_all_inputs(struct rank *rank, struct body *body)
@@ -293,7 +310,8 @@ static MT_NOINLINE int collect_parts(struct rank *rank, struct body *body, struc
                 (struct value_part){.data = slot->data,
                                     .bytes = whole_bytes(slot->count * param->size, is_typed),
                                     .is_typed = is_typed,
-                                    .is_stored = body->variables >> i & 1};
+                                    .is_stored = (body->variables | body->reused) >> i & 1,
+                                    .place = body->reused >> i & 1 ? &body->reuse[i].place : NULL};
         } else if (is_variable(param)) {
             uint64_t bytes = outv->count * outv->element_bytes;
             parts[count++] = (struct value_part){.data = outv->data,
@@ -305,6 +323,9 @@ static MT_NOINLINE int collect_parts(struct rank *rank, struct body *body, struc
     }
     *ret_value = value_create(rank, parts, count, (manta_ref){run->parent, run->position, 0});
     body->is_collected = *ret_value != NULL;
+    for (uint32_t bits = *ret_value ? body->reused : 0; bits; bits &= bits - 1) {
+        reuse_keep(rank, run, &body->reuse[__builtin_ctz(bits)]);
+    }
     return *ret_value ? MANTA_OK : MANTA_E_NOMEM;
 }
 
@@ -331,6 +352,9 @@ static void free_outputs(struct rank *rank, struct body *body)
     }
     for (uint32_t bits = body->variables; bits; bits &= bits - 1) {
         outv_free(rank, &body->outv[__builtin_ctz(bits)], body->is_collected);
+    }
+    for (uint32_t bits = body->reused; bits; bits &= bits - 1) {
+        reuse_end(rank, &body->reuse[__builtin_ctz(bits)]);
     }
 }
 
@@ -534,6 +558,7 @@ void exec_run(struct worker *worker, struct run *run)
     body.fixed = NULL;
     body.variables = 0;
     body.typed = 0;
+    body.reused = 0;
     body.is_collected = false;
     run->worker = worker;
     run->context = &context;

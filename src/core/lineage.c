@@ -72,7 +72,8 @@ static enum hold choose_hold(struct rank *rank, const struct target *target)
     if (lineage_is_kept(task) || (task->flags & TASK_LINEAGE && task_get_extra(rank, task))) {
         return HOLD_RECORD;
     }
-    return task_is_put(task) ? HOLD_NONE : HOLD_FULL;
+    bool is_moved = task->object.value->output[target->output].is_moved;
+    return task_is_put(task) || is_moved ? HOLD_NONE : HOLD_FULL;
 }
 
 /* A record is held as such, also where the ref is borrowed here by now. */

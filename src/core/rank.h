@@ -90,6 +90,7 @@ struct value {
         const void *data; /* into what follows, or into a store; NULL: on another node */
         uint64_t bytes;
         bool is_refs, is_stored, is_typed;
+        bool is_moved;         /* its block is another value's now, and changed */
         bool is_claimed;       /* with the heir of the share it lies in: see heirs.h */
         struct location place; /* of a stored one */
         struct copy *copy;     /* of one on another node, once it is here; data is the copy's */

@@ -1,11 +1,13 @@
 #include "core/room.h"
 
+#include "base/units.h"
 #include "core/board.h"
 #include "core/context.h"
 #include "core/dispatch.h"
 #include "core/idle.h"
 #include "core/message.h"
 #include "core/pin.h"
+#include "core/registry.h"
 #include "core/spill.h"
 #include "core/wait.h"
 
@@ -301,27 +303,59 @@ static int wait_for_room(struct context *context, uint64_t bytes, const struct s
     return code ? code : producer.code;
 }
 
-/* " Rank 3 uses 12 MiB, ..." */
+/* What a rank has in use. */
+struct use {
+    uint64_t written_bytes;
+    const char *writer; /* a task that writes some of it; NULL: not known */
+};
+
+static void add_written(void *arg, const struct store_entry *entry)
+{
+    struct use *use = (struct use *)arg + entry->index;
+    if (!entry->is_sealed) {
+        const manta_function *function = registry_find(entry->tag.function);
+        use->written_bytes += entry->bytes;
+        use->writer = function ? function->name : use->writer;
+    }
+}
+
+static size_t say_use(char *text, size_t size, uint32_t of, uint64_t read, const struct use *use)
+{
+    int done = snprintf(text, size, "; rank %u reads %s", of, base_size(read).text);
+    if (use->written_bytes && (size_t)done < size) {
+        done += snprintf(text + done, size - (size_t)done, ", writes %s%s%s%s",
+                         base_size(use->written_bytes).text, use->writer ? " (" : "",
+                         use->writer ? use->writer : "", use->writer ? ")" : "");
+    }
+    return (size_t)done;
+}
+
+/* "; rank 3 reads 12 MiB, writes 4 MiB (make); ..." */
 static void say_users(struct rank *rank, char *text, size_t size)
 {
+    struct use *uses = base_alloc(rank->options.node_ranks * sizeof *uses);
     size_t used = 0;
     text[0] = '\0';
-    for (uint32_t i = 0, named = 0; i < rank->room->near_count && named < 4 && used < size; i++) {
+    if (!uses) {
+        return;
+    }
+    store_each(rank->options.store, add_written, uses);
+    for (uint32_t i = 0; i < rank->room->near_count && used < size; i++) {
         uint32_t of = rank->room->near[i];
-        uint64_t bytes = slot_of(rank, of).pinned_bytes;
-        if (bytes && !rank->down[of]) {
-            int done = snprintf(text + used, size - used, "%s rank %u uses %llu",
-                                named++ ? "," : ";", of, (unsigned long long)bytes);
-            used += done > 0 ? (size_t)done : 0;
+        const struct use *use = &uses[comm_node_index(rank->comm, of)];
+        uint64_t read = slot_of(rank, of).pinned_bytes;
+        if ((read || use->written_bytes) && !rank->down[of]) {
+            used += say_use(text + used, size - used, of, read, use);
         }
     }
+    base_free(uses);
 }
 
 static int say_why(struct context *context, int code, uint64_t bytes)
 {
     struct rank *rank = context->rank;
     struct store_stats stats = store_get_stats(rank->options.store);
-    char users[160];
+    char users[MANTA_ERROR_TEXT_MAX];
     if (code == MANTA_E_NOMEM) {
         return context_fail(context, code,
                             "%llu bytes were asked for, and the machine has no more memory; the "
@@ -339,14 +373,14 @@ static int say_why(struct context *context, int code, uint64_t bytes)
         return context_fail(context, code, "the job is ending");
     }
     say_users(rank, users, sizeof users);
-    const char *disk = !store_has_disk(rank->options.store)   ? "nothing can be spilled"
+    const char *disk = !store_has_disk(rank->options.store) ? "nothing can be spilled (MANTA_SPILL)"
                        : any_of_node(rank, has_trouble, NULL) ? spill_trouble(rank)
                                                               : "all else is on disk";
     return context_fail(context, code,
-                        "%llu bytes were asked for; the node's store holds %llu of at most %llu "
-                        "bytes, and %s%s: drop refs, or give it more (MANTA_STORE, MANTA_SPILL)",
-                        (unsigned long long)bytes, (unsigned long long)stats.held_bytes,
-                        (unsigned long long)stats.bound_bytes, disk, users);
+                        "%s were asked for, the store holds %s of %s, %s (close views, drop refs, "
+                        "or set MANTA_STORE)%s",
+                        base_size(bytes).text, base_size(stats.held_bytes).text,
+                        base_size(stats.bound_bytes).text, disk, users);
 }
 
 int room_create(struct context *context, uint64_t bytes, const struct store_tag *tag,

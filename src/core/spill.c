@@ -477,6 +477,31 @@ static void free_now(struct spill *spill, struct block *block)
     base_free(block);
 }
 
+bool spill_begin_change(struct rank *rank, const struct location *of)
+{
+    struct spill *spill = rank->spill;
+    struct block *block = find(rank, of);
+    if (block && (block->is_busy || block->state != BLOCK_HERE)) {
+        return false;
+    }
+    if (block && store_is_written(store_of(spill), block->at)) {
+        spill_begin_discard(spill, store_extent(store_of(spill), block->at));
+        store_note_unwritten(store_of(spill), block->at);
+    }
+    return true;
+}
+
+void spill_rename(struct rank *rank, const struct location *of, uint32_t function)
+{
+    struct store *store = rank->options.store;
+    struct store_tag tag = {.parent = of->parent, .position = of->position, .function = function};
+    struct block *block = find(rank, of);
+    store_name(store, store_change(store, of->offset), &tag);
+    if (block) {
+        block->of = *of;
+    }
+}
+
 static void take_out(struct spill *spill, struct block *block)
 {
     if (block->state == BLOCK_ASKED || block->state == BLOCK_WRITTEN) {

@@ -46,6 +46,11 @@ void spill_destroy(struct rank *rank); /* accepts one that was not made */
 void spill_add(struct rank *rank, const struct location *of);
 /* Nobody needs it any more. Of this rank's share or an inherited one. */
 void spill_free(struct rank *rank, const struct location *of);
+/* A block of this rank's share that is pinned, and that nobody else reads, is to be written again in its
+ * place. False: it cannot be just now. */
+bool spill_begin_change(struct rank *rank, const struct location *of);
+/* That is done: it is this value from now on. */
+void spill_rename(struct rank *rank, const struct location *of, uint32_t function);
 /* It was read: it goes later than others. */
 void spill_touch(struct rank *rank, const struct location *of);
 

@@ -105,6 +105,11 @@ static void tell_freed(struct rank *rank, const struct spread *spread, const str
     }
 }
 
+bool spread_has(const struct rank *rank, const struct location *of)
+{
+    return rank->spreads.count && base_map_find(&rank->spreads, key_of(of));
+}
+
 void spread_free(struct rank *rank, const struct location *of)
 {
     struct spread *spread =
@@ -251,8 +256,7 @@ static void serve_value(struct rank *rank, uint32_t to, const struct wire_header
         return;
     }
     struct pin_wait unused;
-    bool may_lend =
-        spread && (spread->lender.count || pin_take(rank, of, &unused) == MANTA_OK);
+    bool may_lend = spread && (spread->lender.count || pin_take(rank, of, &unused) == MANTA_OK);
     rank->stats.chunks_sent++;
     spread_send(rank, to, header, asked->from, data + asked->from, asked->bytes,
                 may_lend ? &spread->lender : NULL);

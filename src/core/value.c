@@ -24,7 +24,7 @@ static void set_stored(struct rank *rank, struct output *output, const struct va
     if (part->place) {
         output->place = *part->place;
         output->bytes = part->place->bytes;
-        if (MT_UNLIKELY(rank->deaths)) {
+        if (MT_UNLIKELY(rank->deaths) && !part->is_stored) {
             heirs_claim(rank, output);
         }
     } else {
@@ -86,7 +86,7 @@ static void free_blocks(struct rank *rank, struct value *value)
     for (uint32_t i = 0; i < value->outputs; i++) {
         fetch_drop(rank, value->output[i].copy);
         heirs_end_claim(rank, &value->output[i]);
-        if (value->owns_blocks && value->output[i].is_stored) {
+        if (value->owns_blocks && value->output[i].is_stored && !value->output[i].is_moved) {
             free_own(rank, &value->output[i].place);
         }
     }

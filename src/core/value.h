@@ -11,9 +11,11 @@ struct value_part {
     const void *data;
     uint64_t bytes;
     bool is_refs;
-    bool is_typed;                /* its layout is in the bytes: see layout.h */
-    bool is_stored;               /* data is an open block of the store: it is sealed */
-    const struct location *place; /* of one that is somewhere already; data is not looked at */
+    bool is_typed;  /* its layout is in the bytes: see layout.h */
+    bool is_stored; /* data is an open block of the store: it is sealed */
+    /* Of one that is somewhere already; data is not looked at. With is_stored, a block that is this
+     * rank's, and this value's from now on. */
+    const struct location *place;
 };
 
 /* Copies the parts, but those in the store. One sharer. NULL when memory is out. The refs inside get

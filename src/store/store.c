@@ -360,6 +360,11 @@ uint64_t store_seal(struct store *store, void *data)
     return (uint64_t)((uint8_t *)data - own(store)->writable);
 }
 
+void *store_change(struct store *store, uint64_t place)
+{
+    return own(store)->writable + place;
+}
+
 void store_free(struct store *store, uint64_t place)
 {
     store_free_inherited(store, store->options.index, place);
@@ -533,6 +538,13 @@ void store_note_written(struct store *store, struct store_place at, uint64_t sum
     if (is_ours(store, at)) {
         block->sum = sum;
         atomic_store_explicit(&block->written, HEAP_WRITTEN, memory_order_relaxed);
+    }
+}
+
+void store_note_unwritten(struct store *store, struct store_place at)
+{
+    if (is_ours(store, at)) {
+        atomic_store_explicit(&block_of(store, at)->written, HEAP_UNWRITTEN, memory_order_relaxed);
     }
 }
 

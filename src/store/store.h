@@ -98,6 +98,9 @@ uint64_t store_seal(struct store *store, void *data);
 void store_abandon(struct store *store, const struct store_room *room);
 void store_free(struct store *store, uint64_t place);
 
+/* A sealed block of the own share that nobody reads, to be changed in place. */
+void *store_change(struct store *store, uint64_t place);
+
 /* A sealed block of any rank, read-only; its bytes are 64-aligned. NULL: the share cannot be mapped
  * or there is none of that index. Stays mapped. */
 const void *store_at(struct store *store, uint32_t index, uint64_t place);
@@ -144,6 +147,8 @@ int store_write(struct store *store, const struct store_place *blocks, uint32_t 
                 uint64_t *ret_sums) MT_CHECKED;
 /* It is on the disk too, with this sum, until it is freed. */
 void store_note_written(struct store *store, struct store_place at, uint64_t sum);
+/* It is about to change: what is on the disk is not it any more. */
+void store_note_unwritten(struct store *store, struct store_place at);
 bool store_is_written(struct store *store, struct store_place at);
 /* One that is written: LEAVING to SPILLED. Returns the bytes of its pages, which are gone. */
 uint64_t store_spill(struct store *store, struct store_place at);

@@ -107,6 +107,21 @@ MANTA_TASK(yield_many, val(uint64_t, count), stream(uint64_t, xs))
     return MANTA_OK;
 }
 
+/* Views one and makes two: three of these together want more than 6 MiB, and each has a part. */
+MANTA_TASK(make_two, ref(xs), outv(uint64_t, ys), outv(uint64_t, zs))
+{
+    enum { PART = 900 << 10 };
+    const void *data;
+    size_t bytes;
+    MANTA_TRY(manta_view(xs, &data, &bytes));
+    core_work(1000000);
+    if (!manta_outv_alloc(ys, PART / 8)) {
+        return manta_last_error()->code;
+    }
+    core_work(1000000);
+    return manta_outv_alloc(zs, PART / 8) ? MANTA_OK : manta_last_error()->code;
+}
+
 /* ---- Drivers -------------------------------------------------------------------------------- */
 
 static int get_right(manta_ref ref, uint64_t bytes, uint64_t key)
@@ -342,11 +357,51 @@ static int views_that_fill_the_store_do_not_hang_it(int argc, char **argv)
         views += code == MANTA_OK;
     }
     CHECK(views >= 8 && views < 11 && manta_last_error()->code == MANTA_E_LIMIT);
-    CHECK(strstr(manta_last_error()->text, "rank 0 uses") != NULL);
+    CHECK(strstr(manta_last_error()->text, "rank 0 reads 7.8") != NULL);
+    CHECK(strstr(manta_last_error()->text, "close views") != NULL);
     manta_drop(refs[0]);
     refs[0] = manta_put(data, OBJECT);
     CHECK(manta_get(refs[0], data, OBJECT) == MANTA_OK);
     return 0;
+}
+
+static int make_twos(const manta_options *options, uint32_t *ret_failed, char *text)
+{
+    static uint64_t data[(1 << 20) / 8];
+    struct make_two_refs twos[3];
+    manta_error error;
+    for (uint32_t i = 0; i < 3; i++) {
+        manta_options on = *options;
+        on.rank = MANTA_ON(i);
+        manta_ref xs = manta_put(data, sizeof data);
+        twos[i] = make_two_async(&on, xs);
+        manta_drop(xs);
+    }
+    *ret_failed = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK(manta_wait(&twos[i].zs, 1, 1, MANTA_FOREVER, NULL) == MANTA_OK);
+        if (manta_ref_error(twos[i].zs, &error) != MANTA_E_STATE) {
+            CHECK(error.code == MANTA_E_LIMIT);
+            ++*ret_failed;
+            strcpy(text, error.text);
+        }
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        manta_drop(twos[i].ys);
+        manta_drop(twos[i].zs);
+    }
+    return 0;
+}
+
+static int bodies_that_want_too_much_together_are_named_and_one_gives_way(int argc, char **argv)
+{
+    char text[MANTA_ERROR_TEXT_MAX] = "";
+    uint32_t failed;
+    CHECK(make_twos(&(manta_options){0}, &failed, text) == 0);
+    CHECK(failed == 1);
+    CHECK(strstr(text, "reads 1 MiB, writes 900 KiB (make_two)") != NULL);
+    CHECK(make_twos(&(manta_options){.retry_errors = 1}, &failed, text) == 0);
+    return failed == 0 ? 0 : 1;
 }
 
 static int only_what_is_larger_than_the_store_fails_at_once(int argc, char **argv)
@@ -520,6 +575,22 @@ static void test_views_that_fill_the_store(void **state)
     with_any_time(views_that_fill_the_store_do_not_hang_it);
 }
 
+static void test_bodies_that_want_too_much_together(void **state)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct world_options options = options_of(seed);
+        struct world_result result;
+        options.ranks = 3;
+        options.workers = 1;
+        options.store_bytes = 6 << 20;
+        assert_int_equal(world_run(&options,
+                                   bodies_that_want_too_much_together_are_named_and_one_gives_way,
+                                   &result),
+                         0);
+        assert_int_equal(world_check("spill", &options, &result), 0);
+    }
+}
+
 static void test_too_big(void **state)
 {
     with_any_time(only_what_is_larger_than_the_store_fails_at_once);
@@ -554,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_writes_that_fail_are_tried_again),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_views_that_fill_the_store),
+        cmocka_unit_test(test_bodies_that_want_too_much_together),
         cmocka_unit_test(test_too_big),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

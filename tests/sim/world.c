@@ -100,6 +100,7 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->evicted_bytes += one->evicted_bytes;
     sum->room_waits += one->room_waits;
     sum->spill_errors += one->spill_errors;
+    sum->reused_values += one->reused_values;
     sum->copied += one->copied;
     sum->evicted += one->evicted;
     sum->chunks_sent += one->chunks_sent;
