@@ -94,6 +94,11 @@ static bool check_bind(const struct part *part, const struct part_node *node,
             (uint64_t)node->first_arg + bind->value + (uint64_t)bind->count * bind->element;
         return end <= part->head.args;
     }
+    bool is_alone = bind == &part->binds[node->first_bind];
+    if (bind->kind == BIND_COPY &&
+        (is_alone || (bind[-1].kind != BIND_INOUT && bind[-1].kind != BIND_INOUT_INPUT))) {
+        return false;
+    }
     return bind->kind == BIND_NULL ||
            (bind->kind <= BIND_COPY && bind->value < part->head.values && bind->element &&
             (bind->feed == PLAN_NONE || bind->feed < part->head.values));
