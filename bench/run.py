@@ -22,7 +22,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NAMES = ["roundtrip", "rate", "local", "shapes", "startup", "idle", "commands", "death", "tree", "streams", "hosts", "objects"]
+NAMES = ["roundtrip", "rate", "local", "shapes", "graph", "startup", "idle", "commands", "death", "tree", "streams", "hosts", "objects"]
 
 
 # HyperQueue runs in its own venv; its local cluster is a server and workers in threads of that process.
@@ -260,6 +260,7 @@ class Bench:
             "local": lambda: self.table("local", 0, "bench_rate"),
             "objects": lambda: self.table("objects", 2, "bench_objects"),
             "shapes": lambda: self.table("shapes", 2, "bench_shapes"),
+            "graph": lambda: self.table("graph", 2, "bench_graph"),
             "streams": lambda: self.table("streams", 2, "bench_streams"),
             "startup": self.startup,
             "idle": self.idle,

@@ -72,10 +72,12 @@ MANTA_API void manta_graph_output(manta_graph *graph, manta_ref edge);
  */
 MANTA_API int manta_graph_seal(manta_graph *graph);
 
+/* Bytes that a value in a graph may have. */
+#define MANTA_GRAPH_VALUE_MAX ((1u << 20) - 64u)
+
 /* The value of an input for the launches that follow, copied; it stays until it is set again.
  * MANTA_E_TYPE when it has not the size of the input; MANTA_E_INVALID when `input` is none;
  * MANTA_E_TOOBIG above MANTA_GRAPH_VALUE_MAX; MANTA_E_NOMEM. Never blocks. */
-#define MANTA_GRAPH_VALUE_MAX ((1u << 20) - 64u)
 MANTA_API int manta_graph_set(manta_graph *graph, manta_ref input, const void *data, size_t bytes);
 
 /*

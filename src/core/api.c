@@ -143,7 +143,7 @@ int context_not_held(struct context *context, manta_ref ref)
         return context_fail(context, MANTA_E_INVALID,
                             "the ref is all zero: its submission was refused, or it was never set");
     }
-    if (graph_is_edge(ref)) {
+    if (graph_is_edge(context->rank, ref)) {
         return context_fail(context, MANTA_E_INVALID,
                             "the ref is an edge of a graph, which has values in each launch: what "
                             "manta_graph_launch returns are refs");

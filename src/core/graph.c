@@ -26,6 +26,17 @@ bool graph_is_result(const struct task *task)
     return task->function == &result_function;
 }
 
+bool graph_is_edge(const struct rank *rank, manta_ref ref)
+{
+    for (struct base_list *link = rank->graphs.owned.next; link != &rank->graphs.owned;
+         link = link->next) {
+        if (MT_CONTAINER(link, struct manta_graph, link)->plan.id == ref.parent) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct graph_bytes *graph_bytes_create(const void *data, size_t bytes)
 {
     struct graph_bytes *copy = base_alloc(sizeof *copy + bytes);

@@ -40,10 +40,6 @@ enum { GRAPH_DEATHS_MAX = 3 };
 
 /* Ids: of a root's kind, since they die with their rank, but none that a root has. */
 #define GRAPH_ID_BITS (UINT64_C(3) << 62)
-static inline bool graph_is_edge(manta_ref ref)
-{
-    return (ref.parent & GRAPH_ID_BITS) == GRAPH_ID_BITS;
-}
 
 /* The bytes of an input, for all launches that begin with them. */
 struct graph_bytes {
@@ -101,6 +97,8 @@ struct member {
 void graph_record(manta_function *function, const manta_options *options, const manta_slot *args,
                   manta_ref *ret_refs);
 bool graph_is_result(const struct task *task);
+/* Of a graph of this rank, which is no ref of anything else. */
+bool graph_is_edge(const struct rank *rank, manta_ref ref);
 void graph_peer_down(struct rank *rank, uint32_t dead);
 void graph_fini(struct rank *rank);
 struct graph_bytes *graph_bytes_create(const void *data, size_t bytes);

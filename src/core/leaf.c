@@ -229,16 +229,31 @@ static bool make_stand_in(struct worker *worker)
     return worker->leaf != NULL;
 }
 
+/* Its error record is left as it is, but for the code: it is long. */
+static void set_up_context(struct context *context, struct worker *worker)
+{
+    context->rank = worker->rank;
+    context->worker = worker;
+    context->run = worker->leaf;
+    context->root = NULL;
+    context->sleeper = &worker->sleeper;
+    context->waiter = NULL;
+    context->inner = NULL;
+    context->outer = NULL;
+    context->leaf = NULL;
+    context->last_error.code = MANTA_OK;
+}
+
 void leaf_run(struct worker *worker)
 {
     struct rank *rank = worker->rank;
-    struct context context = {.rank = rank, .worker = worker, .sleeper = &worker->sleeper};
+    struct context context;
     struct member *member;
     if (!make_stand_in(worker)) {
         member_node_failed(rank, first_ready(rank), NULL);
         return;
     }
-    context.run = worker->leaf;
+    set_up_context(&context, worker);
     context_set(&context);
     idle_rouse(rank);
     for (uint32_t i = 0; i < NODES_AT_ONCE && (member = first_ready(rank)); i++) {

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#define PART_BYTES_MAX (UINT64_C(1) << 36)
+
 /* ---- Finding -------------------------------------------------------------------------------- */
 
 static struct base_key key_of(uint64_t id)
@@ -43,6 +45,13 @@ static struct member *find_or_make(struct rank *rank, uint64_t id, uint32_t owne
         member->has_ended = true;
     }
     return member;
+}
+
+/* What only the conductor of a graph may say. */
+static bool is_ours(const struct member *member, uint32_t from, struct wire_reader *body)
+{
+    body->failed |= member && member->owner != from;
+    return member && !body->failed;
 }
 
 static void free_member(struct member *member)
@@ -99,7 +108,8 @@ void member_on_stop(struct rank *rank, uint32_t from, const struct wire_header *
                     struct wire_reader *body)
 {
     struct member *member = find(rank, header->parent);
-    if (member && member->part && member->epoch == header->token && !member->has_ended) {
+    if (is_ours(member, from, body) && member->part && member->epoch == header->token &&
+        !member->has_ended) {
         stop(member);
         member_went_quiet(rank, member);
     }
@@ -109,7 +119,7 @@ void member_on_drop(struct rank *rank, uint32_t from, const struct wire_header *
                     struct wire_reader *body)
 {
     struct member *member = find(rank, header->parent);
-    if (member) {
+    if (is_ours(member, from, body)) {
         doom(rank, member);
     }
 }
@@ -185,6 +195,11 @@ void member_on_part(struct rank *rank, uint32_t from, const struct wire_header *
     memcpy(&head, bytes, sizeof head);
     bool is_last = head.offset + wire_left(body) == head.total;
     struct member *member = find_or_make(rank, header->parent, from);
+    body->failed |= member && (member->owner != from || member->running || !member->has_ended);
+    if (body->failed || head.total > PART_BYTES_MAX || head.offset > head.total) {
+        body->failed = true;
+        return;
+    }
     int code = member ? take_bytes(member, &head, body) : MANTA_E_NOMEM;
     if (!is_last || body->failed) {
         return;
@@ -240,7 +255,7 @@ void member_on_launch(struct rank *rank, uint32_t from, const struct wire_header
 {
     struct member *member = find(rank, header->parent);
     uint32_t rounds = wire_get_u32(body);
-    if (enter_epoch(member, header->token)) {
+    if (is_ours(member, from, body) && enter_epoch(member, header->token)) {
         part_start(member->part, rounds);
         member_show(rank, member, 0);
     }

@@ -83,20 +83,59 @@ static bool check_values(const struct part *part)
     return is_sound;
 }
 
-static bool check_bind(const struct part *part, const struct part_node *node,
-                       const manta_function *function, const struct plan_bind *bind)
+/* How a parameter of each kind may be bound. */
+static bool is_bound_as(const manta_param *param, uint32_t kind)
 {
-    if (bind->param >= function->param_count || bind->param >= MANTA_PARAM_MAX) {
-        return false;
+    switch (param->kind) {
+    case MANTA_KIND_VAL:
+    case MANTA_KIND_SPAN:
+        return kind == BIND_VAL;
+    case MANTA_KIND_TEXT:
+        return kind == BIND_VAL || kind == BIND_NULL;
+    case MANTA_KIND_IN:
+        return kind == BIND_IN || kind == BIND_INPUT;
+    case MANTA_KIND_INOUT:
+        return kind == BIND_INOUT || kind == BIND_INOUT_INPUT;
+    default:
+        return kind == (param->kind == MANTA_KIND_OUT ? BIND_OUT : BIND_OUTV);
+    }
+}
+
+static bool check_bind(const struct part *part, const struct part_node *node,
+                       const manta_param *param, const struct plan_bind *bind)
+{
+    uint32_t element = param->kind == MANTA_KIND_TEXT ? 1 : param->size;
+    if (bind->kind == BIND_NULL) {
+        return true;
     }
     if (bind->kind == BIND_VAL) {
-        uint64_t end =
-            (uint64_t)node->first_arg + bind->value + (uint64_t)bind->count * bind->element;
-        return end <= part->head.args;
+        uint64_t bytes = (uint64_t)bind->count * element;
+        return bind->count >= (param->kind == MANTA_KIND_VAL) &&
+               node->first_arg + bind->value + bytes <= part->head.args;
     }
-    return bind->kind == BIND_NULL ||
-           (bind->kind <= BIND_COPY && bind->value < part->head.values && bind->element &&
-            (bind->feed == PLAN_NONE || bind->feed < part->head.values));
+    return bind->value < part->head.values && bind->element == element && element &&
+           (bind->feed == PLAN_NONE || bind->feed < part->head.values) &&
+           (bind->kind != BIND_OUT || part->values[bind->value].bytes >= element);
+}
+
+/* Every parameter is bound, in order; an inout's copy comes behind it. */
+static bool check_binds(const struct part *part, const struct part_node *node,
+                        const manta_function *function)
+{
+    const struct plan_bind *bind = &part->binds[node->first_bind], *end = bind + node->binds;
+    for (uint32_t i = 0; i < function->param_count; i++, bind++) {
+        const manta_param *param = &function->params[i];
+        if (bind == end || bind->param != i || !is_bound_as(param, bind->kind) ||
+            !check_bind(part, node, param, bind)) {
+            return false;
+        }
+        if (param->kind == MANTA_KIND_INOUT &&
+            (++bind == end || bind->param != i || bind->kind != BIND_COPY ||
+             !check_bind(part, node, param, bind))) {
+            return false;
+        }
+    }
+    return bind == end;
 }
 
 static int check_functions(struct part *part, manta_function *(*find)(uint32_t hash))
@@ -108,10 +147,7 @@ static int check_functions(struct part *part, manta_function *(*find)(uint32_t h
         if (!part->functions[i]) {
             return MANTA_E_VERSION;
         }
-        for (uint32_t j = 0; is_sound && j < node->binds; j++) {
-            is_sound =
-                check_bind(part, node, part->functions[i], &part->binds[node->first_bind + j]);
-        }
+        is_sound = check_binds(part, node, part->functions[i]);
     }
     return is_sound ? MANTA_OK : MANTA_E_TYPE;
 }

@@ -12,7 +12,7 @@ fail() { echo "FAILED: $*"; exit 1; }
 python3 "$tool" --html "$work/r.html" --man "$work/man3" "$root"/include/manta/*.h || fail "the generator failed"
 
 printf '#define MANTA_API MANTA_API_HERE\n' >"$work/in.c"
-for header in manta task array rng error command; do
+for header in manta task array rng error command graph; do
     sed 's/^#define MANTA_API .*//; s/^#define MANTA_API$//' "$root/include/manta/$header.h" >"$work/$header.h"
 done
 mkdir "$work/manta" && mv "$work"/*.h "$work/manta/"

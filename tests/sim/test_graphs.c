@@ -302,7 +302,7 @@ static void run_random(struct world_options options, uint64_t fallback)
         graph_seed = options.seed = seed;
         options.ranks = 1 + (uint32_t)(mix(seed) % 7);
         options.workers = 1 + (uint32_t)(mix(seed + 1) % 3);
-        options.node_ranks = options.kills ? 0 : (uint32_t)(mix(seed + 2) % 3);
+        options.node_ranks = options.kills + options.faults ? 0 : (uint32_t)(mix(seed + 2) % 3);
         assert_int_equal(world_run(&options, random_graphs, &result), 0);
         assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
     }
@@ -319,11 +319,400 @@ static void test_random_graphs_do_so_over_deaths(void **state)
     run_random((struct world_options){.kills = 3, .kill_within_ns = 300000}, 200);
 }
 
+/* ---- Promises, one by one ------------------------------------------------------------------- */
+
+/* Fails in its round when asked to. */
+MANTA_TASK(g_count, in(int64_t, x), val(int64_t, bad), val(uint64_t, work_ns), out(int64_t, y))
+{
+    core_work(work_ns);
+    *y = x[0] + 1;
+    return x[0] == bad ? manta_fail(5, "%lld is bad", (long long)bad) : MANTA_OK;
+}
+
+MANTA_TASK(g_bytes, in(char, text), out(int64_t, length))
+{
+    *length = (int64_t)text_len;
+    return MANTA_OK;
+}
+
+MANTA_TASK(g_too_much, in(int64_t, x), outv(int64_t, ys))
+{
+    return manta_outv_alloc(ys, 1u << 20) ? MANTA_OK : manta_last_error()->code;
+}
+
+MANTA_TASK(g_not_a_leaf, in(int64_t, x), out(int64_t, codes))
+{
+    int64_t value = 1;
+    manta_ref ref = manta_put(&value, sizeof value);
+    manta_world world;
+    *codes = (ref.parent == 0) + 2 * (manta_last_error()->code == MANTA_E_STATE) +
+             4 * (square_async(NULL, 3).parent == 0) +
+             8 * (manta_get(ref, &value, sizeof value) == MANTA_E_STATE) +
+             16 * (manta_world_get(&world) == MANTA_OK) + 32 * error_says("recorded task");
+    return MANTA_OK;
+}
+
+MANTA_TASK(g_endless, in(int64_t, x), out(int64_t, y))
+{
+    while (!manta_cancelled()) {
+        core_work(1000);
+    }
+    return 1;
+}
+
+MANTA_TASK(makes_a_graph, out(int32_t, code))
+{
+    manta_graph *graph;
+    *code = manta_graph_create(MANTA_BLOCKS, &graph);
+    return MANTA_OK;
+}
+
+/* x counts up in a ring of `nodes`, placed in turn; its edges come back. */
+static manta_ref count_graph(manta_graph *graph, int nodes, int64_t bad, uint64_t work_ns,
+                             manta_ref *ret_input)
+{
+    manta_ref x = *ret_input = manta_graph_input(graph, sizeof(int64_t));
+    for (int i = 0; i < nodes; i++) {
+        x = g_count_async(
+            MANTA_OPTIONS(.graph = graph, .rank = MANTA_ON((uint32_t)i % world_size())), x, bad,
+            work_ns);
+    }
+    manta_graph_feed(graph, x, *ret_input);
+    manta_graph_output(graph, x);
+    return x;
+}
+
+static int counted(manta_ref ref, int64_t expected)
+{
+    int64_t x;
+    CHECK(manta_get(ref, &x, sizeof x) == MANTA_OK && x == expected);
+    return 0;
+}
+
+static int a_node_that_fails_is_named_and_the_next_launch_is_right(int argc, char **argv)
+{
+    manta_graph *graph;
+    manta_ref input, refs[3];
+    int64_t start[] = {0, 1000, 5}, x;
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    count_graph(graph, 5, 17, 0, &input);
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    for (int i = 0; i < 3; i++) {
+        CHECK(manta_graph_set(graph, input, &start[i], sizeof start[i]) == MANTA_OK);
+        CHECK(manta_graph_launch(graph, 10, &refs[i]) == MANTA_OK);
+    }
+    CHECK(manta_get(refs[0], &x, sizeof x) == 5);
+    CHECK(error_says("node 2 (g_count), round 3: 17 is bad"));
+    CHECK(manta_last_error()->rank == 2 % world_size());
+    CHECK(counted(refs[1], 1050) == 0);
+    CHECK(manta_get(refs[2], &x, sizeof x) == 5 && error_says("node 2 (g_count), round 2"));
+    manta_graph_destroy(graph);
+    return 0;
+}
+
+static int launches_queue_and_end_though_refs_and_graph_go_first(int argc, char **argv)
+{
+    manta_graph *graph, *other;
+    manta_ref input, inputs, refs[20], more;
+    int64_t zero = 0;
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    CHECK(manta_graph_create(MANTA_CYCLIC, &other) == MANTA_OK);
+    count_graph(graph, 3, -1, 500, &input);
+    count_graph(other, 9, -1, 100, &inputs);
+    CHECK(manta_graph_seal(graph) == MANTA_OK && manta_graph_seal(other) == MANTA_OK);
+    CHECK(manta_graph_set(graph, input, &zero, sizeof zero) == MANTA_OK);
+    CHECK(manta_graph_set(other, inputs, &zero, sizeof zero) == MANTA_OK);
+    for (uint64_t i = 0; i < 20; i++) {
+        CHECK(manta_graph_launch(graph, 1 + i, &refs[i]) == MANTA_OK);
+    }
+    CHECK(manta_graph_launch(other, 11, &more) == MANTA_OK);
+    manta_graph_destroy(graph);
+    for (int64_t i = 0; i < 20; i++) {
+        if (i % 3 == 0) {
+            CHECK(manta_drop(refs[i]) == MANTA_OK);
+        } else {
+            CHECK(counted(refs[i], 3 * (1 + i)) == 0);
+        }
+    }
+    CHECK(counted(more, 99) == 0);
+    int64_t y; /* a launch's ref is one like any other */
+    CHECK(increment_get(increment_async(NULL, more), &y) == MANTA_OK && y == 100);
+    return 0;
+}
+
+static int a_launch_is_cancelled_running_or_waiting(int argc, char **argv)
+{
+    manta_graph *graph;
+    manta_ref refs[3];
+    int64_t zero = 0, x;
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    manta_ref input = manta_graph_input(graph, sizeof zero);
+    const manta_options far = {.graph = graph, .rank = MANTA_ON(world_size() - 1)};
+    manta_graph_output(graph, g_endless_async(&far, input));
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    CHECK(manta_graph_set(graph, input, &zero, sizeof zero) == MANTA_OK);
+    for (int i = 0; i < 3; i++) {
+        CHECK(manta_graph_launch(graph, 1, &refs[i]) == MANTA_OK);
+    }
+    CHECK(manta_wait(refs, 3, 1, MS, NULL) == MANTA_E_TIMEOUT);
+    CHECK(manta_cancel(refs[1]) == MANTA_OK);
+    CHECK(manta_get(refs[1], &x, sizeof x) == MANTA_E_CANCELLED);
+    CHECK(manta_cancel(refs[0]) == MANTA_OK);
+    CHECK(manta_get(refs[0], &x, sizeof x) == MANTA_E_CANCELLED);
+    return 0; /* with one that runs */
+}
+
+static int leaves_may_not_submit_or_wait(int argc, char **argv)
+{
+    manta_graph *graph;
+    manta_ref ref;
+    int64_t zero = 0;
+    int32_t code;
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    manta_ref input = manta_graph_input(graph, sizeof zero);
+    const manta_options far = {.graph = graph, .rank = MANTA_ON(world_size() - 1)};
+    manta_graph_output(graph, g_not_a_leaf_async(&far, input));
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    CHECK(manta_graph_set(graph, input, &zero, sizeof zero) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 1, &ref) == MANTA_OK);
+    CHECK(counted(ref, 63) == 0);
+    CHECK(makes_a_graph_get(makes_a_graph_async(NULL), &code) == MANTA_OK && code == MANTA_E_STATE);
+    manta_graph_destroy(graph);
+    return 0;
+}
+
+/* ---- Mistakes ------------------------------------------------------------------------------- */
+
+typedef void mistake(manta_graph *graph, manta_ref input, manta_ref edge);
+
+static void foreign_ref(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    (void)g_count_async(MANTA_OPTIONS(.graph = graph), square_async(NULL, 1), 0, 0);
+}
+static void zero_ref(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    (void)g_count_async(MANTA_OPTIONS(.graph = graph, .name = "left half"), (manta_ref){0}, 0, 0);
+}
+static void wrong_option(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    (void)g_count_async(MANTA_OPTIONS(.graph = graph, .retries = 1), input, 0, 0);
+}
+static void wrong_rank(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    (void)g_count_async(MANTA_OPTIONS(.graph = graph, .rank = MANTA_ON(99)), input, 0, 0);
+}
+static void wrong_size(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    (void)g_count_async(MANTA_OPTIONS(.graph = graph), manta_graph_input(graph, 12), 0, 0);
+}
+MANTA_TASK(g_real, out(char, y))
+{
+    *y = 1;
+    return MANTA_OK;
+}
+static void wrong_type(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    (void)g_count_async(MANTA_OPTIONS(.graph = graph), g_real_async(MANTA_OPTIONS(.graph = graph)),
+                        0, 0);
+}
+MANTA_TASK(g_refs, ref(x), out(int64_t, y))
+{
+    return MANTA_OK;
+}
+static void wrong_kind(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    (void)g_refs_async(MANTA_OPTIONS(.graph = graph), input);
+}
+static void fed_with_an_input(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    manta_graph_feed(graph, input, input);
+}
+static void fed_edge(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    manta_graph_feed(graph, edge, edge);
+}
+static void fed_twice(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    manta_graph_feed(graph, edge, input);
+    manta_graph_feed(graph, edge, input);
+}
+static void fed_with_less(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    manta_graph_feed(graph, g_real_async(MANTA_OPTIONS(.graph = graph)), input);
+}
+static void output_of_an_input(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    manta_graph_output(graph, input);
+}
+static void output_twice(manta_graph *graph, manta_ref input, manta_ref edge)
+{
+    manta_graph_output(graph, edge);
+    manta_graph_output(graph, edge);
+}
+
+static int mistakes_are_told_when_sealing(int argc, char **argv)
+{
+    static const struct {
+        mistake *make;
+        int code;
+        const char *text;
+    } mistakes[] = {
+        {foreign_ref, MANTA_E_INVALID, "node 1 (g_count): argument x is no edge of this graph"},
+        {zero_ref, MANTA_E_INVALID, "node 1 (left half): argument x"},
+        {wrong_option, MANTA_E_INVALID, "node 1 (g_count): of the options only"},
+        {wrong_rank, MANTA_E_INVALID, "rank 99 was asked for"},
+        {wrong_size, MANTA_E_TYPE, "node 1 (g_count): argument x is read as int64_t, 8 bytes"},
+        {wrong_type, MANTA_E_TYPE, "node 2 (g_count): argument x"},
+        {wrong_kind, MANTA_E_INVALID, "node 1 (g_refs): parameter x"},
+        {fed_with_an_input, MANTA_E_INVALID, "manta_graph_feed: the edge is an input"},
+        {fed_edge, MANTA_E_INVALID, "manta_graph_feed: what is fed is no input"},
+        {fed_twice, MANTA_E_INVALID, "the input is fed already, by node 0 (g_count)"},
+        {fed_with_less, MANTA_E_TYPE, "node 1 (g_real) gives 1 bytes, the input has 8"},
+        {output_of_an_input, MANTA_E_INVALID, "manta_graph_output: the edge is an input"},
+        {output_twice, MANTA_E_INVALID, "the edge is output 0 already"},
+    };
+    for (size_t i = 0; i < MT_COUNT(mistakes); i++) {
+        manta_graph *graph;
+        manta_ref ref;
+        CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+        manta_ref input = manta_graph_input(graph, sizeof(int64_t));
+        manta_ref edge = g_count_async(MANTA_OPTIONS(.graph = graph), input, 0, 0);
+        mistakes[i].make(graph, input, edge);
+        CHECK(manta_graph_seal(graph) == mistakes[i].code);
+        CHECK(error_says(mistakes[i].text));
+        CHECK(manta_graph_launch(graph, 1, &ref) == MANTA_E_STATE);
+        manta_graph_destroy(graph);
+    }
+    return 0;
+}
+
+static int calls_in_the_wrong_order_or_with_bad_arguments_are_refused(int argc, char **argv)
+{
+    manta_graph *graph;
+    manta_ref ref, input;
+    int64_t x = 0;
+    CHECK(manta_graph_create((manta_pattern)7, &graph) == MANTA_E_INVALID);
+    CHECK(manta_graph_create(MANTA_BLOCKS, NULL) == MANTA_E_INVALID);
+    CHECK(manta_graph_seal(NULL) == MANTA_E_INVALID);
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    CHECK(manta_graph_seal(graph) == MANTA_E_INVALID && error_says("no nodes"));
+    manta_graph_destroy(graph);
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    manta_ref edge = count_graph(graph, 2, -1, 0, &input);
+    CHECK(manta_graph_set(graph, input, &x, sizeof x) == MANTA_E_STATE);
+    CHECK(manta_graph_launch(graph, 1, &ref) == MANTA_E_STATE);
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    CHECK(manta_graph_seal(graph) == MANTA_E_STATE);
+    CHECK(manta_graph_launch(graph, 1, &ref) == MANTA_E_INVALID && error_says("input 0"));
+    CHECK(manta_graph_set(graph, input, &x, 4) == MANTA_E_TYPE);
+    CHECK(manta_graph_set(graph, edge, &x, sizeof x) == MANTA_E_INVALID);
+    CHECK(manta_graph_set(graph, input, NULL, sizeof x) == MANTA_E_INVALID);
+    CHECK(manta_graph_set(graph, input, &x, MANTA_GRAPH_VALUE_MAX + 1) == MANTA_E_TOOBIG);
+    CHECK(manta_graph_set(graph, input, &x, sizeof x) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 0, &ref) == MANTA_E_INVALID);
+    CHECK(manta_graph_launch(graph, UINT32_MAX, &ref) == MANTA_E_INVALID);
+    CHECK(manta_graph_launch(graph, 1, NULL) == MANTA_E_INVALID);
+    CHECK(manta_get(edge, &x, sizeof x) == MANTA_E_INVALID && error_says("edge of a graph"));
+    CHECK(g_count_async(MANTA_OPTIONS(.graph = graph), input, 0, 0).parent == 0);
+    CHECK(error_says("sealed"));
+    CHECK(increment_get(increment_async(NULL, edge), &x) != MANTA_OK);
+    CHECK(square_map(MANTA_OPTIONS(.graph = graph), 3, 1).parent == 0);
+    CHECK(manta_graph_launch(graph, 4, &ref) == MANTA_OK && counted(ref, 8) == 0);
+    manta_graph_destroy(graph);
+    manta_graph_destroy(NULL);
+    return 0;
+}
+
+static int values_have_a_size_that_fits_or_the_node_is_named(int argc, char **argv)
+{
+    manta_graph *graph;
+    manta_ref ref;
+    int64_t numbers[3] = {1, 2, 3}, x;
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    manta_ref input = manta_graph_input(graph, 0);
+    (void)g_count_async(MANTA_OPTIONS(.graph = graph), input, -1, 0);
+    manta_graph_output(graph, g_bytes_async(MANTA_OPTIONS(.graph = graph), input));
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    CHECK(manta_graph_set(graph, input, numbers, sizeof numbers) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 1, &ref) == MANTA_OK && counted(ref, 24) == 0);
+    CHECK(manta_graph_set(graph, input, numbers, 13) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 1, &ref) == MANTA_OK);
+    CHECK(manta_get(ref, &x, sizeof x) == MANTA_E_TYPE);
+    CHECK(error_says("node 0 (g_count), round 0: argument x is read as int64_t, 8 bytes each"));
+    manta_graph_destroy(graph);
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    input = manta_graph_input(graph, 8);
+    (void)g_too_much_async(MANTA_OPTIONS(.graph = graph), input);
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    CHECK(manta_graph_set(graph, input, numbers, 8) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 1, &ref) == MANTA_OK);
+    CHECK(manta_get(ref, NULL, 0) == MANTA_E_TOOBIG && error_says("node 0 (g_too_much)"));
+    manta_graph_destroy(graph);
+    return 0;
+}
+
+TEST(a_node_that_fails_is_named_and_the_next_launch_is_right)
+TEST(launches_queue_and_end_though_refs_and_graph_go_first)
+TEST(a_launch_is_cancelled_running_or_waiting)
+TEST(leaves_may_not_submit_or_wait)
+TEST(mistakes_are_told_when_sealing)
+TEST(calls_in_the_wrong_order_or_with_bad_arguments_are_refused)
+TEST(values_have_a_size_that_fits_or_the_node_is_named)
+
+/* ---- Deaths --------------------------------------------------------------------------------- */
+
+/* Every node is on a rank that dies at some time. */
+static int a_fourth_death_ends_the_launch_and_not_the_graph(int argc, char **argv)
+{
+    manta_graph *graph;
+    manta_ref input, refs[2];
+    int64_t zero = 0, x;
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    count_graph(graph, 7, -1, 1000, &input);
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    CHECK(manta_graph_set(graph, input, &zero, sizeof zero) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 100000, &refs[0]) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 10, &refs[1]) == MANTA_OK);
+    for (uint32_t i = 1; i <= 4; i++) {
+        CHECK(manta_wait(refs, 1, 1, 5 * MS, NULL) == MANTA_E_TIMEOUT);
+        world_kill(i);
+    }
+    CHECK(manta_get(refs[0], &x, sizeof x) == MANTA_E_CRASH && error_says("rank 4 died"));
+    CHECK(counted(refs[1], 70) == 0);
+    manta_graph_destroy(graph);
+    return 0;
+}
+
+static void test_a_fourth_death_ends_the_launch_and_not_the_graph(void **state)
+{
+    struct world_options options = {.ranks = 7, .will_kill = true};
+    for (options.seed = 1; options.seed <= 5; options.seed++) {
+        struct world_result result;
+        assert_int_equal(
+            world_run(&options, a_fourth_death_ends_the_launch_and_not_the_graph, &result), 0);
+        assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
+    }
+}
+
+static void test_random_graphs_do_so_over_faults_of_any_kind(void **state)
+{
+    run_random((struct world_options){.faults = 3, .kill_within_ns = 200000}, 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_graphs_give_what_a_serial_run_gives),
         cmocka_unit_test(test_random_graphs_do_so_over_deaths),
+        cmocka_unit_test(test_random_graphs_do_so_over_faults_of_any_kind),
+        cmocka_unit_test(test_a_fourth_death_ends_the_launch_and_not_the_graph),
+        ENTRY(a_node_that_fails_is_named_and_the_next_launch_is_right)
+        ENTRY(launches_queue_and_end_though_refs_and_graph_go_first)
+        ENTRY(a_launch_is_cancelled_running_or_waiting)
+        ENTRY(leaves_may_not_submit_or_wait)
+        ENTRY(mistakes_are_told_when_sealing)
+        ENTRY(calls_in_the_wrong_order_or_with_bad_arguments_are_refused)
+        ENTRY(values_have_a_size_that_fits_or_the_node_is_named)
     };
     return cmocka_run_group_tests_name("graphs", tests, NULL, NULL);
 }

@@ -41,7 +41,7 @@ mistake() { # name, extended regular expression; program on stdin
 }
 
 compile "$here/trivial.c" || { echo "FAILED: trivial.c"; head -20 "$work/said"; failed=1; }
-for header in manta error task rng command; do
+for header in manta error task rng command graph; do
     sound "header_$header" <<END
 #include <manta/$header.h>
 END
@@ -51,6 +51,26 @@ sound twelve <<'END'
 MANTA_TASK(t, val(int, a), val(int, b), val(int, c), val(int, d), val(int, e), val(int, f),
            val(int, g), val(int, h), val(int, i), val(int, j), val(int, k), out(int, l))
 { *l = a + b + c + d + e + f + g + h + i + j + k; return 0; }
+END
+sound graphs <<'END'
+MANTA_TASK(g, in(double, x), val(int, n), out(double, y))
+{ *y = x[0] + n; return 0; }
+int f(manta_ref *result);
+int f(manta_ref *result)
+{
+    manta_graph *graph;
+    double x = 1;
+    MANTA_TRY(manta_graph_create(MANTA_CYCLIC, &graph));
+    manta_ref input = manta_graph_input(graph, sizeof x);
+    manta_ref edge = g_async(MANTA_OPTIONS(.graph = graph, .rank = MANTA_ON(1)), input, 2);
+    manta_graph_feed(graph, edge, input);
+    manta_graph_output(graph, edge);
+    MANTA_TRY(manta_graph_seal(graph));
+    MANTA_TRY(manta_graph_set(graph, input, &x, sizeof x));
+    MANTA_TRY(manta_graph_launch(graph, 10, result));
+    manta_graph_destroy(graph);
+    return MANTA_OK;
+}
 END
 sound commands <<'END'
 int f(manta_ref before);
