@@ -100,6 +100,9 @@ static int pass(uint32_t ranks)
     }
     for (uint32_t i = 0; i < app.graph_count; i++) {
         int finished = points_finish(states[i].leaves, states[i].leaf_count);
+        for (uint32_t k = 0; k < states[i].leaf_count; k++) {
+            manta_drop(states[i].leaves[k]);
+        }
         states[i].leaf_count = 0;
         code = code == MANTA_OK ? finished : code;
     }
