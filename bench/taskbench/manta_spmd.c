@@ -5,12 +5,12 @@
  * by a small task on that rank (fetch), which reads the value of the ref that its program has
  * published there, in the table of rows. So no rank asks another for a ref before it goes on: the
  * fetch's own ref stands for the value from the start, and one fetch serves all of a rank's
- * consumers. A fetch that is ahead of the other program's submissions waits for them. A program
- * waits only for points some AHEAD rows back; the rows that these need are AHEAD rows back at
- * least on the other ranks too, so this ends.
+ * consumers.
  *
- * Refs are kept until all ranks have met at the end of a pass, because only then no fetch can
- * come any more; a scope block drops them.
+ * Programs go on together, AHEAD rows at a time: each submits the next AHEAD rows, waits for those
+ * before them, and meets the others. So a fetch that comes before its row only waits for a program
+ * that is just submitting it, and once all have met, nobody fetches from rows whose consumers
+ * are done: their refs are dropped.
  */
 #include "manta_points.h"
 
@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows that a rank submits before it waits for the first of them. */
 enum { AHEAD = 64 };
 
 struct state {
@@ -97,10 +96,22 @@ static manta_ref input_ref(struct state *state, uint32_t step, uint32_t point)
 
 /* ---- Rows ----------------------------------------------------------------------------------- */
 
+/* The points hold what was fetched for them. */
+static void drop_fetched(struct state *state, uint32_t step)
+{
+    const struct tb_row *row = step > 0 ? state->plan.rows[step - 1] : NULL;
+    for (uint32_t i = 0; row && i < row->width; i++) {
+        manta_ref *fetched = &state->fetched[row->offset + i];
+        if (fetched->parent) {
+            manta_drop(*fetched);
+            *fetched = (manta_ref){0};
+        }
+    }
+}
+
 static void submit_row(struct state *state, uint32_t step)
 {
     const struct tb_row *row = state->plan.rows[step];
-    memset(state->fetched, 0, state->graph->width * sizeof *state->fetched);
     for (uint32_t i = 0; i < row->width; i++) {
         uint32_t first = row->input_at[i], count = row->input_at[i + 1] - first;
         uint32_t point = row->offset + i;
@@ -114,56 +125,74 @@ static void submit_row(struct state *state, uint32_t step)
                                                  state->graph, step, point, state->inputs, count);
     }
     atomic_store_explicit(&state->submitted, step + 1, memory_order_release);
+    drop_fetched(state, step);
 }
 
-static int finish_row(struct state *state, uint32_t step)
+/* Calls each(graph's state, step, point) for this rank's points of rows from ... to - 1. The first code that is not 0. */
+static int for_own(uint32_t from, uint32_t to, int (*each)(struct state *, uint32_t, uint32_t))
 {
-    const struct tb_row *row = state->plan.rows[step];
-    for (uint32_t i = 0; i < row->width; i++) {
-        uint32_t point = row->offset + i;
-        if (rank_of(state, point) == world.rank) {
-            MANTA_TRY(points_finish(own(state, step, point), 1));
-        }
-    }
-    return MANTA_OK;
-}
-
-static int finish_rows(uint32_t from, uint32_t to)
-{
-    int code = MANTA_OK;
+    int first_code = MANTA_OK;
     for (uint32_t step = from; step < to; step++) {
-        for (uint32_t i = 0; i < app.graph_count && code == MANTA_OK; i++) {
-            code = step < app.graphs[i].steps ? finish_row(&states[i], step) : MANTA_OK;
+        for (uint32_t i = 0; i < app.graph_count; i++) {
+            const struct tb_row *row =
+                step < app.graphs[i].steps ? states[i].plan.rows[step] : NULL;
+            for (uint32_t k = 0; row && k < row->width; k++) {
+                uint32_t point = row->offset + k;
+                int code = rank_of(&states[i], point) == world.rank ? each(&states[i], step, point)
+                                                                    : MANTA_OK;
+                first_code = first_code == MANTA_OK ? code : first_code;
+            }
         }
     }
-    return code;
+    return first_code;
+}
+
+static int finish(struct state *state, uint32_t step, uint32_t point)
+{
+    return points_finish(own(state, step, point), 1);
+}
+
+static int drop(struct state *state, uint32_t step, uint32_t point)
+{
+    return manta_drop(*own(state, step, point));
+}
+
+/* Rows before `to` are done on all ranks; those that row `to` needs stay. */
+static uint32_t meet(uint32_t kept, uint32_t to)
+{
+    MPI_Barrier(MPI_COMM_WORLD);
+    (void)for_own(kept, to - 1, drop);
+    return to - 1;
 }
 
 static int run_rows(void)
 {
-    uint32_t steps = tb_most_steps(&app), finished = 0;
+    uint32_t steps = tb_most_steps(&app), finished = 0, kept = 0;
+    int first_code = MANTA_OK;
     for (uint32_t step = 0; step < steps; step++) {
         for (uint32_t i = 0; i < app.graph_count; i++) {
             if (step < app.graphs[i].steps) {
                 submit_row(&states[i], step);
             }
         }
-        if (step - finished == 2 * AHEAD) {
-            MANTA_TRY(finish_rows(finished, finished + AHEAD));
-            finished += AHEAD;
+        if (step + 1 - finished == 2 * AHEAD || step + 1 == steps) {
+            uint32_t to = step + 1 == steps ? steps : finished + AHEAD;
+            int code = for_own(finished, to, finish);
+            first_code = first_code == MANTA_OK ? code : first_code;
+            kept = meet(kept, to);
+            finished = to;
         }
     }
-    return finish_rows(finished, steps);
+    (void)for_own(kept, steps, drop);
+    return first_code;
 }
 
 static int pass(void *arg, double *ret_seconds)
 {
     MPI_Barrier(MPI_COMM_WORLD);
     double start = tb_now();
-    MANTA_TRY(manta_scope_begin());
     int failed = run_rows() != MANTA_OK;
     MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
-    MANTA_TRY(manta_scope_end());
     *ret_seconds = tb_now() - start;
     for (uint32_t i = 0; i < app.graph_count; i++) {
         atomic_store_explicit(&states[i].submitted, 0, memory_order_relaxed);
