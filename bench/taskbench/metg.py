@@ -276,6 +276,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build directory")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--only", default=names, type=lambda text: text.split(","), help=",".join(names))
+    parser.add_argument("--without", default=[], type=lambda text: text.split(","), help="of these")
     parser.add_argument("--cores", type=int, default=0, help="so many of those that this process may use")
     parser.add_argument("--repetitions", type=int, default=0)
     parser.add_argument("--patterns", action="store_true", help="times by pattern and size instead of METG")
@@ -284,7 +285,8 @@ def main():
     parser.add_argument("--width", type=int, default=8, help="of --patterns")
     parser.add_argument("--json", help="write everything there too")
     options, rest = parser.parse_known_args()
-    unknown = [name for name in options.only if name not in names]
+    unknown = [name for name in options.only + options.without if name not in names]
+    options.only = [name for name in options.only if name not in options.without]
     if unknown:
         parser.error(f"no system {unknown[0]}; there are {', '.join(names)}")
     start, load, bench = time.monotonic(), os.getloadavg()[0], Bench(options)
