@@ -35,6 +35,7 @@ struct state {
 static struct tb_app app;
 static struct state states[TB_GRAPHS_MAX];
 static manta_world world;
+static manta_ref *block; /* refs to wait for, or to drop: of 2 * AHEAD rows of all graphs */
 
 static uint32_t rank_of(const struct state *state, uint32_t point)
 {
@@ -128,40 +129,43 @@ static void submit_row(struct state *state, uint32_t step)
     drop_fetched(state, step);
 }
 
-/* Calls each(graph's state, step, point) for this rank's points of rows from ... to - 1. The first code that is not 0. */
-static int for_own(uint32_t from, uint32_t to, int (*each)(struct state *, uint32_t, uint32_t))
+/* Writes this rank's refs of rows from ... to - 1. How many there are. */
+static uint32_t list_own(uint32_t from, uint32_t to, manta_ref *refs)
 {
-    int first_code = MANTA_OK;
+    uint32_t count = 0;
     for (uint32_t step = from; step < to; step++) {
         for (uint32_t i = 0; i < app.graph_count; i++) {
             const struct tb_row *row =
                 step < app.graphs[i].steps ? states[i].plan.rows[step] : NULL;
             for (uint32_t k = 0; row && k < row->width; k++) {
-                uint32_t point = row->offset + k;
-                int code = rank_of(&states[i], point) == world.rank ? each(&states[i], step, point)
-                                                                    : MANTA_OK;
-                first_code = first_code == MANTA_OK ? code : first_code;
+                if (rank_of(&states[i], row->offset + k) == world.rank) {
+                    refs[count++] = *own(&states[i], step, row->offset + k);
+                }
             }
         }
     }
-    return first_code;
+    return count;
 }
 
-static int finish(struct state *state, uint32_t step, uint32_t point)
+/* One wait for all: who is woken for each point takes the core away from those who run them. */
+static int finish_rows(uint32_t from, uint32_t to)
 {
-    return points_finish(own(state, step, point), 1);
+    return points_finish(block, list_own(from, to, block));
 }
 
-static int drop(struct state *state, uint32_t step, uint32_t point)
+static void drop_rows(uint32_t from, uint32_t to)
 {
-    return manta_drop(*own(state, step, point));
+    uint32_t count = list_own(from, to, block);
+    for (uint32_t i = 0; i < count; i++) {
+        manta_drop(block[i]);
+    }
 }
 
 /* Rows before `to` are done on all ranks; those that row `to` needs stay. */
 static uint32_t meet(uint32_t kept, uint32_t to)
 {
     MPI_Barrier(MPI_COMM_WORLD);
-    (void)for_own(kept, to - 1, drop);
+    drop_rows(kept, to - 1);
     return to - 1;
 }
 
@@ -177,13 +181,13 @@ static int run_rows(void)
         }
         if (step + 1 - finished == 2 * AHEAD || step + 1 == steps) {
             uint32_t to = step + 1 == steps ? steps : finished + AHEAD;
-            int code = for_own(finished, to, finish);
+            int code = finish_rows(finished, to);
             first_code = first_code == MANTA_OK ? code : first_code;
             kept = meet(kept, to);
             finished = to;
         }
     }
-    (void)for_own(kept, steps, drop);
+    drop_rows(kept, steps);
     return first_code;
 }
 
@@ -224,9 +228,15 @@ static void free_state(struct state *state)
 
 static int run(void)
 {
+    uint64_t widths = 0;
     MANTA_TRY(manta_world_get(&world));
     for (uint32_t i = 0; i < app.graph_count; i++) {
         MANTA_TRY(make_state(&app.graphs[i], &states[i]));
+        widths += app.graphs[i].width;
+    }
+    block = calloc(2 * AHEAD * widths, sizeof *block);
+    if (!block) {
+        return MANTA_E_NOMEM;
     }
     if (world.rank == 0) {
         tb_display(&app);
@@ -256,6 +266,7 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < app.graph_count; i++) {
         free_state(&states[i]);
     }
+    free(block);
     MPI_Finalize();
     return code == MANTA_OK ? 0 : 1;
 }
