@@ -23,7 +23,7 @@ def launches(driver):
 
 
 def run(driver, ranks, *options):
-    runs.Job.uses_mpi = "mpi" in os.path.basename(driver)
+    runs.Job.uses_mpi = any(word in os.path.basename(driver) for word in ("mpi", "spmd"))
     return runs.run(ranks, driver, *options, MANTA_WORKERS="2", STARPU_SILENT="1", OMP_WAIT_POLICY="passive")
 
 
