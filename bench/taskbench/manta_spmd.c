@@ -1,5 +1,6 @@
 /*
- * Task graphs in Manta, each rank's program submitting its own points: an MPI program that owns main.
+ * Task graphs in Manta, each rank's program submitting its own points: an MPI program that owns
+ * main.
  *
  * A ref belongs to the rank that made it. What a point needs from a column of another rank is had
  * by a small task on that rank (fetch), which reads the value of the ref that its program has

@@ -1,4 +1,7 @@
-"""Task graphs in each driver that is built: every pattern comes out, also several graphs and large outputs, and a spoiled output makes the run fail."""
+"""Task graphs in each driver that is built.
+
+Every pattern comes out, also several graphs and large outputs, and a spoiled output makes the run fail.
+"""
 import os
 import re
 import sys
