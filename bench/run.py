@@ -22,7 +22,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NAMES = ["roundtrip", "rate", "local", "shapes", "graph", "startup", "idle", "commands", "death", "tree", "streams", "hosts", "objects"]
+NAMES = ["roundtrip", "rate", "local", "shapes", "graph", "startup", "idle", "commands", "death", "tree", "streams", "hosts", "objects", "taskbench"]
 
 
 # HyperQueue runs in its own venv; its local cluster is a server and workers in threads of that process.
@@ -247,6 +247,28 @@ class Bench:
                 return self.fail("hosts", run.err or f"code {run.code}")
             self.take(file.name, "hosts")
 
+    def taskbench(self):
+        """METG(50 %) of a stencil in Manta and in what one would use instead, by taskbench/metg.py."""
+        script = os.path.join(ROOT, "bench", "taskbench", "metg.py")
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            # Dask and Ray take minutes, and to be installed the first time.
+            extra = ["--quick", "--without", "dask,ray"] if self.options.quick else []
+            done = subprocess.run([sys.executable, script, "--build", self.options.build, "--json", file.name, *extra],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1800)
+            if done.returncode:
+                return self.fail("taskbench", done.stderr)
+            for row in json.load(open(file.name))["rows"]:
+                self.add_metg(row)
+
+    def add_metg(self, row):
+        if "median" not in row:
+            self.notes.append({"program": "taskbench", "note": row["system"], "value": f"{row['system']}: {row['missing']}"})
+            return
+        points = {key: row[key] for key in ("median", "min", "q1", "q3")}
+        entry = {"program": "taskbench", "metric": f"METG(50 %), {row['system']}", "unit": "us", **points}
+        self.rows += [{**entry, "peer": peer, "peer_median": row["median"] / one["ratio"], "ratio": one["ratio"],
+                       "goal": f"<= {one['goal']:.3g}", "met": one["met"]} for peer, one in row["against"].items()] or [entry]
+
     def take(self, path, name):
         with open(path) as file:
             for entry in json.load(file)["entries"]:
@@ -268,6 +290,7 @@ class Bench:
             "death": self.death,
             "tree": self.tree,
             "hosts": self.hosts,
+            "taskbench": self.taskbench,
         }
         for name in self.options.only:
             if not shutil.which("mpirun") and name not in ("local", "commands"):

@@ -1,21 +1,24 @@
 #!/bin/sh
-# Installs what a build needs, or with `test` also what the tests need, on Debian 12 and its
+# Installs what a build needs, or with `test` also what the tests need, or with `bench` what
+# bench/taskbench compares with, on Debian 12 and its
 # relatives. Asks dpkg first: when nothing is missing it neither becomes root nor touches the
 # network, so every other script may call it each time.
 #
-#     sh tools/bootstrap.sh [build|test]
+#     sh tools/bootstrap.sh [build|test|bench]
 set -eu
 
 build='gcc g++ libc6-dev meson ninja-build pkg-config python3 openmpi-bin libopenmpi-dev
 libhwloc-dev librandom123-dev libhdf5-dev libhdf5-openmpi-dev libcmocka-dev libucx-dev'
 test='clang hdf5-tools python3-h5py valgrind spin git procps util-linux slurmctld slurmd slurm-client munge
 libpmix-dev iproute2'
+bench='libstarpu-dev python3-venv'
 
 case ${1:-build} in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
+bench) wanted="$build $bench" ;;
 *)
-    echo "usage: sh tools/bootstrap.sh [build|test]" >&2
+    echo "usage: sh tools/bootstrap.sh [build|test|bench]" >&2
     exit 2
     ;;
 esac

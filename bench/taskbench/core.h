@@ -122,7 +122,7 @@ double tb_now(void);
 
 /* ---- The shape of a graph ------------------------------------------------------------------- */
 
-/* Row `step` is the points offset ... offset + width - 1. Outside of 0 ... steps - 1 it is empty. */
+/* Row `step` is the points offset ... offset + width - 1; before 0 and from steps on it is empty. */
 uint32_t tb_row_offset(const struct tb_graph *graph, int64_t step);
 uint32_t tb_row_width(const struct tb_graph *graph, int64_t step);
 /* The points of row step - 1 that (step, point) needs, and those of row step + 1 that need it. */
@@ -140,9 +140,9 @@ uint32_t tb_dependence_set(const struct tb_graph *graph, uint32_t step);
 uint32_t tb_dependence_sets(const struct tb_graph *graph);
 
 /*
- * A graph's shape written down before the clock starts: what real codes know of theirs. Row `step` is
- * *rows[step], point p has index p - offset in it, its inputs are inputs[input_at[i]] ...
- * inputs[input_at[i + 1] - 1], its consumers likewise. Rows that look the same are one.
+ * A graph's shape written down before the clock starts: what real codes know of theirs. Row
+ * `step` is *rows[step], point p has index p - offset in it, its inputs are inputs[input_at[i]]
+ * ... inputs[input_at[i + 1] - 1], its consumers likewise. Rows that look the same are one.
  */
 struct tb_row {
     uint32_t offset, width;

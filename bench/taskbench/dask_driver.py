@@ -1,4 +1,7 @@
-"""Task graphs in Dask, with futures: those of the row before are arguments of the next. TASKBENCH_CORE names the core's library."""
+"""Task graphs in Dask, with futures: those of the row before are arguments of the next.
+
+TASKBENCH_CORE names the core's library.
+"""
 import logging
 import sys
 

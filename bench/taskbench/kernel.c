@@ -2,14 +2,15 @@
  * What a point does, and the bytes that prove it was given the right inputs.
  *
  * compute_bound is 64 doubles, x = x * x + x, which stay in registers: 128 operations per
- * iteration, and the 64 of the sum at the end, which keeps the work from being optimised away. It is compiled twice, for
- * any x86-64 and for one with AVX2 and FMA, and chosen when it runs, so that a driver in any
- * language has the same kernel. load_imbalance is the same with a length drawn for the point: from a counter-based generator
- * (Random123), hence the same wherever and whenever it is drawn. memory_bound copies one half of a
- * part of its thread's scratch over the other, part after part.
+ * iteration, and the 64 of the sum at the end, which keeps the work from being optimised away. It
+ * is compiled twice, for any x86-64 and for one with AVX2 and FMA, and chosen when it runs, so
+ * that a driver in any language has the same kernel. load_imbalance is the same with a length
+ * drawn for the point: from a counter-based generator (Random123), hence the same wherever and
+ * whenever it is drawn. memory_bound copies one half of a part of its thread's scratch over the
+ * other, part after part.
  *
- * An output is a row of pairs (step, point and graph). Checking reads every byte, in a loop that the compiler
- * turns into vector code; all drivers pay for it alike.
+ * An output is a row of pairs (step, point and graph). Checking reads every byte, in a loop that
+ * the compiler turns into vector code; all drivers pay for it alike.
  */
 #include "core.h"
 

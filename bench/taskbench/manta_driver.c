@@ -1,12 +1,15 @@
 /*
  * Task graphs in Manta, all of it submitted by one driver: refs of the row before go into the
- * points of the next row, then they are dropped. What nobody consumes (the last row, and points of others) is kept
- * and waited for at the end. Columns lie on ranks in blocks.
+ * points of the next row, then they are dropped. What nobody consumes (the last row, and points of
+ * others) is waited for: at the end, or before when it is much. Columns lie on ranks in blocks.
  */
 #include "manta_points.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+enum { LEAF_BYTES = 1 << 22 };
 
 struct state {
     const struct tb_graph *graph;
@@ -15,21 +18,17 @@ struct state {
     manta_ref *inputs;  /* of the point at hand */
     manta_ref *leaves;  /* that nobody consumes */
     uint32_t leaf_count;
+    int code; /* the first that a leaf had */
 };
 
 static struct tb_app app;
 static struct state states[TB_GRAPHS_MAX];
 
-static uint32_t count_leaves(const struct tb_plan *plan)
+/* So few that their bytes stay in a cache, where new ones find the same memory again. */
+static uint32_t leaves_max(const struct tb_graph *graph)
 {
-    uint32_t leaves = 0;
-    for (uint32_t step = 0; step < plan->steps; step++) {
-        const struct tb_row *row = plan->rows[step];
-        for (uint32_t i = 0; i < row->width; i++) {
-            leaves += row->consumer_at[i] == row->consumer_at[i + 1];
-        }
-    }
-    return leaves;
+    uint64_t count = LEAF_BYTES / graph->output_bytes;
+    return (uint32_t)(count > 2 * (uint64_t)graph->width ? count : 2 * (uint64_t)graph->width);
 }
 
 static int make_state(const struct tb_graph *graph, struct state *state)
@@ -39,7 +38,7 @@ static int make_state(const struct tb_graph *graph, struct state *state)
     }
     state->graph = graph;
     state->inputs = calloc(graph->width, sizeof *state->inputs);
-    state->leaves = calloc(count_leaves(&state->plan), sizeof *state->leaves);
+    state->leaves = calloc(leaves_max(graph), sizeof *state->leaves);
     state->rows[0] = calloc(graph->width, sizeof *state->rows[0]);
     state->rows[1] = calloc(graph->width, sizeof *state->rows[1]);
     return state->inputs && state->leaves && state->rows[0] && state->rows[1] ? MANTA_OK
@@ -71,6 +70,27 @@ static void submit_row(struct state *state, uint32_t step, uint32_t ranks)
     }
 }
 
+/* Waits for the first `count` leaves and drops them. */
+static void finish_leaves(struct state *state, uint32_t count)
+{
+    int code = points_finish(state->leaves, count);
+    state->code = state->code == MANTA_OK ? code : state->code;
+    for (uint32_t i = 0; i < count; i++) {
+        manta_drop(state->leaves[i]);
+    }
+    state->leaf_count -= count;
+    memmove(state->leaves, state->leaves + count, state->leaf_count * sizeof *state->leaves);
+}
+
+static void add_leaf(struct state *state, manta_ref ref)
+{
+    uint32_t most = leaves_max(state->graph);
+    if (state->leaf_count == most) {
+        finish_leaves(state, most / 2);
+    }
+    state->leaves[state->leaf_count++] = ref;
+}
+
 /* Of a row whose consumers are submitted: they hold it now. */
 static void let_go_of_row(struct state *state, uint32_t step)
 {
@@ -78,7 +98,7 @@ static void let_go_of_row(struct state *state, uint32_t step)
     for (uint32_t i = 0; i < row->width; i++) {
         manta_ref ref = state->rows[step % 2][row->offset + i];
         if (row->consumer_at[i] == row->consumer_at[i + 1]) {
-            state->leaves[state->leaf_count++] = ref;
+            add_leaf(state, ref);
         } else {
             manta_drop(ref);
         }
@@ -99,9 +119,8 @@ static int pass(uint32_t ranks)
         }
     }
     for (uint32_t i = 0; i < app.graph_count; i++) {
-        int finished = points_finish(states[i].leaves, states[i].leaf_count);
-        states[i].leaf_count = 0;
-        code = code == MANTA_OK ? finished : code;
+        finish_leaves(&states[i], states[i].leaf_count);
+        code = code == MANTA_OK ? states[i].code : code;
     }
     return code;
 }

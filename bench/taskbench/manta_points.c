@@ -182,7 +182,6 @@ int points_finish(const manta_ref *refs, uint32_t count)
             fprintf(stderr, "%s\n", error.text);
             code = error.code;
         }
-        manta_drop(refs[i]);
     }
     return code;
 }

@@ -18,6 +18,11 @@
 
 enum { POINTS_IN_MAX = MANTA_PARAM_MAX - 2 };
 
+/* An output of TB_PAIR_BYTES. */
+struct point_pair {
+    uint64_t words[TB_PAIR_BYTES / sizeof(uint64_t)];
+};
+
 /* What a point's task is told. */
 struct point_job {
     uint32_t graph, step, point, input_count;
@@ -30,7 +35,7 @@ manta_ref points_submit(const manta_options *options, const struct tb_graph *gra
                         uint32_t point, const manta_ref *inputs, uint32_t input_count);
 /* The rank of a column: blocks. */
 uint32_t points_rank(const struct tb_graph *graph, uint32_t point, uint32_t ranks);
-/* Waits for all, tells the first error on stderr, drops all. */
+/* Waits for all and tells the first error on stderr. */
 int points_finish(const manta_ref *refs, uint32_t count);
 
 #endif

@@ -2,8 +2,8 @@
  * What the two MPI drivers share: who has which column, buffers, and the list of messages of each
  * step, made before the clock starts. They are written as one writes a stencil code by hand.
  *
- * Columns are dealt out in blocks. A rank has, for each column that it computes or gets from others,
- * two buffers used in turn. An output goes once to each rank that has a consumer of it.
+ * Columns are dealt out in blocks. A rank has, for each column that it computes or gets from
+ * others, two buffers used in turn. An output goes once to each rank that has a consumer of it.
  */
 #ifndef TASKBENCH_MPI_H
 #define TASKBENCH_MPI_H

@@ -1,8 +1,8 @@
 /*
- * Task graphs as OpenMP tasks: one thread makes them, `depend` orders them. A column has two places
- * for its outputs, used in turn, and OpenMP keeps a writer behind the readers of what it overwrites.
- * Points without inputs or consumers (trivial) write into their thread's own place and depend on
- * nothing.
+ * Task graphs as OpenMP tasks: one thread makes them, `depend` orders them. A column has two
+ * places for its outputs, used in turn, and OpenMP keeps a writer behind the readers of what it
+ * overwrites. Points without inputs or consumers (trivial) write into their thread's own place
+ * and depend on nothing.
  */
 #include "core.h"
 

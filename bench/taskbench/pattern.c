@@ -1,11 +1,11 @@
 /*
  * Who depends on whom, both ways, in closed form.
  *
- * Each pattern is a list of offers: candidates from the row before, by a formula in the point and the
- * dependence set. An offer outside of the row is not an input. The formulas of `consumers` are those
- * of `inputs` solved for the other side; a test holds the two against each other for all points of
- * many shapes. Offers may come in any order and twice (a narrow row wraps around): they are sorted
- * and joined to intervals at the end.
+ * Each pattern is a list of offers: candidates from the row before, by a formula in the point and
+ * the dependence set. An offer outside of the row is not an input. The formulas of `consumers`
+ * are those of `inputs` solved for the other side; a test holds the two against each other for
+ * all points of many shapes. Offers may come in any order and twice (a narrow row wraps around):
+ * they are sorted and joined to intervals at the end.
  *
  * tree grows to its width by doubling; dom (discrete ordinates: a sweep) is a diamond that moves
  * from the first column to the last. All other rows are whole.

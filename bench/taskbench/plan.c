@@ -1,7 +1,8 @@
 /*
- * Plans. A row is told from another by its own extent, those of its neighbours, and the dependence
- * sets of its own and of the next step. What repeats does so after as many steps as there are sets,
- * so that only the row that many steps back is looked at. To free each row once, the plan sorts them first.
+ * Plans. A row is told from another by its own extent, those of its neighbours, and the
+ * dependence sets of its own and of the next step. What repeats does so after as many steps as
+ * there are sets, so that only the row that many steps back is looked at. To free each row once,
+ * the plan sorts them first.
  */
 #include "core.h"
 

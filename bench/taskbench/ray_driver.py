@@ -1,4 +1,7 @@
-"""Task graphs in Ray, as one writes it: refs of the row before are arguments of the next. TASKBENCH_CORE names the core's library."""
+"""Task graphs in Ray, as one writes it: refs of the row before are arguments of the next.
+
+TASKBENCH_CORE names the core's library.
+"""
 import os
 import sys
 

@@ -1,8 +1,8 @@
 /*
- * Task graphs in StarPU, in its usual style: data handles, one task per point, StarPU finds the order from
- * what each reads and writes. A column has two places for its outputs, used in turn. Points
- * without inputs or consumers (trivial) write to a scratch handle, which StarPU has once for each
- * worker, so that nothing orders them.
+ * Task graphs in StarPU, in its usual style: data handles, one task per point, StarPU finds the
+ * order from what each reads and writes. A column has two places for its outputs, used in turn.
+ * Points without inputs or consumers (trivial) write to a scratch handle, which StarPU has once
+ * for each worker, so that nothing orders them.
  */
 #include "core.h"
 

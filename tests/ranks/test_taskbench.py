@@ -1,4 +1,7 @@
-"""Task graphs in each driver that is built: every pattern comes out, also several graphs and large outputs, and a spoiled output makes the run fail."""
+"""Task graphs in each driver that is built.
+
+Every pattern comes out, also several graphs and large outputs, and a spoiled output makes the run fail.
+"""
 import os
 import re
 import sys
@@ -23,7 +26,7 @@ def launches(driver):
 
 
 def run(driver, ranks, *options):
-    runs.Job.uses_mpi = "mpi" in os.path.basename(driver)
+    runs.Job.uses_mpi = any(word in os.path.basename(driver) for word in ("mpi", "spmd"))
     return runs.run(ranks, driver, *options, MANTA_WORKERS="2", STARPU_SILENT="1", OMP_WAIT_POLICY="passive")
 
 

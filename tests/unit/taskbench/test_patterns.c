@@ -1,6 +1,7 @@
 /*
- * Shapes of graphs: that consumers are the inverse of inputs for every pattern, size and set, that inputs lie in the row before, in order; the
- * patterns' own rules; and that a plan has what the formulas say.
+ * Shapes of graphs: that consumers are the inverse of inputs for every pattern, size and set,
+ * that inputs lie in the row before, in order; the patterns' own rules; and that a plan has what
+ * the formulas say.
  */
 #include "core.h"
 
