@@ -1,7 +1,8 @@
 """The systems that people would use instead: each a process that measures a point when it is asked to.
 
 A system is started once and answers lines "rate N" and "roundtrip N" with a number: tasks per second of one
-submitter that submits N no-ops and gets all results, and microseconds of one submit and get, done elsewhere. Only one is asked at a time, in
+submitter that submits N no-ops and gets all results, and microseconds of the median of N
+submits and gets, done in another process. Only one is asked at a time, in
 an order that changes from point to point, and all have the same cores. What cannot be installed or started has a
 reason instead of points.
 """
@@ -12,16 +13,18 @@ import textwrap
 import time
 
 LOOP = """
-import sys, time
+import statistics, sys, time
 def rate(count):
     start = time.perf_counter()
     gather([submit() for _ in range(count)])
     return count / (time.perf_counter() - start)
 def roundtrip(count):
-    start = time.perf_counter()
+    took = []
     for _ in range(count):
+        start = time.perf_counter()
         gather([submit()])
-    return 1e6 * (time.perf_counter() - start) / count
+        took.append(1e6 * (time.perf_counter() - start))
+    return statistics.median(took)
 if __name__ == "__main__":
     begin()
     rate(20)
