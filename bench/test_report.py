@@ -108,7 +108,20 @@ def odd_figures_are_drawn_too():
     parse(data)
 
 
+def what_task_graphs_measured_becomes_rows():
+    import run
+    bench = run.Bench(None)
+    spread = {"min": 1, "q1": 2, "median": 3, "q3": 4}
+    bench.take_metg({"rows": [
+        {"system": "manta", **spread, "against": {"openmp": {"ratio": 0.1, "goal": 0.1, "met": True}}},
+        {"system": "openmp", **{**spread, "median": 30}, "against": {}}, {"system": "ray", "missing": "not installed"}]})
+    manta, openmp, ray = bench.rows
+    assert manta["peer"] == "openmp" and manta["peer_median"] == 30 and manta["met"] and manta["ratio"] == 0.1
+    assert openmp["median"] == 30 and "peer" not in openmp and ray["missing"] == "not installed"
+    parse({**DATA, "rows": bench.rows})
+
+
 for check in (the_page_needs_nothing_else, each_row_is_in_page_and_table, machine_versions_and_noise_are_said, names_cannot_break_the_page,
-              the_plot_of_ranks_is_well_formed_and_has_each_point, odd_figures_are_drawn_too):
+              the_plot_of_ranks_is_well_formed_and_has_each_point, odd_figures_are_drawn_too, what_task_graphs_measured_becomes_rows):
     check()
     print(f"ok       {check.__name__}")
