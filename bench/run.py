@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs Manta's benchmarks and prints one table: metric, median, spread, peer, ratio, goal, met or not.
 
-    python3 bench/run.py [--build build] [--quick] [--only NAME,...] [--json FILE]
+    python3 bench/run.py [--build build] [--quick] [--only NAME,...] [--cores N] [--json FILE] [--html FILE]
 
 Every number is a median with its spread beside it; ratios are taken point by point within one run
 (bench.h). The placement of the two ranks (separate cores or siblings of one) decides round trips by a
@@ -21,8 +21,14 @@ import sys
 import tempfile
 import time
 
+import peers
+import report
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NAMES = ["roundtrip", "rate", "local", "shapes", "graph", "startup", "idle", "commands", "death", "tree", "streams", "hosts", "objects", "taskbench"]
+NAMES = ["roundtrip", "rate", "local", "peers", "timeline", "shapes", "graph", "startup", "idle", "commands", "death", "tree", "streams",
+         "hosts", "objects", "scaling", "taskbench"]
+# The bars against what people would use instead: how many times as many tasks/s at least, and which part of a round trip at most.
+PEER_BARS = {"Ray": {"rate": 1000, "roundtrip": 1 / 1000}, "Dask": {"rate": 3000}}
 
 
 # HyperQueue runs in its own venv; its local cluster is a server and workers in threads of that process.
@@ -46,7 +52,8 @@ with LocalCluster() as cluster:
 class Bench:
     def __init__(self, options):
         self.options = options
-        self.rows, self.notes, self.failures = [], [], []
+        self.rows, self.notes, self.failures, self.scaling_points, self.versions = [], [], [], [], {}
+        self.noise_ms = []
         self.env = {name: value for name, value in os.environ.items()
                     if not re.match(r"(MANTA|OMPI|PMIX?|SLURM|PRTE|ORTE)_", name)}
         # As root, Open MPI wants to be asked twice.
@@ -60,8 +67,13 @@ class Bench:
             return list(program)
         return ["mpirun", "--oversubscribe", "-n", str(ranks)] + list(program)
 
+    def missing(self, program, metric, why):
+        """A row that says why there is no figure."""
+        self.rows.append({"program": program, "metric": metric, "missing": why})
+
     def fail(self, name, text):
         self.failures.append(name)
+        self.missing(name, name, f"it did not run: {text.strip()[-200:]}")
         print(f"{name}: did not run: {text.strip()[-600:]}", file=sys.stderr)
 
     def table(self, name, ranks, program):
@@ -81,7 +93,8 @@ class Bench:
     def add(self, program, metric, unit, points, peer=None, peer_points=None, ratio=None, goal=None, met=None):
         quartiles = statistics.quantiles(points, n=4, method="inclusive") if len(points) > 1 else points * 3
         row = {"program": program, "metric": metric, "unit": unit, "points": len(points),
-               "median": statistics.median(points), "min": min(points), "q1": quartiles[0], "q3": quartiles[2]}
+               "median": statistics.median(points), "min": min(points), "q1": quartiles[0], "q3": quartiles[2],
+               "values": points}
         if peer:
             row.update(peer=peer, peer_median=statistics.median(peer_points))
             row["ratio"] = ratio or statistics.median(a / b for a, b in zip(points, peer_points))
@@ -154,7 +167,7 @@ class Bench:
         try:
             points = self.hyperqueue()
         except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
-            self.notes.append({"program": "commands", "value": f"HyperQueue was not measured: {str(error)[-200:]}"})
+            self.missing("commands", "manta_command against HyperQueue", f"HyperQueue: {str(error)[-200:]}")
             return
         if rates:
             self.add("commands", "manta_command against HyperQueue", "/s", [rates[-1]], "HyperQueue", points,
@@ -237,7 +250,7 @@ class Bench:
         program = self.program("bench/bench_hosts")
         reason = why_not() or ("" if os.path.exists(program) else "built without UCX")
         if reason:
-            self.notes.append({"program": "hosts", "note": "skipped", "value": f"not measured, {reason}"})
+            self.missing("hosts", "two virtual hosts", reason)
             return
         with Cluster(hosts=2, cpus=2) as cluster, tempfile.NamedTemporaryFile(suffix=".json") as file:
             extra = ["--quick"] if self.options.quick else []
@@ -247,27 +260,89 @@ class Bench:
                 return self.fail("hosts", run.err or f"code {run.code}")
             self.take(file.name, "hosts")
 
+    def peers(self):
+        """Ray and Dask from PyPI, in turn with Manta: no-ops of one submitter."""
+        manta = self.command(2, "--bind-to", "none", self.program("bench/bench_peer"))
+        cores = os.sched_getaffinity(0)
+        venv = self.program("bench/taskbench/venv")
+        with tempfile.TemporaryDirectory() as folder:
+            found, missing, versions = peers.measure(3 if self.options.quick else 7, manta, self.env, venv, folder, cores)
+        self.versions.update({name: version for name, version in versions.items() if name != "Manta"})
+        if "Manta" not in found:
+            return self.fail("peers", missing.get("Manta", "no points"))
+        for what, metric, unit in ("rate", "tasks/s of one submitter", "/s"), ("roundtrip", "submit and get of a no-op", "us"):
+            for peer, bars in PEER_BARS.items():
+                if peer in missing or what not in found.get(peer, {}):
+                    self.missing("peers", f"{metric}, against {peer}", f"{peer}: {missing.get(peer, 'no points')}")
+                    continue
+                pairs = list(zip(found["Manta"][what], found[peer][what]))
+                ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+                bar = bars.get(what)
+                goal = {} if not bar else {"goal": f">= {bar:g} x" if bar > 1 else f"<= 1/{1 / bar:g}",
+                                           "met": ratio >= bar if bar > 1 else ratio <= bar}
+                self.add("peers", metric, unit, [ours for ours, _ in pairs], peer, [theirs for _, theirs in pairs], ratio, **goal)
+        self.add("peers", "tasks/s of one submitter", "/s", found["Manta"]["rate"], goal=">= 5 M/s",
+                 met=statistics.median(found["Manta"]["rate"]) >= 5e6)
+
+    def timeline(self):
+        """Tasks of about 10 us with MANTA_TIMELINE and without, in turn."""
+        points = {"on": [], "off": []}
+        with tempfile.TemporaryDirectory() as folder:
+            for turn in range(5 if self.options.quick else 11):
+                for which in ("on", "off") if turn % 2 else ("off", "on"):
+                    env = {**self.env, "MANTA_WORKERS": "1", **({"MANTA_TIMELINE": folder} if which == "on" else {})}
+                    done = subprocess.run([self.program("bench/bench_timeline")], env=env, capture_output=True, text=True,
+                                          timeout=60)
+                    if done.returncode:
+                        return self.fail("timeline", done.stderr)
+                    points[which].append(float(done.stdout) / 1000)
+        ratio = statistics.median(points["on"]) / statistics.median(points["off"])
+        self.add("timeline", "task of 10 us with a timeline", "us", points["on"], "without", points["off"], ratio,
+                 goal="<= 1.02 x", met=ratio <= 1.02)
+
+    def scaling(self):
+        """Virtual ranks in the simulator: messages, memory and virtual time."""
+        program = self.program("bench/bench_scaling")
+        if not os.path.exists(program):
+            return self.missing("scaling", "virtual ranks", "built without cmocka, and so without the simulated worlds")
+        for ranks in (10, 30, 100, 300, 1000) + (() if self.options.quick else (3000, 10000)):
+            done = subprocess.run([program, str(ranks)], env=self.env, capture_output=True, text=True, timeout=300)
+            if done.returncode:
+                return self.fail("scaling", done.stderr)
+            self.scaling_points.append(json.loads(done.stdout))
+        first, last = self.scaling_points[0], self.scaling_points[-1]
+        for key, title, unit, factor in report.SERIES:
+            few, many = first[key] * factor, last[key] * factor
+            ratio = many / few
+            goal = {"goal": "<= 1.1 x", "met": ratio <= 1.1} if key == "messages_per_task" else {}
+            self.add("scaling", f"{last['ranks']} ranks: {title}", unit, [many], f"{first['ranks']} ranks", [few], ratio, **goal)
+
     def taskbench(self):
         """METG(50 %) of a stencil in Manta and in what one would use instead, by taskbench/metg.py."""
         script = os.path.join(ROOT, "bench", "taskbench", "metg.py")
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            # Dask and Ray take minutes, and to be installed the first time.
-            extra = ["--quick", "--without", "dask,ray"] if self.options.quick else []
-            done = subprocess.run([sys.executable, script, "--build", self.options.build, "--json", file.name, *extra],
-                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1800)
+            command = [sys.executable, script, "--build", self.options.build, "--json", file.name]
+            # Ray and Dask have a program of their own here, and take minutes there.
+            quick = ["--quick", "--without", "dask,ray"] if self.options.quick else []
+            done = subprocess.run(command + quick, env=self.env, capture_output=True, text=True,
+                                  timeout=3600)
             if done.returncode:
                 return self.fail("taskbench", done.stderr)
-            for row in json.load(open(file.name))["rows"]:
-                self.add_metg(row)
+            self.take_metg(json.load(file))
 
-    def add_metg(self, row):
-        if "median" not in row:
-            self.notes.append({"program": "taskbench", "note": row["system"], "value": f"{row['system']}: {row['missing']}"})
-            return
-        points = {key: row[key] for key in ("median", "min", "q1", "q3")}
-        entry = {"program": "taskbench", "metric": f"METG(50 %), {row['system']}", "unit": "us", **points}
-        self.rows += [{**entry, "peer": peer, "peer_median": row["median"] / one["ratio"], "ratio": one["ratio"],
-                       "goal": f"<= {one['goal']:.3g}", "met": one["met"]} for peer, one in row["against"].items()] or [entry]
+    def take_metg(self, measured):
+        medians = {row["system"]: row["median"] for row in measured["rows"] if "median" in row}
+        for row in measured["rows"]:
+            metric = f"METG(50 %), {row['system']}"
+            if "median" not in row:
+                self.missing("taskbench", metric, row.get("missing", "no figure"))
+                continue
+            figures = {"program": "taskbench", "metric": metric, "unit": "us",
+                       **{key: row[key] for key in ("median", "min", "q1", "q3")}}
+            for peer, one in row.get("against", {}).items() or [(None, None)]:
+                self.rows.append({**figures} if not peer else {
+                    **figures, "peer": peer, "peer_median": medians.get(peer, 0), "ratio": one["ratio"],
+                    "goal": f"<= {one['goal']:.3g} x", "met": one["met"]})
 
     def take(self, path, name):
         with open(path) as file:
@@ -280,6 +355,10 @@ class Bench:
             "roundtrip": lambda: self.table("roundtrip", 2, "bench_roundtrip"),
             "rate": lambda: self.table("rate", 2, "bench_rate"),
             "local": lambda: self.table("local", 0, "bench_rate"),
+            "peers": self.peers,
+            "timeline": self.timeline,
+            "scaling": self.scaling,
+            "taskbench": self.taskbench,
             "objects": lambda: self.table("objects", 2, "bench_objects"),
             "shapes": lambda: self.table("shapes", 2, "bench_shapes"),
             "graph": lambda: self.table("graph", 2, "bench_graph"),
@@ -290,16 +369,46 @@ class Bench:
             "death": self.death,
             "tree": self.tree,
             "hosts": self.hosts,
-            "taskbench": self.taskbench,
         }
         for name in self.options.only:
-            if not shutil.which("mpirun") and name not in ("local", "commands"):
+            self.listen()
+            if not shutil.which("mpirun") and name not in ("local", "commands", "timeline", "scaling"):
                 self.fail(name, "no mpirun")
                 continue
             try:
                 plans[name]()
             except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
                 self.fail(name, str(error))
+
+
+    def listen(self):
+        """How long one and the same loop takes: what the machine and its other users do to figures."""
+        for _ in range(5):
+            start = time.perf_counter()
+            sum(range(200000))
+            self.noise_ms.append(1e3 * (time.perf_counter() - start))
+
+    def noise(self):
+        points = sorted(self.noise_ms)
+        quartiles = statistics.quantiles(points, n=4, method="inclusive")
+        return {"count": len(points), "min_ms": points[0], "median_ms": quartiles[1], "q3_ms": quartiles[2], "max_ms": points[-1]}
+
+
+def first_line(*command):
+    """What a program says of its version; nothing when it is not here."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"\d+(\.\d+)+\S*", done.stdout or done.stderr)
+    return found.group(0) if found and done.returncode == 0 else ""
+
+
+def versions():
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    found = {"Manta at": commit, "gcc": first_line("gcc", "-dumpfullversion"), "Open MPI": first_line("mpirun", "--version"),
+             "UCX": first_line("ucx_info", "-v"), "Python": platform.python_version()}
+    return {name: version for name, version in found.items() if version}
 
 
 def cpu_seconds(pids):
@@ -343,30 +452,9 @@ def children_named(pid, exe):
 def machine():
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
                  platform.machine())
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(),
+    cores = sorted(os.sched_getaffinity(0))
+    return {"cpu": model, "cores": len(cores), "pinned": ",".join(map(str, cores)), "kernel": platform.release(),
             "load": os.getloadavg()[0]}
-
-
-def short(number):
-    return f"{number:.4g}" if number < 1e5 else f"{number:.0f}"
-
-
-def show(bench, info):
-    print(f"{info['cpu']}, {info['cores']} cores, load {info['load']:.2f} at the start", end="")
-    for note in bench.notes:
-        print(f"; {note['program']}: {note['value']}", end="")
-    line = "{:<50} {:>10} {:<4} {:>24}  {:<27} {:>6}  {}"
-    print("\n\n" + line.format("metric", "median", "", "min / q1 / q3", "raw limit or peer", "ratio", "goal"))
-    program = None
-    for row in bench.rows:
-        if row["program"] != program:
-            program = row["program"]
-            print(program)
-        peer = f"{row['peer']} {short(row['peer_median'])}" if "peer" in row else ""
-        goal = f"{row['goal']}: {'met' if row['met'] else 'NOT met'}" if "goal" in row else ""
-        print(line.format("  " + row["metric"], short(row["median"]), row["unit"],
-                          " / ".join(short(row[key]) for key in ("min", "q1", "q3")), peer,
-                          f"{row['ratio']:.2f}" if "ratio" in row else "", goal))
 
 
 def main():
@@ -374,17 +462,25 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build directory")
     parser.add_argument("--quick", action="store_true", help="fewer points")
     parser.add_argument("--only", default=NAMES, type=lambda text: text.split(","), help=",".join(NAMES))
-    parser.add_argument("--json", help="write the rows there too")
+    parser.add_argument("--cores", type=int, default=0, help="so many of those that this process may use, for everything")
+    parser.add_argument("--json", help="write everything there too")
+    parser.add_argument("--html", help="and as a page with plots there")
     options = parser.parse_args()
     unknown = [name for name in options.only if name not in NAMES]
     if unknown:
         parser.error(f"no benchmark {unknown[0]}; there are {', '.join(NAMES)}")
+    if options.cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:options.cores])
     info, bench = machine(), Bench(options)
     bench.run()
-    show(bench, info)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"machine": info, "notes": bench.notes, "rows": bench.rows}, file, indent=1)
+    bench.listen()
+    info.update(load_end=os.getloadavg()[0], versions={**versions(), **bench.versions}, noise=bench.noise())
+    data = {"machine": info, "notes": bench.notes, "rows": bench.rows, "scaling": bench.scaling_points}
+    print(report.table(data))
+    for path, text in (options.json, json.dumps(data, indent=1)), (options.html, report.page(data)):
+        if path:
+            with open(path, "w") as file:
+                file.write(text)
     return 1 if bench.failures else 0
 
 

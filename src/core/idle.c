@@ -4,7 +4,7 @@
 #include "core/later.h"
 #include "core/room.h"
 
-enum { TURN_MESSAGES = 64, SPINS_PER_CLOCK = 32, SPINS_BEFORE_YIELD = 200 };
+enum { TURN_MESSAGES = 64, TURNS_MAX = 64, SPINS_PER_CLOCK = 32, SPINS_BEFORE_YIELD = 200 };
 
 void idle_wake(struct rank *rank, struct sleeper *sleeper)
 {
@@ -65,11 +65,12 @@ unsigned rank_turn(struct rank *rank)
 
 unsigned rank_catch_up(struct rank *rank)
 {
-    unsigned all = 0, count;
-    do {
+    unsigned count = rank_turn(rank), all = count, turns = 1;
+    while (MT_UNLIKELY(count >= TURN_MESSAGES) && turns++ < TURNS_MAX &&
+           !baton_is_wanted(&rank->baton)) {
         count = rank_turn(rank);
         all += count;
-    } while (MT_UNLIKELY(count >= TURN_MESSAGES) && !baton_is_wanted(&rank->baton));
+    }
     return all;
 }
 
@@ -233,8 +234,8 @@ static bool tick(struct rank *rank, uint64_t *last_turns)
     if (is_waited_for) {
         room_tick(rank);
     }
-    if (count_of_turns(rank) == *last_turns && rank_catch_up(rank) == 0 &&
-        !rank->is_stopped && !is_waited_for) {
+    if (count_of_turns(rank) == *last_turns && rank_catch_up(rank) == 0 && !rank->is_stopped &&
+        !is_waited_for) {
         is_again = ticker_sleep(rank);
         (void)rank_catch_up(rank);
     }

@@ -69,6 +69,7 @@ static void public_structs_keep_their_sizes(void **state)
     assert_int_equal(sizeof(manta_options), 72);
     assert_int_equal(sizeof(manta_config), 88);
     assert_int_equal(sizeof(manta_world), 32);
+    assert_int_equal(sizeof(manta_stats), 160);
     assert_int_equal(sizeof(manta_command_setup), 144);
     assert_int_equal(sizeof(manta_command_result), 104);
 }
