@@ -114,6 +114,25 @@ static void register_scope(struct rank *rank, struct scope *scope)
     recover_send_register(rank, scope->id, home, REGISTER_OWNER, scope->number);
 }
 
+static void note_loss(struct scope *scope, const struct run *run)
+{
+    scope->lost_on = run->lost_on == NOBODY ? scope->lost_on : run->lost_on;
+    scope->deaths = MT_MAX(scope->deaths, run->deaths);
+}
+
+/* The owner may have the value already, and release it at once. */
+static void keep_children(struct rank *rank, struct scope *scope)
+{
+    struct task *child;
+    for (uint32_t at = 0; (child = scope_next_child(rank, scope, &at));) {
+        recover_grace(rank, scope, child);
+    }
+    BASE_LIST_EACH(&scope->maps, link)
+    {
+        recover_grace(rank, scope, MT_CONTAINER(link, struct map, link)->task);
+    }
+}
+
 /* The scope of a run that goes on, for another owner than before. NULL: it has ended and no child of
  * it lives. */
 static struct scope *move_scope(struct rank *rank, struct run *run, uint32_t owner, uint32_t token)
@@ -121,6 +140,8 @@ static struct scope *move_scope(struct rank *rank, struct run *run, uint32_t own
     struct scope *scope =
         run->state == RUN_FINISHED ? scope_find(rank, run->id) : scope_of_run(rank, run);
     if (scope) {
+        note_loss(scope, run);
+        keep_children(rank, scope);
         scope_change_owner(rank, scope, owner, token);
         if (scope_make_findable(rank, scope) == MANTA_OK) {
             register_scope(rank, scope);
@@ -184,6 +205,8 @@ static void continue_twin(struct rank *rank, struct run *twin, struct run *run)
     }
     uint32_t owner = run->owner, token = run->token;
     uint8_t attempt = run->attempt;
+    twin->lost_on = run->lost_on;
+    twin->deaths = run->deaths;
     exec_run_free(rank, run);
     replace_owner(rank, twin, owner, token, attempt);
 }
@@ -227,8 +250,7 @@ bool recover_takes_over(struct rank *rank, struct run *run)
     if (!scope || scope_make_findable(rank, scope) != 0) {
         return false;
     }
-    scope->lost_on = run->lost_on == NOBODY ? scope->lost_on : run->lost_on;
-    scope->deaths = MT_MAX(scope->deaths, run->deaths);
+    note_loss(scope, run);
     run->state = RUN_REGISTERING;
     register_scope(rank, scope);
     return true;
