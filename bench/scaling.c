@@ -89,7 +89,7 @@ static void print(const struct world_result *result, double seconds)
            "%.3f, \"driver_ms\": %.3f, \"end_ms\": %.3f, \"most_tasks\": %u, \"driver_tasks\": %u, "
            "\"seconds\": %.2f}\n",
            ranks, TASKS_PER_RANK * ranks, (double)result->driver_messages / away,
-           (double)(result->messages - result->driver_messages) / ranks, (double)heap_bytes / ranks,
+           (double)(result->all_messages - result->driver_messages) / ranks, (double)heap_bytes / ranks,
            (double)page_bytes / ranks, (double)reached_ns / 1e6, (double)result->driver_ns / 1e6,
            (double)(result->time_ns - result->driver_ns) / 1e6, find_most(), begun[0], seconds);
 }

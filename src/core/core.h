@@ -132,7 +132,7 @@ struct core_stats {
     uint64_t spilled_bytes, restored_bytes, evicted_bytes;
     uint64_t room_waits; /* values and tasks that had to wait for room in the store */
     uint64_t spill_errors;
-    uint64_t reused_values; /* inouts that were changed in place */
+    uint64_t reused_values;   /* inouts that were changed in place */
     uint64_t copied, evicted; /* values of other nodes: copies made for the node, given up again */
     uint64_t chunks_sent, chunks_passed; /* of own values; of copies */
     uint64_t remade; /* of those retried: because their values were lost */

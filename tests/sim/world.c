@@ -502,7 +502,7 @@ static void note_run(struct world *world)
     result->trace = sim_trace_hash(world->sim);
     result->events = sim_event_count(world->sim);
     result->time_ns = sim_now_ns(world->sim);
-    result->messages = count_messages(world);
+    result->all_messages = count_messages(world);
 }
 
 static int run_here(const struct world_options *options, manta_driver driver,

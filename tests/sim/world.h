@@ -42,9 +42,9 @@ struct world_result {
     int sim_code;  /* of sim_run */
     int exit_code; /* of the driver */
     uint64_t trace, events, time_ns, bound_ns;
-    uint64_t driver_ns;              /* when the driver returned */
-    uint64_t driver_messages;        /* that all ranks had sent by then */
-    uint64_t messages;               /* and in all */
+    uint64_t driver_ns;       /* when the driver returned */
+    uint64_t driver_messages; /* that all ranks had sent by then */
+    uint64_t all_messages;    /* and in the end */
     uint32_t injected[FAULT_KINDS][FAULT_PHASES];
     uint32_t killed, fenced;   /* ranks: dead at the end; of those, alive when taken for dead */
     uint32_t deaths;           /* as rank 0 counts them */
@@ -69,6 +69,7 @@ int world_check(const char *test, const struct world_options *options,
 
 /* Runs and checks it in worlds of one to five ranks on nodes of one to three, with one and two workers. */
 void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes);
+
 /* In a driver or a body: virtual time. */
 uint64_t world_now_ns(void);
 
