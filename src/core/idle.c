@@ -160,6 +160,9 @@ static enum spin_end spin(struct rank *rank, const struct sleeper *sleeper)
  * work. */
 static bool may_spin(const struct rank *rank, const struct sleeper *sleeper)
 {
+    if (rank->graphs.running) { /* what comes is for the workers, and now */
+        return sleeper->is_worker && (!rank->spinner || rank->spinner == sleeper);
+    }
     return !rank->spinner || rank->spinner == sleeper || !sleeper->is_worker;
 }
 

@@ -66,6 +66,7 @@ static void forget(struct rank *rank, struct member *member)
     (void)base_map_remove(&rank->graphs.members, key_of(member->id));
     rank->graphs.last = NULL;
     base_list_remove(&member->ready);
+    rank->graphs.running -= !member->has_ended;
     free_member(member);
 }
 
@@ -76,6 +77,7 @@ static void say_ended(struct rank *rank, struct member *member)
     struct wire_header about = {.parent = member->id, .token = member->epoch};
     base_list_remove(&member->ready);
     member->has_ended = true;
+    rank->graphs.running--;
     message_tell(rank, member->owner, MESSAGE_GRAPH_ENDED, about, NULL, 0);
 }
 
@@ -217,7 +219,7 @@ void member_on_part(struct rank *rank, uint32_t from, const struct wire_header *
 /* ---- Launches ------------------------------------------------------------------------------- */
 
 /* The epoch that a message is about, begun if it is new; false: it is over, or was never here. */
-static bool enter_epoch(struct member *member, uint32_t epoch)
+static bool enter_epoch(struct rank *rank, struct member *member, uint32_t epoch)
 {
     if (!member || !member->part || member->is_doomed) {
         return false;
@@ -230,6 +232,7 @@ static bool enter_epoch(struct member *member, uint32_t epoch)
     }
     member->epoch = epoch;
     member->has_ended = false;
+    rank->graphs.running++;
     atomic_store_explicit(&member->is_stopped, false, memory_order_relaxed);
     part_begin(member->part);
     return true;
@@ -255,7 +258,7 @@ void member_on_launch(struct rank *rank, uint32_t from, const struct wire_header
 {
     struct member *member = find(rank, header->parent);
     uint32_t rounds = wire_get_u32(body);
-    if (is_ours(member, from, body) && enter_epoch(member, header->token)) {
+    if (is_ours(member, from, body) && enter_epoch(rank, member, header->token)) {
         part_start(member->part, rounds);
         member_show(rank, member, 0);
     }
@@ -293,7 +296,8 @@ void member_set_input(struct rank *rank, const struct wire_header *about,
 {
     struct member *member = find(rank, about->parent);
     struct wire_reader reader = wire_reader_init(bytes->data, bytes->bytes);
-    if (enter_epoch(member, about->token) && !copy_in(member->part, about->position, 0, &reader)) {
+    if (enter_epoch(rank, member, about->token) &&
+        !copy_in(member->part, about->position, 0, &reader)) {
         member_node_failed(rank, member, no_room(rank, rank->number));
     }
 }
@@ -303,7 +307,7 @@ void member_on_value(struct rank *rank, uint32_t from, const struct wire_header 
 {
     struct member *member = find(rank, header->parent);
     uint32_t round = wire_get_u32(body), done = wire_get_u32(body);
-    if (!enter_epoch(member, header->token) || body->failed) {
+    if (!enter_epoch(rank, member, header->token) || body->failed) {
         return;
     }
     struct part *part = member->part;
@@ -323,7 +327,7 @@ void member_on_told(struct rank *rank, uint32_t from, const struct wire_header *
 {
     struct member *member = find(rank, header->parent);
     uint32_t done = wire_get_u32(body);
-    if (enter_epoch(member, header->token)) {
+    if (enter_epoch(rank, member, header->token)) {
         part_down_done(member->part, from, done);
         member_show(rank, member, 0);
     }

@@ -448,6 +448,7 @@ struct graph_room {
     struct base_list ready;   /* members with nodes to run */
     struct base_list owned;   /* graphs of this rank */
     uint64_t serial;          /* of the latest of them */
+    uint32_t running;         /* members that are in a launch */
 };
 
 struct home;
