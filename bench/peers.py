@@ -1,10 +1,9 @@
 """The systems that people would use instead: each a process that measures a point when it is asked to.
 
-A system is started once and answers lines "rate N" and "roundtrip N" with a number: tasks per second of one
-submitter that submits N no-ops and gets all results, and microseconds of the median of N
-submits and gets, done in another process. Only one is asked at a time, in
-an order that changes from point to point, and all have the same cores. What cannot be installed or started has a
-reason instead of points.
+It answers lines "rate N" and "roundtrip N" with a number: tasks per second of one submitter that submits N no-ops and
+gets all results, and microseconds of the median of N submits and gets, done in another process. One runs at a time,
+because the idle daemons of one disturb another's microseconds: for each point all are started, asked and ended
+in an order that changes. All have the same cores. What cannot be installed or started has a reason instead of points.
 """
 import os
 import subprocess
@@ -27,7 +26,7 @@ def roundtrip(count):
     return statistics.median(took)
 if __name__ == "__main__":
     begin()
-    rate(20)
+    rate(100)
     print("ready", version, flush=True)
     for line in sys.stdin:
         what, count = line.split()
@@ -146,28 +145,31 @@ def script(folder, name, text):
     return path
 
 
+def ask_once(name, command, env, cores, points):
+    """Starts it, adds a point of each kind, ends it. Its version."""
+    system = System(name, command(), env, cores)
+    system.ready()
+    try:
+        for what in "rate", "roundtrip":
+            points.setdefault(what, []).append(system.ask(what))
+    finally:
+        system.stop()
+    return system.version
+
+
 def measure(points, manta, env, venv, folder, cores):
     """{system: {"rate": [...], "roundtrip": [...]}, ...}, {system: why}, {system: version}."""
+    packages = ["ray", "dask", "distributed"]
     commands = {"Manta": lambda: manta,
-                "Ray": lambda: [make_venv(venv, ["ray", "dask", "distributed"]), script(folder, "Ray", RAY)],
-                "Dask": lambda: [make_venv(venv, ["ray", "dask", "distributed"]), script(folder, "Dask", DASK)]}
-    systems, missing, found = [], {}, {}
-    for name, command in commands.items():
-        try:
-            system = System(name, command(), env, cores)
-            system.ready()
-            systems.append(system)
-        except Missing as why:
-            missing[name] = str(why)
-    try:
-        for turn in range(2 * points):
-            what = ("rate", "roundtrip")[turn % 2]
-            order = [systems[(turn // 2 + i) % len(systems)] for i in range(len(systems))]
-            for system in order:
-                found.setdefault(system.name, {}).setdefault(what, []).append(system.ask(what))
-    except Missing as why:
-        missing[system.name] = str(why)
-    finally:
-        for system in systems:
-            system.stop()
-    return found, missing, {system.name: system.version for system in systems}
+                "Ray": lambda: [make_venv(venv, packages), script(folder, "Ray", RAY)],
+                "Dask": lambda: [make_venv(venv, packages), script(folder, "Dask", DASK)]}
+    names, missing, found, versions = list(commands), {}, {}, {}
+    for turn in range(points):
+        for i in range(len(names)):
+            name = names[(turn + i) % len(names)]
+            try:
+                if name not in missing:
+                    versions[name] = ask_once(name, commands[name], env, cores, found.setdefault(name, {}))
+            except Missing as why:
+                missing[name] = str(why)
+    return found, missing, versions

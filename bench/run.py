@@ -262,7 +262,7 @@ class Bench:
 
     def peers(self):
         """Ray and Dask from PyPI, in turn with Manta: no-ops of one submitter."""
-        manta = self.command(2, "--bind-to", "none", self.program("bench/bench_peer"))
+        manta = self.command(2, self.program("bench/bench_peer"))
         cores = os.sched_getaffinity(0)
         venv = self.program("bench/taskbench/venv")
         with tempfile.TemporaryDirectory() as folder:
