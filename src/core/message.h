@@ -30,62 +30,65 @@
 #include "core/timeline.h"
 #include "wire/error.h"
 
-enum message_kind {
-    MESSAGE_TASK = 1,
-    MESSAGE_RESULT,
-    MESSAGE_CREDIT,
-    MESSAGE_GONE,
-    MESSAGE_CANCEL,
-    MESSAGE_RELEASE,
-    MESSAGE_REQUEST,
-    MESSAGE_VALUE,
-    MESSAGE_HOLD,
-    MESSAGE_ANSWER,
-    MESSAGE_STOP,
-    MESSAGE_REGISTER,
-    MESSAGE_REGISTERED,
-    MESSAGE_OFFER,
-    MESSAGE_ADOPT,
-    MESSAGE_LOOKUP,
-    MESSAGE_FOUND,
-    MESSAGE_WANT,
-    MESSAGE_HERE,
-    MESSAGE_UNWANT,
-    MESSAGE_NOT_MINE,
-    MESSAGE_FETCH,
-    MESSAGE_CHUNK,
-    MESSAGE_FREED,
-    MESSAGE_OPEN,
-    MESSAGE_TERMS,
-    MESSAGE_READ,
-    MESSAGE_ITEMS,
-    MESSAGE_TAKEN,
-    MESSAGE_ENDED,
-    MESSAGE_RESTORE,
-    MESSAGE_RESTORED,
-    MESSAGE_LEAVE,
-    MESSAGE_LEAVE_ANSWER,
-    MESSAGE_ROOM,
-    MESSAGE_LOST,
-    MESSAGE_CLAIM,
-    MESSAGE_CLAIMED,
-    MESSAGE_GRAPH_PART,
-    MESSAGE_GRAPH_READY,
-    MESSAGE_GRAPH_LAUNCH,
-    MESSAGE_GRAPH_VALUE,
-    MESSAGE_GRAPH_TOLD,
-    MESSAGE_GRAPH_RESULT,
-    MESSAGE_GRAPH_FAILED,
-    MESSAGE_GRAPH_STOP,
-    MESSAGE_GRAPH_ENDED,
-    MESSAGE_GRAPH_DROP,
-    MESSAGE_SETTLED,
-    MESSAGE_CLEARED,
-    MESSAGE_QUIET,
-    MESSAGE_QUIET_ANSWER,
-    MESSAGE_STOP_ALL,
-    MESSAGE_KINDS
-};
+/* Every kind with the function that takes it, whose name begins with its file's. */
+#define MESSAGE_EACH(X)                                                                            \
+    X(TASK, exec_on_task)                                                                          \
+    X(RESULT, task_on_result)                                                                      \
+    X(CREDIT, dispatch_on_credit)                                                                  \
+    X(GONE, task_on_gone)                                                                          \
+    X(CANCEL, cancel_on_cancel)                                                                    \
+    X(RELEASE, exec_on_release)                                                                    \
+    X(REQUEST, holders_on_request)                                                                 \
+    X(VALUE, object_on_value)                                                                      \
+    X(HOLD, holders_on_hold)                                                                       \
+    X(ANSWER, object_on_answer)                                                                    \
+    X(STOP, cancel_on_stop)                                                                        \
+    X(REGISTER, home_on_register)                                                                  \
+    X(REGISTERED, recover_on_registered)                                                           \
+    X(OFFER, home_on_offer)                                                                        \
+    X(ADOPT, recover_on_adopt)                                                                     \
+    X(LOOKUP, home_on_lookup)                                                                      \
+    X(FOUND, recover_on_found)                                                                     \
+    X(WANT, replica_on_want)                                                                       \
+    X(HERE, fetch_on_here)                                                                         \
+    X(UNWANT, replica_on_unwant)                                                                   \
+    X(NOT_MINE, recover_on_not_mine)                                                               \
+    X(FETCH, spread_on_fetch)                                                                      \
+    X(CHUNK, replica_on_chunk)                                                                     \
+    X(FREED, replica_on_freed)                                                                     \
+    X(OPEN, stream_on_open)                                                                        \
+    X(TERMS, source_on_terms)                                                                      \
+    X(READ, stream_on_read)                                                                        \
+    X(ITEMS, inbox_on_items)                                                                       \
+    X(TAKEN, source_on_taken)                                                                      \
+    X(ENDED, inbox_on_ended)                                                                       \
+    X(RESTORE, pin_on_restore)                                                                     \
+    X(RESTORED, pin_on_restored)                                                                   \
+    X(LEAVE, spill_on_leave)                                                                       \
+    X(LEAVE_ANSWER, spill_on_leave_answer)                                                         \
+    X(ROOM, room_on_room)                                                                          \
+    X(LOST, lost_on_lost)                                                                          \
+    X(CLAIM, heirs_on_claim)                                                                       \
+    X(CLAIMED, heirs_on_claimed)                                                                   \
+    X(GRAPH_PART, member_on_part)                                                                  \
+    X(GRAPH_READY, conduct_on_ready)                                                               \
+    X(GRAPH_LAUNCH, member_on_launch)                                                              \
+    X(GRAPH_VALUE, member_on_value)                                                                \
+    X(GRAPH_TOLD, member_on_told)                                                                  \
+    X(GRAPH_RESULT, conduct_on_result)                                                             \
+    X(GRAPH_FAILED, conduct_on_failed)                                                             \
+    X(GRAPH_STOP, member_on_stop)                                                                  \
+    X(GRAPH_ENDED, conduct_on_ended)                                                               \
+    X(GRAPH_DROP, member_on_drop)                                                                  \
+    X(SETTLED, recover_on_settled)                                                                 \
+    X(CLEARED, recover_on_cleared)                                                                 \
+    X(QUIET, finish_on_quiet)                                                                      \
+    X(QUIET_ANSWER, finish_on_quiet_answer)                                                        \
+    X(STOP_ALL, finish_on_stop_all)
+
+#define MESSAGE_KIND(kind, handler) MESSAGE_##kind,
+enum message_kind { MESSAGE_NONE, MESSAGE_EACH(MESSAGE_KIND) MESSAGE_KINDS };
+#undef MESSAGE_KIND
 
 enum task_message_flag {
     TASK_MESSAGE_OPTIONS = 1, /* struct message_options follows */
@@ -329,6 +332,12 @@ static inline void message_end(struct rank *rank)
 {
     comm_commit(rank->comm);
 }
+/* The header of a message about one ref. */
+static inline struct wire_header message_about(manta_ref ref)
+{
+    return (struct wire_header){.parent = ref.parent, .position = ref.position};
+}
+
 /* The whole of a message whose body is one struct. */
 void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
                   struct wire_header about, const void *body, size_t body_bytes);
@@ -343,19 +352,10 @@ void message_receive(void *rank, uint32_t from, const struct wire_header *header
 void message_receive_noted(void *rank, uint32_t from, const struct wire_header *header,
                            const void *body);
 
-/* One function per kind; its name begins with the file's. */
 typedef void message_handler(struct rank *rank, uint32_t from, const struct wire_header *header,
                              struct wire_reader *body);
-message_handler exec_on_task, task_on_result, dispatch_on_credit, task_on_gone, cancel_on_cancel,
-    exec_on_release, object_on_request, object_on_answer, object_on_value, object_on_hold,
-    cancel_on_stop, home_on_register, recover_on_registered, home_on_offer, fetch_on_here,
-    replica_on_want, replica_on_unwant, replica_on_chunk, replica_on_freed, spread_on_fetch,
-    lost_on_lost, heirs_on_claim, heirs_on_claimed, pin_on_restore, pin_on_restored, spill_on_leave,
-    spill_on_leave_answer, room_on_room, recover_on_adopt, home_on_lookup, recover_on_found,
-    recover_on_not_mine, stream_on_open, source_on_terms, stream_on_read, inbox_on_items,
-    source_on_taken, inbox_on_ended, member_on_part, conduct_on_ready, member_on_launch,
-    member_on_value, member_on_told, conduct_on_result, conduct_on_failed, member_on_stop,
-    conduct_on_ended, member_on_drop, recover_on_settled, recover_on_cleared, finish_on_quiet,
-    finish_on_quiet_answer, finish_on_stop_all;
+#define MESSAGE_HANDLER(kind, handler) message_handler handler;
+MESSAGE_EACH(MESSAGE_HANDLER)
+#undef MESSAGE_HANDLER
 
 #endif

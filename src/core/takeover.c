@@ -351,10 +351,10 @@ void recover_answer_lookups(struct rank *rank, struct scope *scope, const struct
         }
         struct wire_reader reader = wire_reader_init(lookup->message, lookup->size);
         base_list_remove(&lookup->link);
-        (lookup->header.kind == MESSAGE_HOLD ? object_on_hold
+        (lookup->header.kind == MESSAGE_HOLD ? holders_on_hold
          : lookup->header.kind == MESSAGE_READ
              ? stream_on_read
-             : object_on_request)(rank, lookup->from, &lookup->header, &reader);
+             : holders_on_request)(rank, lookup->from, &lookup->header, &reader);
         base_free(lookup);
     }
 }

@@ -11,7 +11,7 @@ import struct
 import sys
 
 HEADER = pathlib.Path(__file__).parents[2] / "src" / "core" / "message.h"
-KINDS = re.findall(r"^    MESSAGE_([A-Z_]+)(?: = 1)?,$", HEADER.read_text(), re.M) # in their order
+KINDS = re.findall(r"^    X\(([A-Z_]+), ", HEADER.read_text(), re.M)  # in their order
 ROOT = 1 << 63
 
 
