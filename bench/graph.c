@@ -4,8 +4,8 @@
  *   chain     nodes that do nothing, one after the other, on one rank: against a loop over the same
  *             calls, which is what no runtime can be faster than
  *   wide      nodes that do nothing and depend on nothing of their round, on one rank
- *   stencil   1-D, three dependencies, a column for each rank: the time of one step, against the same
- *             steps as plain tasks
+ *   stencil   1-D, three dependencies, a column for each rank: the time of one step, against the
+ * same steps as plain tasks
  *
  * For `mpirun -n 2`, and alone.
  */

@@ -2,8 +2,9 @@
  * Tasks between two hosts against raw UCX between them. For two ranks, one on each host; run.py
  * makes virtual ones. Round trip: submit and get of a no-op, against a ping-pong of active messages
  * of the same size. Rate: submit all and get all, so each task is a message there and one back,
- * against one-way messages of that size. Values: a view of one that was made on the other host, against an active
- * message of that size into memory in use, asked for by another. Point by point in turn.
+ * against one-way messages of that size. Values: a view of one that was made on the other host,
+ * against an active message of that size into memory in use, asked for by another. Point by point
+ * in turn.
  *
  * Raw UCX runs on the very threads that Manta's side of a point uses: the driver and a task that
  * serves until it is dismissed. While that task runs, no other one does.

@@ -1,7 +1,8 @@
 /*
- * Manta as bench/peers.py asks every system: lines "rate N" and "roundtrip N" on standard input, a number
- * on standard output for each. One submitter; where the no-ops of a rate run is Manta's choice, as it is
- * the others'. A round trip goes to another process, as theirs do; of N the median batch counts.
+ * Manta as bench/peers.py asks every system: lines "rate N" and "roundtrip N" on standard input, a
+ * number on standard output for each. One submitter; where the no-ops of a rate run is Manta's
+ * choice, as it is the others'. A round trip goes to another process, as theirs do; of N the median
+ * batch counts.
  */
 #include "bench.h"
 

@@ -3,11 +3,11 @@
  * 200 us for each of RANKS ranks and waits for them. Computing and submitting take no virtual time,
  * bodies and messages (1 to 20 us, drawn) do. Prints one line of JSON:
  *
- *   messages per task that another rank ran, until the driver returns; messages per rank of the end;
- *   bytes of memory per rank, from the allocator and as pages of the process (the simulator's included);
- *   virtual milliseconds until every rank has begun a task, until the driver returns, and from then
- *   until all have ended; the most tasks that a rank ran, and how many the driver's did; seconds that
- *   the simulation took.
+ *   messages per task that another rank ran, until the driver returns; messages per rank of the
+ * end; bytes of memory per rank, from the allocator and as pages of the process (the simulator's
+ * included); virtual milliseconds until every rank has begun a task, until the driver returns, and
+ * from then until all have ended; the most tasks that a rank ran, and how many the driver's did;
+ * seconds that the simulation took.
  *
  *   bench_scaling RANKS
  */
@@ -89,9 +89,10 @@ static void print(const struct world_result *result, double seconds)
            "%.3f, \"driver_ms\": %.3f, \"end_ms\": %.3f, \"most_tasks\": %u, \"driver_tasks\": %u, "
            "\"seconds\": %.2f}\n",
            ranks, TASKS_PER_RANK * ranks, (double)result->driver_messages / away,
-           (double)(result->all_messages - result->driver_messages) / ranks, (double)heap_bytes / ranks,
-           (double)page_bytes / ranks, (double)reached_ns / 1e6, (double)result->driver_ns / 1e6,
-           (double)(result->time_ns - result->driver_ns) / 1e6, find_most(), begun[0], seconds);
+           (double)(result->all_messages - result->driver_messages) / ranks,
+           (double)heap_bytes / ranks, (double)page_bytes / ranks, (double)reached_ns / 1e6,
+           (double)result->driver_ns / 1e6, (double)(result->time_ns - result->driver_ns) / 1e6,
+           find_most(), begun[0], seconds);
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /*
  * Items per second through a stream, in turn with as many tasks that give one such value each:
- * 8 bytes, and 1 MiB that is written in place and viewed. Under `mpirun -n 2` source and tasks are on
- * rank 1; alone, on this rank's own workers.
+ * 8 bytes, and 1 MiB that is written in place and viewed. Under `mpirun -n 2` source and tasks are
+ * on rank 1; alone, on this rank's own workers.
  */
 #include "bench.h"
 

@@ -1,7 +1,7 @@
 /*
- * What a timeline costs: tasks of about 10 us on this process's own workers. run.py runs it with and
- * without MANTA_TIMELINE in turn. Tasks come in batches of a millisecond or so; what is printed is the
- * nanoseconds per task of the fastest batch, which no neighbour has disturbed.
+ * What a timeline costs: tasks of about 10 us on this process's own workers. run.py runs it with
+ * and without MANTA_TIMELINE in turn. Tasks come in batches of a millisecond or so; what is printed
+ * is the nanoseconds per task of the fastest batch, which no neighbour has disturbed.
  *
  *   bench_timeline BATCHES STEPS
  */

@@ -26,8 +26,8 @@ int raw_ucx_connect(struct raw_ucx *raw, const uint8_t *address);
 int raw_ucx_ping(struct raw_ucx *raw, uint32_t rounds, uint32_t bytes, double *ret_ns);
 /* One-way messages, of which at most 64 are unsent, and a word back after the last: mean ns. */
 int raw_ucx_stream(struct raw_ucx *raw, uint32_t count, uint32_t bytes, double *ret_ns);
-/* One value of so many bytes from the other side, asked for by a message: ns until it lies in the memory
- * of this one, which is used again and again. At most RAW_UCX_VALUE_MAX bytes. */
+/* One value of so many bytes from the other side, asked for by a message: ns until it lies in the
+ * memory of this one, which is used again and again. At most RAW_UCX_VALUE_MAX bytes. */
 #define RAW_UCX_VALUE_MAX (64u << 20)
 int raw_ucx_fetch(struct raw_ucx *raw, uint32_t bytes, double *ret_ns);
 /* Ends the other side's serving. */

@@ -122,7 +122,8 @@ double tb_now(void);
 
 /* ---- The shape of a graph ------------------------------------------------------------------- */
 
-/* Row `step` is the points offset ... offset + width - 1; before 0 and from steps on it is empty. */
+/* Row `step` is the points offset ... offset + width - 1; before 0 and from steps on it is empty.
+ */
 uint32_t tb_row_offset(const struct tb_graph *graph, int64_t step);
 uint32_t tb_row_width(const struct tb_graph *graph, int64_t step);
 /* The points of row step - 1 that (step, point) needs, and those of row step + 1 that need it. */

@@ -3,9 +3,9 @@
  *
  *     u'[i][j] = u[i][j] + 0.2 (u[i-1][j] + u[i+1][j] + u[i][j-1] + u[i][j+1] - 4 u[i][j])
  *
- * with walls that are kept at 0 and 1. The plate is BLOCKS x BLOCKS blocks of CELLS x CELLS cells. A
- * step of a block is a task: it gets its cells and the edges of its four neighbours, and gives its
- * new cells and its own four edges. So between ranks only edges move.
+ * with walls that are kept at 0 and 1. The plate is BLOCKS x BLOCKS blocks of CELLS x CELLS cells.
+ * A step of a block is a task: it gets its cells and the edges of its four neighbours, and gives
+ * its new cells and its own four edges. So between ranks only edges move.
  *
  * The same is done twice: with a task submitted for every block and step, and with one step of all
  * blocks recorded as a graph, which feeds itself and is launched for all steps. Both print the same
@@ -67,7 +67,8 @@ static void copy_edges(const double *u, int n, double *const *to)
     }
 }
 
-/* u: n x n; north ... east: n each, of the neighbours; next, to_north ...: the same of the block. */
+/* u: n x n; north ... east: n each, of the neighbours; next, to_north ...: the same of the block.
+ */
 MANTA_TASK(step, val(int, n), in(double, u), in(double, north), in(double, south), in(double, west),
            in(double, east), outv(double, next), outv(double, to_north), outv(double, to_south),
            outv(double, to_west), outv(double, to_east))

@@ -1,6 +1,6 @@
 /*
- * A million doubles are put once; ten tasks read them where they lie and return the mean. However many
- * read, a node has them once.
+ * A million doubles are put once; ten tasks read them where they lie and return the mean. However
+ * many read, a node has them once.
  */
 #include <manta/manta.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /*
- * A pipeline: raw data is put, preprocessed, trained on, evaluated. Each stage takes the ref of the one
- * before; the driver never sees the data, only the score at the end.
+ * A pipeline: raw data is put, preprocessed, trained on, evaluated. Each stage takes the ref of the
+ * one before; the driver never sees the data, only the score at the end.
  *
  * The data are rows of FEATURES columns and what a hidden plane through them gives, with noise;
- * preprocessing makes each column's mean 0 and deviation 1, training is gradient descent, and the score
- * is the part of the variance that the model explains on rows it has not seen.
+ * preprocessing makes each column's mean 0 and deviation 1, training is gradient descent, and the
+ * score is the part of the variance that the model explains on rows it has not seen.
  */
 #include <manta/manta.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /*
- * A sieve of streams: a task that counts without end, and behind it one task for each of 2, 3, 5 and 7
- * that lets through what is no multiple of it. All run at the same time, on any ranks; what
+ * A sieve of streams: a task that counts without end, and behind it one task for each of 2, 3, 5
+ * and 7 that lets through what is no multiple of it. All run at the same time, on any ranks; what
  * comes out at the end below 11 * 11 is prime. The driver stops reading, and all of them stop.
  */
 #include <inttypes.h>

@@ -8,7 +8,8 @@
 
 #include "contract.h"
 
-/* The price of a European call or put, in units of currency; of an Asian contract's European twin. */
+/* The price of a European call or put, in units of currency; of an Asian contract's European twin.
+ */
 double black_scholes(const struct contract *contract);
 
 /*

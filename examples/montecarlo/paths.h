@@ -18,7 +18,8 @@
 
 enum paths_pairing { PATHS_PLAIN, PATHS_ANTITHETIC };
 
-/* How many draws a contract takes, and how they are cut: all chunks but the last have chunk_draws. */
+/* How many draws a contract takes, and how they are cut: all chunks but the last have chunk_draws.
+ */
 struct paths_plan {
     uint64_t draws;
     uint64_t chunk_draws;
@@ -41,7 +42,8 @@ struct paths_plan paths_plan(const struct contract *contract, enum paths_pairing
 void paths_sample(const struct contract *contract, enum paths_pairing pairing, uint64_t draws,
                   manta_rng *rng, struct moments *moments);
 
-/* Appends `from` to `into` (T. Chan, G. Golub, R. LeVeque, 1979). The order matters to the last bit. */
+/* Appends `from` to `into` (T. Chan, G. Golub, R. LeVeque, 1979). The order matters to the last
+ * bit. */
 void moments_merge(struct moments *into, const struct moments *from);
 
 /* One standard error of the mean. 0 for fewer than two draws. */

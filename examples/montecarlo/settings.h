@@ -1,4 +1,5 @@
-/* What the command line of `options` asks for, and the files it names. Mistakes are printed here. */
+/* What the command line of `options` asks for, and the files it names. Mistakes are printed here.
+ */
 #ifndef MONTECARLO_SETTINGS_H
 #define MONTECARLO_SETTINGS_H
 

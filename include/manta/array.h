@@ -2,10 +2,11 @@
  * Arrays: values that know their element type and their shape. ISO C17 and C++17. Part of
  * <manta/manta.h>.
  *
- * A layout is an element type and up to eight extents, the slowest first, elements in C's order without
- * gaps. It travels with the value wherever that goes, to the node's store, to other nodes, into tasks:
- * a task's `in(T, x)` refuses a value of another element type, and a view one of another shape. A
- * value that was made without a layout is bytes, as before, and nothing is known to compare.
+ * A layout is an element type and up to eight extents, the slowest first, elements in C's order
+ * without gaps. It travels with the value wherever that goes, to the node's store, to other nodes,
+ * into tasks: a task's `in(T, x)` refuses a value of another element type, and a view one of
+ * another shape. A value that was made without a layout is bytes, as before, and nothing is known
+ * to compare.
  *
  *     double x[3][4] = {{0}};
  *     manta_ref a = manta_put_array(double, &x[0][0], 3, 4);     copied once
@@ -21,8 +22,8 @@
  *     MANTA_TRY(manta_unview(b));
  *
  * A body makes one with manta_outv_array and asks for an argument's shape with manta_layout_of.
- * Element types are those of MANTA_DTYPE_MAP; of any other type, a struct for example, the size is what
- * is kept and compared. A parameter of `char` takes the bytes of any value.
+ * Element types are those of MANTA_DTYPE_MAP; of any other type, a struct for example, the size is
+ * what is kept and compared. A parameter of `char` takes the bytes of any value.
  */
 #ifndef MANTA_ARRAY_H
 #define MANTA_ARRAY_H
@@ -104,28 +105,29 @@ typedef struct manta_room {
 /*
  * Makes room for a value, to be filled and then turned into it by manta_put_end. More than
  * MANTA_INLINE_MAX bytes are in the memory that the node's ranks share, and are never copied.
- * What the room holds before is not defined. It belongs to this scope (task or driver, or the innermost
- * manta_scope_begin), whose end gives it back if it is still open. MANTA_E_INVALID: a bad layout;
- * MANTA_E_TOOBIG, MANTA_E_LIMIT, MANTA_E_NOMEM: no room. Blocks while pages are cleared.
+ * What the room holds before is not defined. It belongs to this scope (task or driver, or the
+ * innermost manta_scope_begin), whose end gives it back if it is still open. MANTA_E_INVALID: a bad
+ * layout; MANTA_E_TOOBIG, MANTA_E_LIMIT, MANTA_E_NOMEM: no room. Blocks while pages are cleared.
  */
 MANTA_API int manta_put_begin(const manta_layout *layout, manta_room *ret_room);
 /* The value of a room, which nobody may write to any more. The ref is all zero, and
- * manta_last_error says why, when the room is not open any more (MANTA_E_STATE: it was ended or given
- * up before, or its scope has ended). */
+ * manta_last_error says why, when the room is not open any more (MANTA_E_STATE: it was ended or
+ * given up before, or its scope has ended). */
 MANTA_API manta_ref manta_put_end(manta_room room);
 /* Gives a room back; no value comes of it. MANTA_E_STATE: it is not open any more. */
 MANTA_API int manta_put_abandon(manta_room room);
 
 /*
  * manta_view for arrays: waits, compares the value's layout with what is expected, and gives it in
- * place; manta_unview gives it back. expected may be NULL; in it a dtype of MANTA_DTYPE_NONE, dims of
- * MANTA_ANY_DIMS, and an extent of MANTA_ANY match anything. A value without a layout is one
- * row of what is expected, if its size allows. MANTA_E_TYPE says what was found.
+ * place; manta_unview gives it back. expected may be NULL; in it a dtype of MANTA_DTYPE_NONE, dims
+ * of MANTA_ANY_DIMS, and an extent of MANTA_ANY match anything. A value without a layout is one row
+ * of what is expected, if its size allows. MANTA_E_TYPE says what was found.
  */
 MANTA_API int manta_array_view(manta_ref ref, const manta_layout *expected, manta_array *ret_array);
 
-/* Room for a variable result with a layout, as manta_outv_alloc without. Its element type must be the
- * parameter's. NULL when there is none, or the layout does not fit, as manta_last_error says. */
+/* Room for a variable result with a layout, as manta_outv_alloc without. Its element type must be
+ * the parameter's. NULL when there is none, or the layout does not fit, as manta_last_error says.
+ */
 MANTA_API void *manta_outv_layout(manta_outv *out, const manta_layout *layout);
 
 /* Inside a body: the layout of the `in` or `inout` argument that begins at `argument`.
@@ -234,8 +236,8 @@ static inline uint32_t manta_dtype_bytes(uint32_t dtype)
     manta_put_copy_((0 ? (const T *)0 : (data)), MANTA_LAYOUT(T, __VA_ARGS__))
 /* manta_put_begin with these extents: a T *, NULL when there is no room. */
 #define manta_put_alloc(T, room, ...) ((T *)manta_put_alloc_(MANTA_LAYOUT(T, __VA_ARGS__), room))
-/* manta_view_array(T, ref, &array) or manta_view_array(T, ref, &array, extents ...): manta_array_view of
- * elements T, with any shape or with these extents. */
+/* manta_view_array(T, ref, &array) or manta_view_array(T, ref, &array, extents ...):
+ * manta_array_view of elements T, with any shape or with these extents. */
 #define manta_view_array(T, ref, ...)                                                              \
     manta_view_array_(ref, MANTA_WANTED_(T, __VA_ARGS__, 0, 0, 0, 0, 0, 0, 0, 0),                  \
                       MANTA_HEAD_(__VA_ARGS__, ~), MANTA_DIMS_(__VA_ARGS__) - 1)

@@ -1,10 +1,11 @@
 /*
- * Memory of a GPU as an argument and a result of tasks. ISO C17 and C++17. In libmanta_cuda, a library of
- * its own: link -lmanta_cuda as well. No CUDA header is needed here.
+ * Memory of a GPU as an argument and a result of tasks. ISO C17 and C++17. In libmanta_cuda, a
+ * library of its own: link -lmanta_cuda as well. No CUDA header is needed here.
  *
- * A value lives in the memory of the nodes, where every rank can read it; a GPU buffer is the copy of
- * one that a task works on. manta_gpu_load brings a value to the device, manta_gpu_put makes one of a
- * device's memory; both go through pinned memory that the context keeps, in pieces that overlap.
+ * A value lives in the memory of the nodes, where every rank can read it; a GPU buffer is the copy
+ * of one that a task works on. manta_gpu_load brings a value to the device, manta_gpu_put makes one
+ * of a device's memory; both go through pinned memory that the context keeps, in pieces that
+ * overlap.
  *
  *     MANTA_TASK(scale, in(double, xs), val(double, by), outv(double, ys))
  *     {
@@ -12,20 +13,19 @@
  *         manta_layout layout;
  *         MANTA_TRY(manta_layout_of(xs, &layout));
  *         MANTA_TRY(manta_gpu_load(gpu, xs, &layout, &x));
- *         launch_scale(x.device, x.count, by);                      your kernel, on the context's stream
- *         int code = manta_gpu_store(gpu, &x, manta_outv_layout(ys, &layout));
- *         manta_gpu_free(gpu, &x);
- *         return code;
+ *         launch_scale(x.device, x.count, by);                      your kernel, on the context's
+ * stream int code = manta_gpu_store(gpu, &x, manta_outv_layout(ys, &layout)); manta_gpu_free(gpu,
+ * &x); return code;
  *     }
  *
- * Ranks of one node can hand a buffer on without a copy: manta_gpu_share gives a name of 64 bytes and
- * more, a plain value that travels as any `val`, and manta_gpu_open maps the buffer elsewhere. The
- * one who shares keeps it until all have closed it; a maker that dies takes it along (MANTA_E_LOST at the
- * next open).
+ * Ranks of one node can hand a buffer on without a copy: manta_gpu_share gives a name of 64 bytes
+ * and more, a plain value that travels as any `val`, and manta_gpu_open maps the buffer elsewhere.
+ * The one who shares keeps it until all have closed it; a maker that dies takes it along
+ * (MANTA_E_LOST at the next open).
  *
- * A context belongs to one rank; its functions may be called from any thread, and come one after the
- * other for each context. Memory that is not there, a device that is not there, and whatever else the driver refuses are
- * codes; manta_gpu_error has the sentence.
+ * A context belongs to one rank; its functions may be called from any thread, and come one after
+ * the other for each context. Memory that is not there, a device that is not there, and whatever
+ * else the driver refuses are codes; manta_gpu_error has the sentence.
  */
 #ifndef MANTA_CUDA_H
 #define MANTA_CUDA_H
@@ -78,11 +78,14 @@ MANTA_API int manta_gpu_free(manta_gpu *gpu, manta_gpu_buffer *buffer);
 MANTA_API int manta_gpu_load(manta_gpu *gpu, const void *data, const manta_layout *layout,
                              manta_gpu_buffer *ret_buffer);
 /* Copies a buffer to memory with room for it: a result's, see manta_outv_layout. NULL is
- * MANTA_E_NOMEM, so that the two can be nested. Blocks until it is there and work on the stream is done. */
+ * MANTA_E_NOMEM, so that the two can be nested. Blocks until it is there and work on the stream is
+ * done. */
 MANTA_API int manta_gpu_store(manta_gpu *gpu, const manta_gpu_buffer *buffer, void *data);
-/* A buffer with a value. Waits for it. Codes as of manta_array_view too; MANTA_E_TYPE: it has no layout. */
+/* A buffer with a value. Waits for it. Codes as of manta_array_view too; MANTA_E_TYPE: it has no
+ * layout. */
 MANTA_API int manta_gpu_view(manta_gpu *gpu, manta_ref ref, manta_gpu_buffer *ret_buffer);
-/* A value of a buffer, written where the node's ranks will read it. Codes as of manta_put_begin too. */
+/* A value of a buffer, written where the node's ranks will read it. Codes as of manta_put_begin
+ * too. */
 MANTA_API int manta_gpu_put(manta_gpu *gpu, const manta_gpu_buffer *buffer, manta_ref *ret_ref);
 
 /* Lets other processes of the node open a buffer of alloc, load or view. It cannot be freed before
@@ -91,9 +94,9 @@ MANTA_API int manta_gpu_share(manta_gpu *gpu, const manta_gpu_buffer *buffer,
                               manta_gpu_share_name *ret_name);
 /* Ends that. Who has it open must have closed it. */
 MANTA_API int manta_gpu_unshare(manta_gpu *gpu, const manta_gpu_buffer *buffer);
-/* Maps a shared buffer; manta_gpu_free closes it. In the process that shares it, only by the same context, it
- * is the buffer itself. MANTA_E_INVALID: it is on another node (pass the value instead), or of another
- * context here; MANTA_E_LOST: it is not shared any more. */
+/* Maps a shared buffer; manta_gpu_free closes it. In the process that shares it, only by the same
+ * context, it is the buffer itself. MANTA_E_INVALID: it is on another node (pass the value
+ * instead), or of another context here; MANTA_E_LOST: it is not shared any more. */
 MANTA_API int manta_gpu_open(manta_gpu *gpu, const manta_gpu_share_name *name,
                              manta_gpu_buffer *ret_buffer);
 

@@ -79,8 +79,9 @@ MANTA_API const char *manta_error_name(int code);
 MANTA_API const char *manta_error_text(int code);
 
 /*
- * Writes the whole record as one line, "timed out (E_TIMEOUT) in task sweep at run.c:12 on rank 3 of n07,
- * attempt 2: ...", cut to `size`. Returns the length it would need, as snprintf does. Any context.
+ * Writes the whole record as one line, "timed out (E_TIMEOUT) in task sweep at run.c:12 on rank 3
+ * of n07, attempt 2: ...", cut to `size`. Returns the length it would need, as snprintf does. Any
+ * context.
  */
 MANTA_API int manta_error_format(const manta_error *error, char *text, unsigned long size);
 

@@ -24,9 +24,9 @@
  *     manta_graph_destroy(graph);
  *
  * Recorded tasks are leaves: they compute, and may use manta_outv_alloc, manta_fail,
- * manta_cancelled and manta_world_get; calls that submit or wait are MANTA_E_STATE there. Their parameters may be
- * val, text, span, in, inout, out and outv. They may run again after the death of a rank, and
- * two rounds of one node may run at once unless an edge orders them.
+ * manta_cancelled and manta_world_get; calls that submit or wait are MANTA_E_STATE there. Their
+ * parameters may be val, text, span, in, inout, out and outv. They may run again after the death of
+ * a rank, and two rounds of one node may run at once unless an edge orders them.
  *
  * Context: the rank that made the graph, any thread of it, not inside a task. Calls on one graph
  * before it is sealed are not to be made at once by several threads. docs/graphs.md has more.
@@ -67,8 +67,8 @@ MANTA_API void manta_graph_output(manta_graph *graph, manta_ref edge);
  * Ends recording: checks the graph and sends each rank its part. The first mistake made while
  * recording is returned here, manta_last_error naming the node ("node 3 (relax)") and the argument:
  * MANTA_E_INVALID for edges that are none of this graph (so a cycle cannot be), options or kinds
- * of parameters that cannot be recorded; MANTA_E_TYPE for values that do not fit what they are read as;
- * MANTA_E_TOOBIG; MANTA_E_NOMEM; MANTA_E_STATE when it is sealed. Never blocks for long.
+ * of parameters that cannot be recorded; MANTA_E_TYPE for values that do not fit what they are read
+ * as; MANTA_E_TOOBIG; MANTA_E_NOMEM; MANTA_E_STATE when it is sealed. Never blocks for long.
  */
 MANTA_API int manta_graph_seal(manta_graph *graph);
 
@@ -84,10 +84,10 @@ MANTA_API int manta_graph_set(manta_graph *graph, manta_ref input, const void *d
  * Runs the graph `rounds` times (1 to 2^32 - 2), each as soon as its edges allow, several at once
  * where they do. ret_refs gets one ref per output, or one for completion when there is none; they
  * are held by the caller's scope like any other. Launches of a graph run one after the other in the
- * order of these calls, with the inputs that were set at each. If a task fails, or a rank dies for the
- * fourth time in one launch, its refs carry the error, which names the node; manta_cancel of one of
- * them stops the launch. MANTA_E_STATE before manta_graph_seal; MANTA_E_INVALID for an input that was
- * never set; MANTA_E_NOMEM. Never blocks.
+ * order of these calls, with the inputs that were set at each. If a task fails, or a rank dies for
+ * the fourth time in one launch, its refs carry the error, which names the node; manta_cancel of
+ * one of them stops the launch. MANTA_E_STATE before manta_graph_seal; MANTA_E_INVALID for an input
+ * that was never set; MANTA_E_NOMEM. Never blocks.
  */
 MANTA_API int manta_graph_launch(manta_graph *graph, uint64_t rounds, manta_ref *ret_refs);
 

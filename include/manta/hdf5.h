@@ -18,14 +18,15 @@
  *     MANTA_TRY(manta_h5_load(&in, &layout, x, &error));
  *
  * Element types are the same in the file and in memory, whatever the file's byte order; nothing is
- * converted. int8 to uint64, float16, bfloat16, float32 and float64 are HDF5's numbers; bool is the enum
- * and complex the compound that h5py makes of them; bytes and structs are opaque. Compounds, enums
- * and strings of fixed length are read as structs of their size in memory.
+ * converted. int8 to uint64, float16, bfloat16, float32 and float64 are HDF5's numbers; bool is the
+ * enum and complex the compound that h5py makes of them; bytes and structs are opaque. Compounds,
+ * enums and strings of fixed length are read as structs of their size in memory.
  *
- * Every function may be called from any thread, in tasks or not; HDF5 itself is not made for that, so calls
- * of one process come one after the other. A program that calls HDF5 beside this library must not
- * do so at the same time. ret_error may be NULL; on failure it names the file, the dataset, what was
- * found and what the system said. Blocks for as long as the input or output takes.
+ * Every function may be called from any thread, in tasks or not; HDF5 itself is not made for that,
+ * so calls of one process come one after the other. A program that calls HDF5 beside this library
+ * must not do so at the same time. ret_error may be NULL; on failure it names the file, the
+ * dataset, what was found and what the system said. Blocks for as long as the input or output
+ * takes.
  */
 #ifndef MANTA_HDF5_H
 #define MANTA_HDF5_H
@@ -72,8 +73,8 @@ MANTA_API int manta_h5_load(const manta_h5_place *place, const manta_layout *lay
 /*
  * Writes elements from memory. File, groups and dataset are made if they are not there; a
  * dataset that is there must have this element type (MANTA_E_TYPE) and shape, or the slab inside
- * (MANTA_E_INVALID). options may be NULL. A file that was made by a call which then failed is removed.
- * MANTA_E_LIMIT: the disk is full; MANTA_E_SYSTEM: what HDF5 said.
+ * (MANTA_E_INVALID). options may be NULL. A file that was made by a call which then failed is
+ * removed. MANTA_E_LIMIT: the disk is full; MANTA_E_SYSTEM: what HDF5 said.
  */
 MANTA_API int manta_h5_save(const manta_h5_place *place, const manta_h5_options *options,
                             const manta_layout *layout, const void *data, manta_error *ret_error);

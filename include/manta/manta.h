@@ -187,10 +187,10 @@ MANTA_API uint64_t manta_map_index(void);
 
 /*
  * Makes a value out of `bytes` bytes at `data` (may be NULL if 0), which are copied once: into the
- * memory that the ranks of the node share if they are more than MANTA_INLINE_MAX. Other ranks of the
- * node read them there; tasks get them as `in` arguments. The ref carries the error when there is no room
- * (MANTA_E_LIMIT); it is all zero when there is not even memory for that, or data is NULL, as
- * manta_last_error says. Blocks for as long as the copy takes.
+ * memory that the ranks of the node share if they are more than MANTA_INLINE_MAX. Other ranks of
+ * the node read them there; tasks get them as `in` arguments. The ref carries the error when there
+ * is no room (MANTA_E_LIMIT); it is all zero when there is not even memory for that, or data is
+ * NULL, as manta_last_error says. Blocks for as long as the copy takes.
  */
 MANTA_API manta_ref manta_put(const void *data, size_t bytes);
 /* Waits, then copies a value of exactly `size` bytes. Blocks until it is ready. */
@@ -222,8 +222,8 @@ MANTA_API int manta_queue_next(manta_queue *queue, uint64_t timeout_ns, manta_re
 MANTA_API void manta_queue_destroy(manta_queue *queue);
 
 /*
- * The next item of a stream (see MANTA_TASK), as soon as it is there: a ref that this scope holds, to
- * get, view, pass on and drop. Items come in order, each once. A stream that failed or was
+ * The next item of a stream (see MANTA_TASK), as soon as it is there: a ref that this scope holds,
+ * to get, view, pass on and drop. Items come in order, each once. A stream that failed or was
  * cancelled gives what came before, then one ref with the error, then the end: MANTA_E_END, at
  * every later call too. MANTA_E_TIMEOUT leaves it as it is. One task or thread reads a stream, from
  * the first item on; for another one it is MANTA_E_STATE, or an item with that error. Blocks
@@ -337,14 +337,15 @@ typedef struct manta_stats {
     uint64_t records;    /* now: tasks of this rank whose refs are held, or that are not done */
 } manta_stats;
 
-/* Fills *ret_stats in about a tenth of a microsecond; a difference of two says what lay between. Never
- * blocks. Any thread. MANTA_E_STATE, MANTA_E_INVALID. */
+/* Fills *ret_stats in about a tenth of a microsecond; a difference of two says what lay between.
+ * Never blocks. Any thread. MANTA_E_STATE, MANTA_E_INVALID. */
 MANTA_API int manta_stats_get(manta_stats *ret_stats);
 
 /* ---- Where memory is ------------------------------------------------------------------------ */
 
 /* Fills text[size] with a line for a person: what made the value, where its bytes are, who holds
- * it; as far as the calling rank knows. Never blocks. MANTA_E_NOTFOUND: the caller does not hold it. */
+ * it; as far as the calling rank knows. Never blocks. MANTA_E_NOTFOUND: the caller does not hold
+ * it. */
 MANTA_API int manta_explain(manta_ref ref, char *ret_text, size_t size);
 
 typedef struct manta_store_info {

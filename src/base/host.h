@@ -43,8 +43,8 @@ struct base_thread_options {
 struct base_host {
     /* Monotonic time. Not for hot paths: 25 ns on real hosts. */
     uint64_t (*now_ns)(void *self);
-    /* A counter that runs steadily and is cheap to read; how fast, comparing it with now_ns tells. For
-     * traces. */
+    /* A counter that runs steadily and is cheap to read; how fast, comparing it with now_ns tells.
+     * For traces. */
     uint64_t (*ticks)(void *self);
     /* Sleeps until the token or the deadline (absolute, BASE_FOREVER: none). True: got the token.
      */

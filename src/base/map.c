@@ -5,7 +5,8 @@
  * holds it no slot is free. A search may therefore stop at the first free slot, and a
  * removal must close its gap: it walks on from the hole and moves back every entry
  * whose home does not lie behind the hole, until a free slot ends the run. At most
- * half of the slots are taken, so runs stay short, also for keys that are not there, and always end.
+ * half of the slots are taken, so runs stay short, also for keys that are not there, and always
+ * end.
  */
 #include "base/map.h"
 

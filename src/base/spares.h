@@ -1,7 +1,7 @@
 /*
- * Records that were freed and wait to be used again, for kinds of which thousands come and go at once:
- * the C library's allocator takes several times as long for a row of small blocks. Last in, first
- * out; O(1); at most `most` are kept, the rest go back. Not thread-safe.
+ * Records that were freed and wait to be used again, for kinds of which thousands come and go at
+ * once: the C library's allocator takes several times as long for a row of small blocks. Last in,
+ * first out; O(1); at most `most` are kept, the rest go back. Not thread-safe.
  */
 #ifndef BASE_SPARES_H
 #define BASE_SPARES_H

@@ -1,18 +1,19 @@
 /*
  * The timeline: what the threads of a rank did and when, for `manta trace`.
  *
- * A rank that has one (MANTA_TIMELINE) has a track for each worker and one more, for everything that is
- * done under its baton. A track has one writer at a time, so adding a record is a store into the
- * track's own ring and one release store: no lock, no system call but a wake of the flusher each few
- * thousand records. The flusher, a thread of its own, appends what is new to the rank's file each
- * 50 ms or when a ring is a quarter full. A ring that is full because the flusher does not keep up
- * loses what comes, and says so with a record (GAP) as soon as there is room: a task never waits.
+ * A rank that has one (MANTA_TIMELINE) has a track for each worker and one more, for everything
+ * that is done under its baton. A track has one writer at a time, so adding a record is a store
+ * into the track's own ring and one release store: no lock, no system call but a wake of the
+ * flusher each few thousand records. The flusher, a thread of its own, appends what is new to the
+ * rank's file each 50 ms or when a ring is a quarter full. A ring that is full because the flusher
+ * does not keep up loses what comes, and says so with a record (GAP) as soon as there is room: a
+ * task never waits.
  *
- * A file is a row of blocks. Each has a head with a digest over all of it, so that a torn or damaged
- * block is skipped and nothing else; the first says who wrote the file, the next have the names of
- * functions and messages, the others records of one track, in order. Every head has the counter
- * (ticks) and the monotonic clock at the same moment, from which a reader converts the stamps.
- * Numbers are in host byte order.
+ * A file is a row of blocks. Each has a head with a digest over all of it, so that a torn or
+ * damaged block is skipped and nothing else; the first says who wrote the file, the next have the
+ * names of functions and messages, the others records of one track, in order. Every head has the
+ * counter (ticks) and the monotonic clock at the same moment, from which a reader converts the
+ * stamps. Numbers are in host byte order.
  */
 #ifndef BASE_TIMELINE_H
 #define BASE_TIMELINE_H
@@ -129,8 +130,8 @@ struct base_timeline_block {
 
 struct base_timeline_reader;
 
-/* MANTA_E_NOTFOUND: it cannot be read; MANTA_E_TYPE: it does not begin as a timeline of this version;
- * MANTA_E_NOMEM. */
+/* MANTA_E_NOTFOUND: it cannot be read; MANTA_E_TYPE: it does not begin as a timeline of this
+ * version; MANTA_E_NOMEM. */
 int base_timeline_open(const char *path, struct base_timeline_reader **ret_reader);
 void base_timeline_close(struct base_timeline_reader *reader); /* accepts NULL */
 const struct base_timeline_head *base_timeline_get_head(const struct base_timeline_reader *reader);

@@ -1,12 +1,12 @@
 /*
  * The files of a job's timeline: which ranks there are, what things are called, and one clock.
  *
- * Each file is read twice, one after the other, so what is kept is a few words for each rank: here to
- * learn how long and how fast its counter ran, in trace_draw.c to draw it.
+ * Each file is read twice, one after the other, so what is kept is a few words for each rank: here
+ * to learn how long and how fast its counter ran, in trace_draw.c to draw it.
  *
  * Ranks of one machine have one monotonic clock. Another machine's is put beside rank 0's by the
- * questions and answers at the end of the job (QUIET), which go from rank 0 to every rank and back at
- * once: of those with a rank of that machine the one that took least time on its way gives the
+ * questions and answers at the end of the job (QUIET), which go from rank 0 to every rank and back
+ * at once: of those with a rank of that machine the one that took least time on its way gives the
  * difference, half of the rest of it being its error at most. A machine without any, because its
  * ranks died, goes by the calendar.
  */

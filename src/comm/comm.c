@@ -4,8 +4,8 @@
  * A message takes one of four ways, decided in comm_prepare. Straight into the
  * backend's slot, the usual one. Into the peer's overflow, when others wait there
  * already, the way is full, or the message is longer than a frame. Into the queue to
- * itself. Or nowhere, when the peer is dead or this end is mute. direct_bound folds the questions "dead?
- * congested? too long?" into one comparison on the hot path.
+ * itself. Or nowhere, when the peer is dead or this end is mute. direct_bound folds the questions
+ * "dead? congested? too long?" into one comparison on the hot path.
  *
  * Overflow keeps the order: while it holds anything, nothing goes direct. It moves on
  * from comm_progress, or from the commit itself when the message was only too long.

@@ -9,9 +9,9 @@
  * full rings harmless; the price is memory, so whoever creates work
  * bounds what is under way (core's windows); comm_is_congested tells how it stands.
  *
- * Everything here except comm_wake and comm_report_death is called under the rank's baton: one thread at
- * a time. Messages from one peer arrive in the order they were committed there,
- * each exactly once, or not at all once that peer is down.
+ * Everything here except comm_wake and comm_report_death is called under the rank's baton: one
+ * thread at a time. Messages from one peer arrive in the order they were committed there, each
+ * exactly once, or not at all once that peer is down.
  *
  * A thread about to sleep calls comm_arm (from then on senders will ring), looks
  * once more (comm_arm does that and refuses when something is there), gives up the
@@ -58,8 +58,8 @@ struct comm_sink {
     void (*peer_down)(void *owner, uint32_t peer);
     void *owner;
     /* The rest for ends to which bytes are lent; all three or none.
-     * Where the bytes of such a message go: it stays writable until `landed` is called with it. NULL:
-     * nobody wants them. To be answered at once, without sending. */
+     * Where the bytes of such a message go: it stays writable until `landed` is called with it.
+     * NULL: nobody wants them. To be answered at once, without sending. */
     void *(*place)(void *owner, uint32_t from, const struct comm_lent *lent);
     /* They are there; or, is_whole being false, will not be: the peer has died. */
     void (*landed)(void *owner, uint32_t from, const struct comm_lent *lent, void *place,
@@ -141,8 +141,8 @@ void comm_report_death(struct comm *comm, uint32_t peer);
  * this rank's end. */
 void comm_mute(struct comm *comm);
 
-/* Which of the ranks of the caller's node it is, in their order; COMM_ELSEWHERE on another node. The
- * same for all ranks of a node. O(1), any thread. */
+/* Which of the ranks of the caller's node it is, in their order; COMM_ELSEWHERE on another node.
+ * The same for all ranks of a node. O(1), any thread. */
 #define COMM_ELSEWHERE UINT32_MAX
 uint32_t comm_node_index(struct comm *comm, uint32_t rank);
 

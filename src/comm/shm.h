@@ -27,8 +27,9 @@
 #define SHM_HEAD_STEP (SHM_RING_LINES / 2)
 /*
  * The longest frame. With its pad it needs at most 2 * 64 - 1 lines, and a reader
- * that has consumed all leaves at most 127 unpublished: it always comes to fit. A writer that waits for
- * room is woken by it, so rarely: it then has room for some frames, and the reader for a while to do.
+ * that has consumed all leaves at most 127 unpublished: it always comes to fit. A writer that waits
+ * for room is woken by it, so rarely: it then has room for some frames, and the reader for a while
+ * to do.
  */
 #define SHM_FRAME_LINES 64u
 #define SHM_BODY_INLINE 32u

@@ -13,8 +13,8 @@
  * lost, and its ways stay full, as a ring would that nobody reads. What is sent while two
  * ranks are cut from each other flies when they are not any more.
  *
- * What a rank sends to other nodes leaves it one byte after the other, if a rate is given: who sends
- * the same to many takes as many times as long.
+ * What a rank sends to other nodes leaves it one byte after the other, if a rate is given: who
+ * sends the same to many takes as many times as long.
  */
 #include "base/alloc.h"
 #include "comm/sim_world.h"

@@ -10,8 +10,8 @@
  * A packet costs a system call too, so when flushes come in a row within microseconds, as
  * they do while short tasks end one after the other, what they would send is held: until
  * nothing is added from one turn to the next, the packet is full, or a flush comes HOLD_NS
- * after the last that sent. Whoever then stays away for long leaves it to the next turn of another thread (core's
- * ticker), so single flushes, and the first ones of a row, send at once.
+ * after the last that sent. Whoever then stays away for long leaves it to the next turn of another
+ * thread (core's ticker), so single flushes, and the first ones of a row, send at once.
  *
  * Sleep: comm_arm asks UCX to arm its descriptors, which refuses while something is there;
  * then the thread polls those and an eventfd. A wake costs a system call only

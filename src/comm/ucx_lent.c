@@ -1,17 +1,17 @@
 /*
  * Bytes that are lent: long parts of messages, sent from where they lie to where they belong.
  *
- * Each is one active message of UCX whose header is packet head, wire header and the sink's words, and
- * whose data UCX moves by rendezvous: the receiver says where to, and over TCP they are read from the
- * socket into their place. They are not numbered with packets and keep no order to them.
+ * Each is one active message of UCX whose header is packet head, wire header and the sink's words,
+ * and whose data UCX moves by rendezvous: the receiver says where to, and over TCP they are read
+ * from the socket into their place. They are not numbered with packets and keep no order to them.
  *
  * The receiver's sink is asked for the place inside of UCX's callback, because UCX 1.13 loses
  * descriptors that are answered later; the sink neither sends nor waits there. What has
  * landed, and loans that UCX has done with, are noted in lists, and poll tells the sink.
  *
- * When a peer dies, its endpoint is closed by force, which completes what was under way. What UCX has
- * not completed when the last closing is over it never will: nothing moves between the two any more.
- * It is told as over, and its record is kept for the callback that does not come.
+ * When a peer dies, its endpoint is closed by force, which completes what was under way. What UCX
+ * has not completed when the last closing is over it never will: nothing moves between the two any
+ * more. It is told as over, and its record is kept for the callback that does not come.
  */
 #include "base/alloc.h"
 #include "comm/ucx.h"

@@ -6,7 +6,8 @@
 
 /* Fails a task of ours with E_CANCELLED now and stops its run; done ones are left alone. */
 void cancel_task(struct rank *rank, struct task *task);
-/* Its runner has said, or it is known otherwise, that nothing of the cancelled task runs any more there. */
+/* Its runner has said, or it is known otherwise, that nothing of the cancelled task runs any more
+ * there. */
 void cancel_task_is_over(struct rank *rank, struct task *task);
 /* From a holder: cancels whatever the target is. */
 void cancel_target(struct rank *rank, const struct target *target);

@@ -12,7 +12,8 @@ struct context *context_get(void);
 void context_set(struct context *context);
 
 #define CONTEXT_LEAF_TEXT                                                                          \
-    "a recorded task (a node of a graph) computes and does nothing else: give it what it needs as "  \
+    "a recorded task (a node of a graph) computes and does nothing else: give it what it needs "   \
+    "as "                                                                                          \
     "edges of the graph"
 
 /* In an isolated task's child, where no rank is: its body's, for manta_fail; all other calls are

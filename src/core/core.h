@@ -70,7 +70,8 @@ void core_detach(struct rank *rank);
 /* The rank whose root scope threads of the application get that were not attached. NULL: none. */
 void core_set_process_rank(struct rank *rank);
 
-/* Fills manta_last_error of the calling thread, when no rank may be running, and returns the code. */
+/* Fills manta_last_error of the calling thread, when no rank may be running, and returns the code.
+ */
 int core_fail_outside(int code, const char *format, ...) MT_PRINTF(2, 3);
 
 /* In the child of an isolated task, where no rank can be. */
@@ -90,7 +91,8 @@ void core_stop(struct rank *rank, int code);
 
 /*
  * Whether the rank's core is alive, from any thread: `is_held` twice with the same `turns` means
- * that one thread has had the core to itself all the while, which it otherwise has for microseconds.
+ * that one thread has had the core to itself all the while, which it otherwise has for
+ * microseconds.
  */
 struct core_pulse {
     uint64_t turns;
@@ -139,8 +141,8 @@ struct core_stats {
 };
 struct core_stats core_get_stats(struct rank *rank);
 
-/* What a timeline's reader needs to name things: functions known by now, and messages. Owned array of
- * borrowed names. NULL: memory is out. */
+/* What a timeline's reader needs to name things: functions known by now, and messages. Owned array
+ * of borrowed names. NULL: memory is out. */
 struct base_timeline_name *core_timeline_names(uint32_t *ret_count);
 
 /* What deaths have cost the job, summed over the ranks that live; on rank 0, after core_finish. */

@@ -6,8 +6,8 @@
  * like any other put's. There is no ref before, so nobody can wait for, or look at, what is not yet
  * written. A draft that is forgotten goes with the scope, or the scope block, that it was begun in.
  *
- * A draft is known by a number and not by its address, so a program that ends one twice is told so. They are
- * searched from the latest: a program has few open, and ends the one it has just filled.
+ * A draft is known by a number and not by its address, so a program that ends one twice is told so.
+ * They are searched from the latest: a program has few open, and ends the one it has just filled.
  */
 #include "core/context.h"
 #include "core/layout.h"

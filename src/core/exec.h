@@ -16,8 +16,8 @@ void exec_outlive_task(struct run *run);
 
 /* Puts a run into the ready queue and sees that a worker looks. */
 void exec_queue(struct rank *rank, struct run *run);
-/* What has come, or was made here, is queued when nothing has to be waited for before: what its earlier
- * run has left, and its earlier run itself. */
+/* What has come, or was made here, is queued when nothing has to be waited for before: what its
+ * earlier run has left, and its earlier run itself. */
 void exec_begin(struct rank *rank, struct run *run);
 /* The same when what it reads is on this node. */
 void exec_queue_fetched(struct rank *rank, struct run *run);
@@ -56,8 +56,8 @@ void exec_run(struct worker *worker, struct run *run);
 /* Puts the running task aside until exec_resume; other work goes on. False: no stack for that. */
 bool exec_park(struct worker *worker, struct run *run);
 void exec_resume(struct rank *rank, struct run *run);
-/* Who waits while this one's stack is put aside: it itself, or one that was started on top of it. NULL:
- * its stack is in use, or it has none. */
+/* Who waits while this one's stack is put aside: it itself, or one that was started on top of it.
+ * NULL: its stack is in use, or it has none. */
 const struct run *exec_find_parked(const struct run *run);
 /* A run that waits takes no place at its owner. Once per owner. */
 void exec_give_place_back(struct rank *rank, struct run *run);
@@ -71,8 +71,8 @@ void exec_deliver(struct rank *rank, struct run *run, int code, struct value *va
  * NULL: none live. May free the run. */
 void exec_send_result(struct rank *rank, struct run *run, struct scope *scope);
 
-/* A result of this rank that its owner, this rank, does not need any more goes at the next flush: not
- * while its end is being told. */
+/* A result of this rank that its owner, this rank, does not need any more goes at the next flush:
+ * not while its end is being told. */
 void exec_release_later(struct rank *rank, struct peer *self, uint32_t index);
 void exec_release_now(struct rank *rank);
 

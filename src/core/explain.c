@@ -1,7 +1,7 @@
 /*
  * For people who wonder where their memory is: what a ref names, who holds it and where its bytes
- * are; what the node's store holds; numbers. All of it is what this rank knows, without a message: of
- * a ref that another rank owns, that one knows who else holds it.
+ * are; what the node's store holds; numbers. All of it is what this rank knows, without a message:
+ * of a ref that another rank owns, that one knows who else holds it.
  */
 #include "core/context.h"
 #include "core/map.h"

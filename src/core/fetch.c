@@ -193,8 +193,8 @@ static void fetch_argument(struct rank *rank, struct run *run, const struct loca
     run->fetches_missing += !fetched->copy->is_over;
 }
 
-/* Bytes of a run's arguments that are in no store of this node; calls each(rank, run, of) for them, if
- * it is not NULL. */
+/* Bytes of a run's arguments that are in no store of this node; calls each(rank, run, of) for them,
+ * if it is not NULL. */
 static uint64_t walk_arguments(struct rank *rank, struct run *run,
                                void (*each)(struct rank *rank, struct run *run,
                                             const struct location *of))

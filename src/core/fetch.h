@@ -9,7 +9,8 @@
  * run, but only so much ahead (AHEAD_PART of what the node may hold): what is asked for and not
  * read yet lies in the way of others. Runs beyond that wait in their order, until those
  * before them start; one at least is always on. When the agent dies before the bytes are here the
- * next one is asked; what is here stays readable in the share of the dead, and is claimed (heirs.h).
+ * next one is asked; what is here stays readable in the share of the dead, and is claimed
+ * (heirs.h).
  */
 #ifndef CORE_FETCH_H
 #define CORE_FETCH_H
@@ -45,7 +46,8 @@ void fetch_drop(struct rank *rank, struct copy *copy);
 const void *fetch_data(struct rank *rank, const struct location *of);
 
 struct context;
-/* Waits until the bytes of an output that is on another node are here. Its value is held. Baton held. */
+/* Waits until the bytes of an output that is on another node are here. Its value is held. Baton
+ * held. */
 int fetch_output(struct context *context, struct output *output);
 
 /* The copy of just this place; NULL: there is none. */

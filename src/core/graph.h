@@ -3,29 +3,28 @@
  * graph's.
  *
  * Three roles. The rank that made a graph *conducts* it (conduct.c): it keeps the plan, sends each
- * rank that has nodes its part, and then, launch by launch, the inputs and the word to begin; it gets the
- * outputs and hears of the end. A *member* (member.c) has a part: it sends values to other members
- * and hears from them. The *leaf* (leaf.c) is what workers do: take a node that is ready, call its
- * body, pass on what it made. A launch is known by its graph's id and a number, the epoch.
+ * rank that has nodes its part, and then, launch by launch, the inputs and the word to begin; it
+ * gets the outputs and hears of the end. A *member* (member.c) has a part: it sends values to other
+ * members and hears from them. The *leaf* (leaf.c) is what workers do: take a node that is ready,
+ * call its body, pass on what it made. A launch is known by its graph's id and a number, the epoch.
  *
  *   conductor                      members
  *     PART ...          ->         a part is made
- *     READY             <-         (all have: only then may anything run, so values never come too early)
- *     VALUE ..., LAUNCH ->         inputs; begin
- *                                  VALUE, TOLD from member to member
- *     RESULT ...        <-         in the last round
- *     ENDED             <-         nothing of it runs here any more, and nothing will; once per epoch
+ *     READY             <-         (all have: only then may anything run, so values never come too
+ * early) VALUE ..., LAUNCH ->         inputs; begin VALUE, TOLD from member to member RESULT ... <-
+ * in the last round ENDED             <-         nothing of it runs here any more, and nothing
+ * will; once per epoch
  *
- * What a member gets of an epoch that it has not begun is the beginning: the conductor says LAUNCH to
- * some before others, but to nobody before all have ended the epoch before. What comes of an earlier
- * epoch is dropped.
+ * What a member gets of an epoch that it has not begun is the beginning: the conductor says LAUNCH
+ * to some before others, but to nobody before all have ended the epoch before. What comes of an
+ * earlier epoch is dropped.
  *
  * A body that fails: FAILED, then the conductor says STOP, and every member answers with ENDED when
  * its bodies have returned. A member that dies: the same STOP, and when the living have ended, the
  * plan is cut anew without the dead, its nodes going to the next rank; parts are sent, and the
- * launch begins again, with another epoch, from the inputs that the conductor keeps until the end. So a
- * death costs what its launch had done, and nothing of earlier ones. If the conductor dies, its members
- * throw away their parts. A launch survives as many deaths as a task has retries.
+ * launch begins again, with another epoch, from the inputs that the conductor keeps until the end.
+ * So a death costs what its launch had done, and nothing of earlier ones. If the conductor dies,
+ * its members throw away their parts. A launch survives as many deaths as a task has retries.
  *
  * All with the baton held, but for the bodies and for recording.
  */

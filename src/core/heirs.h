@@ -2,9 +2,9 @@
  * The share of a dead rank.
  *
  * Its blocks stay where they are, readable by all ranks of the node. The heir serves them to
- * other nodes and frees them: the lowest living rank of the node, which every rank computes for itself
- * (heirs_server). When it dies too the next one walks the share again. With the node's last rank
- * the blocks are gone.
+ * other nodes and frees them: the lowest living rank of the node, which every rank computes for
+ * itself (heirs_server). When it dies too the next one walks the share again. With the node's last
+ * rank the blocks are gone.
  *
  * The maker freed its blocks because its values ended, or on the owner's word (RELEASE). Nobody is
  * left who knows that, so from the death on whoever has such a place says so: a rank
@@ -12,12 +12,12 @@
  * and the heir keeps the set of ranks by block. As with refs (object.c), the claim of an owner
  * protects the places that it hands on; only when it dies does that of the receiver count. So
  * claims need no answer, but in the settling of a death: a rank tells that it has settled
- * only when its claims have reached the heirs (a mark, and CLAIMED), and a heir forgets a dead rank's
- * claims, and frees what nobody claims, when all the deaths that it knows of are cleared.
+ * only when its claims have reached the heirs (a mark, and CLAIMED), and a heir forgets a dead
+ * rank's claims, and frees what nobody claims, when all the deaths that it knows of are cleared.
  *
  * An owner's death leaves places without protection too, whose makers live: what of an
- * orphan nobody adopts. So borrows of a dead owner, and the arguments of a dead owner's runs, are claimed
- * like those, and a maker frees nothing that is claimed, nor while a death is not cleared.
+ * orphan nobody adopts. So borrows of a dead owner, and the arguments of a dead owner's runs, are
+ * claimed like those, and a maker frees nothing that is claimed, nor while a death is not cleared.
  *
  * A rank that counts as dead may live for a moment longer. The store keeps its hands off the share
  * then (store.h).

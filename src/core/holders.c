@@ -1,10 +1,10 @@
 /*
  * The owner's side of objects that other ranks hold: who does, what each is answered.
  *
- * Which ranks hold a ref is a set at its owner. A rank registers itself, or is named by whoever gave
- * it the ref (a RESULT's list of kept refs), under an instance number that grows with each new
- * borrow; letting go names the same number. The owner keeps the highest number added and dropped, so
- * messages about one holder may come twice or in any order: it holds while added > dropped.
+ * Which ranks hold a ref is a set at its owner. A rank registers itself, or is named by whoever
+ * gave it the ref (a RESULT's list of kept refs), under an instance number that grows with each new
+ * borrow; letting go names the same number. The owner keeps the highest number added and dropped,
+ * so messages about one holder may come twice or in any order: it holds while added > dropped.
  */
 #include "core/message.h"
 #include "core/object.h"

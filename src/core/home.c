@@ -137,8 +137,8 @@ static void forward_offers(struct rank *rank, struct home *home, uint32_t owner)
     }
 }
 
-/* Tells the runners that nobody will adopt. One that has died since has left children too, that would
- * wait at the home of its own id. */
+/* Tells the runners that nobody will adopt. One that has died since has left children too, that
+ * would wait at the home of its own id. */
 static void refuse_offers(struct rank *rank, struct home *home)
 {
     struct base_list *link;
@@ -283,8 +283,8 @@ void home_forget_owner(struct rank *rank, uint32_t dead)
     }
 }
 
-/* What the job's end leaves unfinished will not be run again. A home that has an owner goes when that
- * says so. */
+/* What the job's end leaves unfinished will not be run again. A home that has an owner goes when
+ * that says so. */
 void home_clear(struct rank *rank)
 {
     uint32_t at = 0;

@@ -211,8 +211,8 @@ void idle_step(struct rank *rank, struct sleeper *sleeper, uint64_t *spin_until,
     sleep_now(rank, sleeper, deadline_ns);
 }
 
-/* At the bell, with the rank: until somebody rings, a thread takes up the looking (idle_rouse), or a
- * retry is due. True: it did sleep, and nobody else is looking. */
+/* At the bell, with the rank: until somebody rings, a thread takes up the looking (idle_rouse), or
+ * a retry is due. True: it did sleep, and nobody else is looking. */
 static bool ticker_sleep(struct rank *rank)
 {
     uint64_t sleeps = rank->ticker_sleeper.sleeps;

@@ -17,8 +17,9 @@
 /* One look: messages in, tasks out. Baton held. Returns how much happened. */
 unsigned rank_turn(struct rank *rank);
 /* As many as it takes until what has come is handled, but no more than bodies can wait for (4,096
- * messages), or another thread wants the baton: for who is not going to look again soon. One turn before each body, or each tick, would let the results of many ranks
- * queue up for as long as the workers are in user code. */
+ * messages), or another thread wants the baton: for who is not going to look again soon. One turn
+ * before each body, or each tick, would let the results of many ranks queue up for as long as the
+ * workers are in user code. */
 unsigned rank_catch_up(struct rank *rank);
 
 /* One step of waiting, baton held and given up inside: polls for a while (*spin_until is the

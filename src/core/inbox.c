@@ -1,8 +1,8 @@
 /*
  * The reader's side of a stream: manta_next.
  *
- * An inbox belongs to the scope that reads and goes with it, or with the stream's ref. Items come in
- * order from one source at a time; any other index is one that is here already, or one behind a
+ * An inbox belongs to the scope that reads and goes with it, or with the stream's ref. Items come
+ * in order from one source at a time; any other index is one that is here already, or one behind a
  * gap, which the source is asked to close. Taken items are told back when half of what came has
  * been taken, and when nothing is left: so a reader that is behind sends few messages, and one that
  * waits is not forgotten by a source that sends no more than two messages ahead.
@@ -473,8 +473,8 @@ static int wait_for_item(struct context *context, struct inbox *inbox, uint64_t 
     return code == MANTA_OK ? MANTA_OK : context_fail(context, code, "waiting for an item");
 }
 
-/* The front item's bytes are on this node before it is handed out: until then it can be had again when
- * its source dies. */
+/* The front item's bytes are on this node before it is handed out: until then it can be had again
+ * when its source dies. */
 static int bring(struct context *context, struct inbox *inbox)
 {
     struct rank *rank = context->rank;

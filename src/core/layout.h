@@ -41,8 +41,9 @@ static inline bool layout_strip(struct content *content)
            layout_read(content->data, content->bytes, &layout, &content->bytes);
 }
 
-/* The layout of a content that is here, and its bytes without it. One that has none is a row of what is
- * expected (may be NULL), if its size allows, else of bytes of which nothing is known. False: damaged. */
+/* The layout of a content that is here, and its bytes without it. One that has none is a row of
+ * what is expected (may be NULL), if its size allows, else of bytes of which nothing is known.
+ * False: damaged. */
 bool layout_of_content(const struct content *content, const manta_layout *expected,
                        manta_layout *ret_layout, uint64_t *ret_bytes);
 

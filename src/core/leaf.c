@@ -5,8 +5,8 @@
  * stack; nothing is packed, looked up or allocated. What a body may call is little, so instead of a
  * run of its own it has the worker's one stand-in, for manta_fail, manta_cancelled and the board.
  *
- * A worker that has begun stays for a few nodes before it looks for messages and at other work. It asks for
- * the first ready member each time: what a node's end brings about may free the member.
+ * A worker that has begun stays for a few nodes before it looks for messages and at other work. It
+ * asks for the first ready member each time: what a node's end brings about may free the member.
  */
 #include "core/board.h"
 #include "core/context.h"

@@ -4,22 +4,19 @@
  *
  *   owner -> runner    TASK, CANCEL, ADOPT, RELEASE
  *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home)
- *   holder -> owner    REQUEST (for each of many refs: ASK, send me the value; HOLD, I have it; LET_GO),
- *                      HOLD (rank X holds it), STOP (cancel)
- *   owner -> holder    ANSWER (for each of many refs: HELD, acknowledges a HOLD; a small value), VALUE,
- *                      NOT_MINE (look again)
- *   reader -> agent    WANT (a value of another node), UNWANT; back: HERE (of the same node)
- *   agent -> source    FETCH; back: CHUNK; FREED (by the maker: the value is gone)
- *   source -> owner    OPEN; back: TERMS; source -> reader: ITEMS; back: TAKEN; owner -> reader:
- *                      ENDED; back: READ (streams, see stream.h)
- *   on a node          RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads
- *                      these?), ROOM (make some)
- *   reader -> owner    LOST (the bytes cannot be had from this place)
- *   owner of a graph -> its members    GRAPH_PART, GRAPH_LAUNCH, GRAPH_STOP, GRAPH_DROP; back: GRAPH_READY,
- *                      GRAPH_RESULT, GRAPH_FAILED, GRAPH_ENDED; between them: GRAPH_VALUE, GRAPH_TOLD (graph.h)
- *   anybody -> heir    CLAIM (a place in a dead rank's share); back: CLAIMED
- *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
- *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
+ *   holder -> owner    REQUEST (for each of many refs: ASK, send me the value; HOLD, I have it;
+ * LET_GO), HOLD (rank X holds it), STOP (cancel) owner -> holder    ANSWER (for each of many refs:
+ * HELD, acknowledges a HOLD; a small value), VALUE, NOT_MINE (look again) reader -> agent    WANT
+ * (a value of another node), UNWANT; back: HERE (of the same node) agent -> source    FETCH; back:
+ * CHUNK; FREED (by the maker: the value is gone) source -> owner    OPEN; back: TERMS; source ->
+ * reader: ITEMS; back: TAKEN; owner -> reader: ENDED; back: READ (streams, see stream.h) on a node
+ * RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads these?), ROOM (make
+ * some) reader -> owner    LOST (the bytes cannot be had from this place) owner of a graph -> its
+ * members    GRAPH_PART, GRAPH_LAUNCH, GRAPH_STOP, GRAPH_DROP; back: GRAPH_READY, GRAPH_RESULT,
+ * GRAPH_FAILED, GRAPH_ENDED; between them: GRAPH_VALUE, GRAPH_TOLD (graph.h) anybody -> heir CLAIM
+ * (a place in a dead rank's share); back: CLAIMED rank <-> home      REGISTER, REGISTERED, OFFER,
+ * LOOKUP, FOUND rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the
+ * end)
  *
  * Bodies start with the fixed struct named after the kind. Fields are in host byte
  * order: ranks of one job have one architecture (checked at wire-up).
@@ -240,7 +237,8 @@ struct message_answer {
     uint16_t what, bytes;
 };
 
-/* Of a home: who has registered there, but not this owner, unless it has again, with a higher number. */
+/* Of a home: who has registered there, but not this owner, unless it has again, with a higher
+ * number. */
 struct message_lookup {
     uint32_t not_owner, not_number;
 };
@@ -342,7 +340,8 @@ static inline struct wire_header message_about(manta_ref ref)
 void message_send(struct rank *rank, uint32_t peer, enum message_kind kind,
                   struct wire_header about, const void *body, size_t body_bytes);
 
-/* The same; to this rank itself it is handled here and now, and cannot be lost for want of memory. */
+/* The same; to this rank itself it is handled here and now, and cannot be lost for want of memory.
+ */
 void message_tell(struct rank *rank, uint32_t peer, enum message_kind kind,
                   struct wire_header about, const void *body, size_t body_bytes);
 

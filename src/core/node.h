@@ -8,8 +8,8 @@
  * Itself when it is alone (or memory is out). O(1), the first time O(ranks). */
 uint32_t node_next(struct rank *rank, uint32_t of);
 
-/* Which living rank of this node keeps the copy of a value of another one: all that know of the same
- * deaths say the same. O(ranks of the node). */
+/* Which living rank of this node keeps the copy of a value of another one: all that know of the
+ * same deaths say the same. O(ranks of the node). */
 uint32_t node_agent(struct rank *rank, struct base_key of);
 
 #endif

@@ -5,8 +5,8 @@
  * owner has acknowledged the receiver's (struct guard), except on the one channel where order
  * already guarantees it.
  *
- * What a holder tells an owner about itself waits for others of its kind (request.h), so it may come
- * after what was told later; that is one more order.
+ * What a holder tells an owner about itself waits for others of its kind (request.h), so it may
+ * come after what was told later; that is one more order.
  *
  * Freeing is iterative: a value may hold refs to values that hold refs, to any depth.
  */
@@ -367,8 +367,8 @@ void guard_release(struct rank *rank, struct guard *guard)
     base_spares_give(&rank->spare_guards, guard);
 }
 
-/* Its owner died, or owns it no more, and it is not yet known who is it now. One that is lost for good waits for
- * nobody. */
+/* Its owner died, or owns it no more, and it is not yet known who is it now. One that is lost for
+ * good waits for nobody. */
 static bool awaits_new_owner(const struct rank *rank, const struct borrow *borrow)
 {
     uint32_t owner = borrow->ref.owner;

@@ -68,9 +68,10 @@ static inline void object_hold(struct object *object)
     object->holds++;
 }
 /*
- * Refs name the owner that protects them for us. After a death two ranks may own the same parent for a
- * while, each with records of its own, so what we hand on must name the one that we are registered
- * with: until the receiver is, too, only our share is there. Bytes of refs that nobody else reads yet.
+ * Refs name the owner that protects them for us. After a death two ranks may own the same parent
+ * for a while, each with records of its own, so what we hand on must name the one that we are
+ * registered with: until the receiver is, too, only our share is there. Bytes of refs that nobody
+ * else reads yet.
  */
 void object_name_owners(struct rank *rank, void *refs, size_t bytes);
 /* Nobody holds it, or it is a stream's, which only its run may hold. */

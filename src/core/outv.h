@@ -16,8 +16,8 @@ struct manta_outv {
     struct store_room room;
 };
 
-/* Room for `count` elements in the store. Baton held, but for the time it takes to wait for it and to
- * clear pages. The code, and last_error. */
+/* Room for `count` elements in the store. Baton held, but for the time it takes to wait for it and
+ * to clear pages. The code, and last_error. */
 int outv_make_room(struct context *context, struct manta_outv *outv, size_t count);
 /* Gives back what it has, unless that is a value's by now (is_collected). */
 void outv_free(struct rank *rank, struct manta_outv *outv, bool is_collected);

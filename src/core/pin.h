@@ -58,8 +58,8 @@ void pin_end_views_from(struct rank *rank, struct scope *scope, uint32_t positio
 
 /* ---- Runs */
 
-/* True: it may start; its arguments are in use, or run->code says why they cannot be. False: it waits,
- * and will be queued again. */
+/* True: it may start; its arguments are in use, or run->code says why they cannot be. False: it
+ * waits, and will be queued again. */
 bool pin_run(struct rank *rank, struct run *run);
 void pin_end_run(struct rank *rank, struct run *run);
 void pin_tick(struct rank *rank);

@@ -1,4 +1,5 @@
-/* Values that no task makes: put.c makes the record and the value, draft.c lets a program fill it first. */
+/* Values that no task makes: put.c makes the record and the value, draft.c lets a program fill it
+ * first. */
 #ifndef CORE_PUT_H
 #define CORE_PUT_H
 
@@ -7,8 +8,8 @@
 /* Of functions whose value is not made by running them. */
 int put_nothing_to_run(const manta_slot *slots);
 
-/* One in the caller's scope, for a value that the caller completes it with; `function` says what it is
- * called and has one variable output. NULL: last_error says why. Baton held. */
+/* One in the caller's scope, for a value that the caller completes it with; `function` says what it
+ * is called and has one variable output. NULL: last_error says why. Baton held. */
 struct task *put_make_record(struct context *context, manta_function *function);
 
 /* MANTA_E_TOOBIG, and last_error. */

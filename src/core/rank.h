@@ -477,14 +477,14 @@ struct rank {
     uint64_t ahead_bytes;       /* of copies asked for by runs that have not started */
     struct base_map spreads;    /* who fetches values of this share, by place */
     uint32_t wants;             /* the latest's token */
-    uint32_t *node_next;        /* by rank: another one of its node, in a ring; NULL: not asked yet */
+    uint32_t *node_next;        /* by rank: the next of its node, in a ring; NULL: not asked yet */
     struct base_map inboxes;    /* of streams that are read here, by ref */
     struct base_map pins;       /* what is read here in place: see pin.h */
     uint64_t pinned_bytes;      /* of it */
     struct base_list starting;  /* tasks whose arguments do not fit yet */
     struct spill *spill;        /* NULL, as room: there is no store */
     struct room *room;
-    uint32_t squeezed;          /* bodies that wait for bytes to come back, or for room: see room.h */
+    uint32_t squeezed;          /* bodies that wait for bytes or for room: see room.h */
     uint64_t squeezed_ns;       /* when that last changed */
     struct scope root;              /* of the driver; threads beyond the first have their own: */
     struct base_list roots;         /* all root scopes */

@@ -255,8 +255,8 @@ void recover_drop_orphan(struct rank *rank, struct run *run, bool is_over)
     } /* else it may still be wanted: see find_twin */
 }
 
-/* What has not begun can begin elsewhere. Of its arguments' refs nothing is known here yet, so nobody
- * would protect them. */
+/* What has not begun can begin elsewhere. Of its arguments' refs nothing is known here yet, so
+ * nobody would protect them. */
 static bool is_adoptable(const struct run *run)
 {
     bool has_begun = run->state != RUN_QUEUED && run->state != RUN_FETCHING;

@@ -22,8 +22,8 @@ void recover_settle_one(struct rank *rank);
 bool recover_takes_over(struct rank *rank, struct run *run);
 /*
  * A task that its owner runs for the first time has been run again here already, for another owner:
- * this one is the child of an orphan. Refs of both runs' children are the same, so there can only be
- * one of them on a rank, and the new one has to be taken over like one that runs again.
+ * this one is the child of an orphan. Refs of both runs' children are the same, so there can only
+ * be one of them on a rank, and the new one has to be taken over like one that runs again.
  */
 static inline bool recover_has_met(struct rank *rank, uint64_t id)
 {
@@ -43,10 +43,10 @@ bool recover_adopt(struct rank *rank, struct scope *scope, struct task *task);
 /* The task (NULL: every one of the scope) is done: other runs of it, refused before, may stop. */
 void recover_stop_refused(struct rank *rank, struct scope *scope, const struct task *task);
 /*
- * A new record of a scope that may be borrowed from. Refs of it that are borrowed here already, from
- * another owner that may be dead or alive, are held on this rank through the borrows. These hold the
- * record until they go, so that it is there when that owner dies, and its own owner knows that it is
- * needed. A re-executed parent's is kept in grace too.
+ * A new record of a scope that may be borrowed from. Refs of it that are borrowed here already,
+ * from another owner that may be dead or alive, are held on this rank through the borrows. These
+ * hold the record until they go, so that it is there when that owner dies, and its own owner knows
+ * that it is needed. A re-executed parent's is kept in grace too.
  */
 void recover_note_record(struct rank *rank, struct scope *scope, struct task *task);
 void recover_part_from(struct rank *rank, const struct borrow *borrow);

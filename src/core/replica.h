@@ -17,8 +17,8 @@
  *
  * A replica that nobody reads stays for the next reader. It goes when room is needed, the longest
  * unread one first; when the maker says that the value is gone (FREED); and at the job's end. It is
- * never the only place of anything while its maker lives. FREED is a kindness: without it, after the
- * maker's death, a replica lasts until room is needed or the job ends.
+ * never the only place of anything while its maker lives. FREED is a kindness: without it, after
+ * the maker's death, a replica lasts until room is needed or the job ends.
  *
  * Two ranks may keep one for a while, when one of them has not heard yet of a death. Blocks say
  * by their tag's function that they are replicas: what is in a dead agent's share is worth nothing

@@ -1,8 +1,8 @@
 /*
  * What a holder wants of an owner, many in a message.
  *
- * A value may hold thousands of refs, and who looks at it comes to hold them all, mostly asks for all
- * their values, and lets them go together. So a borrow for which the owner is to do something
+ * A value may hold thousands of refs, and who looks at it comes to hold them all, mostly asks for
+ * all their values, and lets them go together. So a borrow for which the owner is to do something
  * waits in the list of the owner's peer until the next flush (or until there are enough for a
  * message), and a REQUEST has an entry for each; one entry may say HOLD and ASK. A borrow that is
  * let go is out of the map at once, and its record is the entry.
@@ -13,8 +13,8 @@
  * sent at once overtakes. That harms nobody: until a HOLD is acknowledged its guard protects, and
  * one without a guard takes the list along.
  *
- * The owner handles an entry after the other. What it acknowledges, and small values, it collects in an
- * ANSWER; anything else is a message of its own.
+ * The owner handles an entry after the other. What it acknowledges, and small values, it collects
+ * in an ANSWER; anything else is a message of its own.
  */
 #ifndef CORE_REQUEST_H
 #define CORE_REQUEST_H

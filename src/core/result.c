@@ -61,8 +61,8 @@ static void keep_later(struct rank *rank, struct borrow *borrow, uint32_t runner
     }
 }
 
-/* A runner that has not heard of the owner's death registers with the next one by itself, before the
- * death is settled. It would let go at the dead one, so nobody else may be told. */
+/* A runner that has not heard of the owner's death registers with the next one by itself, before
+ * the death is settled. It would let go at the dead one, so nobody else may be told. */
 void task_keep(struct rank *rank, uint32_t runner, const struct message_kept *kept)
 {
     bool is_dead = comm_is_down(rank->comm, kept->ref.owner);

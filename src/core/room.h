@@ -54,9 +54,9 @@ int room_open(struct rank *rank) MT_CHECKED;
 void room_close(struct rank *rank); /* accepts one that is not open */
 
 /*
- * A body that waits for bytes or room keeps what it reads, and a task begun meanwhile would read more:
- * together they might have everything in use and nobody all it needs. So while some wait, this rank
- * begins no task, unless nothing has moved for a while: what they wait for may need one.
+ * A body that waits for bytes or room keeps what it reads, and a task begun meanwhile would read
+ * more: together they might have everything in use and nobody all it needs. So while some wait,
+ * this rank begins no task, unless nothing has moved for a while: what they wait for may need one.
  */
 void room_squeeze_begin(struct rank *rank);
 void room_squeeze_end(struct rank *rank);
@@ -86,12 +86,12 @@ void room_tick(struct rank *rank);
 /* For a while nothing has run on the node, and nothing was given back. */
 bool room_is_quiet(struct rank *rank);
 
-/* Room for a value that the context makes, waited for if need be, with its pages. The baton is given
- * up meanwhile. What is wrong is in last_error. */
+/* Room for a value that the context makes, waited for if need be, with its pages. The baton is
+ * given up meanwhile. What is wrong is in last_error. */
 int room_create(struct context *context, uint64_t bytes, const struct store_tag *tag,
                 struct store_room *ret_room) MT_CHECKED;
-/* Gives it back: no value comes of it. What is free now is shown to the other ranks, which ask nobody
- * who shows nothing. */
+/* Gives it back: no value comes of it. What is free now is shown to the other ranks, which ask
+ * nobody who shows nothing. */
 void room_abandon(struct rank *rank, const struct store_room *room);
 
 #endif

@@ -343,9 +343,9 @@ static bool is_hold_of(const struct scope *scope, uint32_t i, manta_ref ref)
 }
 
 /*
- * A scope may hold thousands of refs, so it is searched (the newest first: what was got last is dropped
- * first as a rule) only if the object does not say that no scope holds it, or at which place it is.
- * After a death a ref may mean another object than the one that is held.
+ * A scope may hold thousands of refs, so it is searched (the newest first: what was got last is
+ * dropped first as a rule) only if the object does not say that no scope holds it, or at which
+ * place it is. After a death a ref may mean another object than the one that is held.
  */
 static struct scope_hold *find_hold(struct rank *rank, struct scope *scope, manta_ref ref,
                                     const struct object *object)

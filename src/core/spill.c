@@ -290,8 +290,8 @@ static void ask_about(struct spill *spill)
     }
 }
 
-/* Batch after batch; one at a time is asked about. Ends when one brings nothing: who needs more asks
- * again. */
+/* Batch after batch; one at a time is asked about. Ends when one brings nothing: who needs more
+ * asks again. */
 static void pump(struct spill *spill)
 {
     bool goes_on = true;

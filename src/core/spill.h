@@ -23,8 +23,8 @@
  * freed leaves the disk. A write that fails leaves everything where it is; a read that fails, or
  * gives other bytes than were written, loses the value for good (MANTA_E_LOST, see lost.h).
  *
- * The blocks of a dead rank of the node are the heir's (heirs.h), those on the disk too. Who asks the heir
- * before it has inherited waits until it has.
+ * The blocks of a dead rank of the node are the heir's (heirs.h), those on the disk too. Who asks
+ * the heir before it has inherited waits until it has.
  *
  * Before anything is spilled, what can be had again goes: copies of values of other nodes, which
  * nobody reads (fetch_evict).
@@ -46,8 +46,8 @@ void spill_destroy(struct rank *rank); /* accepts one that was not made */
 void spill_add(struct rank *rank, const struct location *of);
 /* Nobody needs it any more. Of this rank's share or an inherited one. */
 void spill_free(struct rank *rank, const struct location *of);
-/* A block of this rank's share that is pinned, and that nobody else reads, is to be written again in its
- * place. False: it cannot be just now. */
+/* A block of this rank's share that is pinned, and that nobody else reads, is to be written again
+ * in its place. False: it cannot be just now. */
 bool spill_begin_change(struct rank *rank, const struct location *of);
 /* That is done: it is this value from now on. */
 void spill_rename(struct rank *rank, const struct location *of, uint32_t function);

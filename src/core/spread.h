@@ -29,7 +29,8 @@ void spread_send_gone(struct rank *rank, uint32_t to, const struct wire_header *
 /* comm's sink: a chunk has been read. */
 void spread_returned(void *rank, struct comm_loan *loan);
 
-/* Frees a value that this rank answers for, at once or when its chunks on their way have been read. */
+/* Frees a value that this rank answers for, at once or when its chunks on their way have been read.
+ */
 /* Another node has it, or gets it now. */
 bool spread_has(const struct rank *rank, const struct location *of);
 void spread_free(struct rank *rank, const struct location *of);

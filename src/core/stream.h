@@ -15,11 +15,11 @@
  *   reader -> source   TAKEN  these were taken: forget them; of these I know
  *   owner -> reader    ENDED  with so many items, or this error
  *
- * Items are named by their index alone. A task that runs again yields the same ones, so whoever gets
- * one twice ignores the second: that is all there is to duplicates, to a source that died (the next
- * run yields from the beginning, and what TAKEN has named is dropped as it is made), and to a reader
- * that died (it reads from the beginning again, and if its items are gone the owner runs the task
- * again). Who reads is the id of a task or root scope, which is the same after a re-execution.
+ * Items are named by their index alone. A task that runs again yields the same ones, so whoever
+ * gets one twice ignores the second: that is all there is to duplicates, to a source that died (the
+ * next run yields from the beginning, and what TAKEN has named is dropped as it is made), and to a
+ * reader that died (it reads from the beginning again, and if its items are gone the owner runs the
+ * task again). Who reads is the id of a task or root scope, which is the same after a re-execution.
  *
  * An item in the store is kept at its source by a run that has no body, whose result it is, until
  * the reader drops what it took (RELEASE): the same that a task's retained result goes through.
@@ -102,8 +102,8 @@ bool source_is_wanted(const struct run *run);
 struct run *source_destroy(struct rank *rank, struct run *run);
 /* The run was asked to stop: if it waits for its reader, or for an item, it is to look. */
 void source_wake(struct rank *rank, struct run *run);
-/* True: an earlier run of this task is still here; it is stopped, and the new one starts when it has
- * gone (is_follower). */
+/* True: an earlier run of this task is still here; it is stopped, and the new one starts when it
+ * has gone (is_follower). */
 bool source_comes_after(struct rank *rank, struct run *run);
 /* One that waits for that goes itself. */
 void source_unfollow(struct rank *rank, struct run *run);

@@ -133,8 +133,8 @@ static void keep_children(struct rank *rank, struct scope *scope)
     }
 }
 
-/* The scope of a run that goes on, for another owner than before. NULL: it has ended and no child of
- * it lives. */
+/* The scope of a run that goes on, for another owner than before. NULL: it has ended and no child
+ * of it lives. */
 static struct scope *move_scope(struct rank *rank, struct run *run, uint32_t owner, uint32_t token)
 {
     struct scope *scope =

@@ -1,12 +1,12 @@
 /*
  * What core notes in the rank's timeline (base/timeline.h), if it has one.
  *
- * rank->tracks is NULL otherwise, and lies beside the baton, which whoever comes here has touched or is
- * about to: what a rank without a timeline pays is a compare and a branch at each of these. With one,
- * the rest is out of line. The worker's own track is written where its thread is for certain: around
- * the call of a body, without the baton, and where a stack is put aside. All else goes to the last
- * track, under the baton, whichever thread has it; a submission by a body goes to its worker's, so
- * that an arrow can begin in the body.
+ * rank->tracks is NULL otherwise, and lies beside the baton, which whoever comes here has touched
+ * or is about to: what a rank without a timeline pays is a compare and a branch at each of these.
+ * With one, the rest is out of line. The worker's own track is written where its thread is for
+ * certain: around the call of a body, without the baton, and where a stack is put aside. All else
+ * goes to the last track, under the baton, whichever thread has it; a submission by a body goes to
+ * its worker's, so that an arrow can begin in the body.
  */
 #ifndef CORE_TIMELINE_H
 #define CORE_TIMELINE_H

@@ -18,8 +18,8 @@ struct value_part {
     const struct location *place;
 };
 
-/* Copies the parts, but those in the store. One sharer. NULL when memory is out. The refs inside get
- * no holds: see value_hold_refs. `id` names the first output, for its block. */
+/* Copies the parts, but those in the store. One sharer. NULL when memory is out. The refs inside
+ * get no holds: see value_hold_refs. `id` names the first output, for its block. */
 struct value *value_create(struct rank *rank, const struct value_part *parts, uint32_t count,
                            manta_ref id);
 static inline struct content value_content(const struct value *value, uint32_t output)
@@ -37,8 +37,8 @@ static inline void value_unshare(struct rank *rank, struct value *value)
     }
 }
 
-/* Bytes of all outputs as they travel, and their writing and reading: each is {u32 bytes, u32 flags},
- * then the bytes or its place. */
+/* Bytes of all outputs as they travel, and their writing and reading: each is {u32 bytes, u32
+ * flags}, then the bytes or its place. */
 size_t value_wire_bytes(const struct value *value);
 void value_wire_write(const struct value *value, uint8_t *out);
 size_t content_wire_bytes(const struct content *content);

@@ -1,6 +1,6 @@
 /*
- * The device is CUDA's, through its runtime library, which loads the driver when it is first used: without one
- * there are no devices, and nothing fails.
+ * The device is CUDA's, through its runtime library, which loads the driver when it is first used:
+ * without one there are no devices, and nothing fails.
  *
  * The current device belongs to the thread, and tasks change threads: every call sets it.
  */

@@ -6,7 +6,8 @@
  * ranks and come and go; registering each of them with the driver would cost more than it saves.)
  *
  * A buffer is known by a number in its context's list, so a second free is an error and not a
- * corruption, and what was forgotten goes with the context. One that is shared stays until it is unshared.
+ * corruption, and what was forgotten goes with the context. One that is shared stays until it is
+ * unshared.
  *
  * One lock per context, never held while this library waits for a value.
  */

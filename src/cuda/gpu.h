@@ -1,7 +1,7 @@
 /*
- * What a device has to do, as functions: CUDA's are in cuda.c, and those of a pretended device in host memory
- * in tests/cuda. Everything else, who stages, who owns, when a buffer may go, is in gpu.c and is the
- * same for both.
+ * What a device has to do, as functions: CUDA's are in cuda.c, and those of a pretended device in
+ * host memory in tests/cuda. Everything else, who stages, who owns, when a buffer may go, is in
+ * gpu.c and is the same for both.
  *
  * All return MANTA_OK or a code and then `reason` says why, of the calling thread. A device's
  * address is only ever given back to the driver. `copy` may return before it is done; `mark` and

@@ -71,7 +71,8 @@ void fiber_origin_read(struct fiber_origin *ret_origin);
 void fiber_context_prepare(struct fiber *fiber, const struct fiber_origin *origin);
 /* The fiber will not be switched to any more. */
 void fiber_context_drop(struct fiber *fiber);
-/* The sanitizer forgets the frames that were left on its stack: other memory may come to lie there. */
+/* The sanitizer forgets the frames that were left on its stack: other memory may come to lie there.
+ */
 void fiber_context_forget(struct fiber *fiber);
 
 #endif

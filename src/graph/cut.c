@@ -2,9 +2,9 @@
  * From a plan to parts.
  *
  * Each rank numbers the values that it has: those of its nodes, in order, then the mirrors and
- * inputs that its nodes read, as they come. All ranks are numbered twice, in the same way: the first
- * time to learn under which number every value is known elsewhere, the second time to write the
- * part. Time and memory grow with the plan, not with plan times ranks.
+ * inputs that its nodes read, as they come. All ranks are numbered twice, in the same way: the
+ * first time to learn under which number every value is known elsewhere, the second time to write
+ * the part. Time and memory grow with the plan, not with plan times ranks.
  */
 #include "base/alloc.h"
 #include "graph/part.h"

@@ -3,16 +3,16 @@
  *
  * All that is fixed is in flat arrays, laid out by plan_cut and read as they come (part_create).
  * Beside them is what a launch changes, allocated once: per node a counter of what it waits for and
- * per value its bytes, both PART_DEPTH times, for as many rounds may overlap; a ring of nodes that are
- * ready. A launch allocates nothing, but where a value of variable size outgrows its room.
+ * per value its bytes, both PART_DEPTH times, for as many rounds may overlap; a ring of nodes that
+ * are ready. A launch allocates nothing, but where a value of variable size outgrows its room.
  *
- * Rounds. Value v of round k lies in slot k % PART_DEPTH and is read by nodes of round k, or, fed, of
- * round k + 1. So that no slot is written while somebody may read it, a rank starts no node of round
- * k before it, and every rank that it sends values to, has finished all rounds below
- * k - PART_DEPTH + 2. How far the others are they say with each value that comes back from them,
- * or, when none does, in a message of its own (part_must_tell). Who is a round or two ahead never
- * waits for that; and whoever is last may always go on, so there is no deadlock: what a rank
- * knows of another is at most one round old, and PART_DEPTH is more than three.
+ * Rounds. Value v of round k lies in slot k % PART_DEPTH and is read by nodes of round k, or, fed,
+ * of round k + 1. So that no slot is written while somebody may read it, a rank starts no node of
+ * round k before it, and every rank that it sends values to, has finished all rounds below k -
+ * PART_DEPTH + 2. How far the others are they say with each value that comes back from them, or,
+ * when none does, in a message of its own (part_must_tell). Who is a round or two ahead never waits
+ * for that; and whoever is last may always go on, so there is no deadlock: what a rank knows of
+ * another is at most one round old, and PART_DEPTH is more than three.
  *
  * A value that another rank makes has slots here too, its mirror: it comes over once, however many
  * nodes read it. Inputs lie in their slot 0 for a whole launch.
@@ -124,7 +124,8 @@ const struct part_slot *part_source(const struct part *part, const struct plan_b
 
 /* A value of this round is in its slot: who reads it here has one thing less to wait for. */
 void part_arrived(struct part *part, uint32_t value, uint32_t round);
-/* All of a node's values are: those who read them, and rounds that are finished by that. True: some are. */
+/* All of a node's values are: those who read them, and rounds that are finished by that. True: some
+ * are. */
 bool part_ended(struct part *part, struct part_ready of);
 /* The rank `from`, to which values may go, has finished the rounds below `done`. */
 void part_down_done(struct part *part, uint32_t from, uint32_t done);

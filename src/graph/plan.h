@@ -5,12 +5,13 @@
  * is fed to the next round, what is given out; it is checked as it grows and kept by the rank that
  * made it. Cutting (cut.c) places the nodes and makes a *part* of it for each rank: flat arrays in
  * one block of bytes, which travel as they are. A part (part.h) is also what runs: counters,
- * values and a queue of ready nodes. Core (core/graph.h) brings parts to ranks, carries values between
- * them, calls the bodies and deals with deaths; all decisions about data are here, and are tested
- * without it.
+ * values and a queue of ready nodes. Core (core/graph.h) brings parts to ranks, carries values
+ * between them, calls the bodies and deals with deaths; all decisions about data are here, and are
+ * tested without it.
  *
  * A *value* is one output of a node, or an input of the graph. An edge names a value, and since an
- * edge must exist before it is used, a plan has no cycles; only a feed goes back, to the next round.
+ * edge must exist before it is used, a plan has no cycles; only a feed goes back, to the next
+ * round.
  */
 #ifndef GRAPH_PLAN_H
 #define GRAPH_PLAN_H
@@ -80,8 +81,8 @@ void plan_init(struct plan *plan, uint64_t id, uint32_t owner, uint32_t ranks,
                manta_pattern pattern);
 void plan_fini(struct plan *plan);
 
-/* Records a call as manta_submit is given it; ret_refs gets edges, or zeros after a mistake, which the
- * plan keeps. */
+/* Records a call as manta_submit is given it; ret_refs gets edges, or zeros after a mistake, which
+ * the plan keeps. */
 void plan_add(struct plan *plan, manta_function *function, const manta_options *options,
               const manta_slot *args, manta_ref *ret_refs);
 manta_ref plan_input(struct plan *plan, size_t bytes);

@@ -1,14 +1,14 @@
 /*
  * Datasets to memory and back.
  *
- * HDF5 as Debian and most sites build it is not thread-safe, and tasks run on many threads: one lock
- * of this library is around every stretch of calls, never around anything that may wait for another
- * task. The program's own way of hearing HDF5's errors is put aside for that long, so that an
- * error here is reported once, as a record. Chunks are written past HDF5's cache: each is complete
- * when it is, and one that a full disk refuses is not tried again at the program's end.
+ * HDF5 as Debian and most sites build it is not thread-safe, and tasks run on many threads: one
+ * lock of this library is around every stretch of calls, never around anything that may wait for
+ * another task. The program's own way of hearing HDF5's errors is put aside for that long, so that
+ * an error here is reported once, as a record. Chunks are written past HDF5's cache: each is
+ * complete when it is, and one that a full disk refuses is not tried again at the program's end.
  *
- * With a communicator the file is opened by all its processes together (parallel HDF5), and the same
- * calls are collective. That needs a build against a parallel HDF5 (libmanta_hdf5_mpi).
+ * With a communicator the file is opened by all its processes together (parallel HDF5), and the
+ * same calls are collective. That needs a build against a parallel HDF5 (libmanta_hdf5_mpi).
  */
 #include "h5.h"
 
@@ -67,8 +67,8 @@ static int begin(struct session *session, const manta_h5_place *place, manta_err
     return make_lists(session);
 }
 
-/* What HDF5 could not write it tries again at the close, and for ever at the program's end: with the
- * file emptied there is room for it. */
+/* What HDF5 could not write it tries again at the close, and for ever at the program's end: with
+ * the file emptied there is room for it. */
 static void give_up_new_file(const struct session *session)
 {
     (void)!truncate(session->place->file, 0);

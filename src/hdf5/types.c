@@ -1,9 +1,10 @@
 /*
  * Element types of Manta and of HDF5.
  *
- * In a file a type counts by what it means, not by its bits: a big-endian double is a float64. Types
- * that HDF5 has no name for are written as h5py writes them, so that Python reads them as what
- * they are: half floats by their fields, bool as an enum of two, complex as a compound of r and i.
+ * In a file a type counts by what it means, not by its bits: a big-endian double is a float64.
+ * Types that HDF5 has no name for are written as h5py writes them, so that Python reads them as
+ * what they are: half floats by their fields, bool as an enum of two, complex as a compound of r
+ * and i.
  */
 #include "h5.h"
 

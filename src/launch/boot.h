@@ -25,7 +25,8 @@ enum boot_use { BOOT_USE_BRIEF, BOOT_USE_KEPT };
 /* For a world of one. */
 struct boot boot_alone(void);
 
-/* Through libmanta_mpi. mpi_comm: the program's, by its address; NULL: all ranks. On failure the reason is in text. */
+/* Through libmanta_mpi. mpi_comm: the program's, by its address; NULL: all ranks. On failure the
+ * reason is in text. */
 int boot_open_mpi(const struct launcher *launcher, enum boot_use use, const void *mpi_comm,
                   struct boot *ret_boot, char *text, size_t text_size);
 

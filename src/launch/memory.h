@@ -5,8 +5,8 @@
  * The lowest rank of the node makes them, with its own MANTA_STORE and MANTA_SPILL, and hands them
  * to the others. Nothing of the store is there before somebody stores something.
  *
- * MANTA_SPILL is a directory, or `off`. What is named there is used, with a warning if it is memory or
- * over a network, or the start fails. Unnamed it is the first of SLURM_TMPDIR, TMPDIR, /tmp and
+ * MANTA_SPILL is a directory, or `off`. What is named there is used, with a warning if it is memory
+ * or over a network, or the start fails. Unnamed it is the first of SLURM_TMPDIR, TMPDIR, /tmp and
  * /var/tmp that is a local disk; if none is, nothing is spilled.
  */
 #ifndef LAUNCH_MEMORY_H

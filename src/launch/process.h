@@ -26,8 +26,8 @@ enum process_owner {
 
 #define PROCESS_TEXT_MAX 512
 
-/* config is NULL for PROCESS_RUN. *log is completed by the settings (its level). On failure the reason is in text, and is_speaker
- * says if this rank should tell it. */
+/* config is NULL for PROCESS_RUN. *log is completed by the settings (its level). On failure the
+ * reason is in text, and is_speaker says if this rank should tell it. */
 int process_start(enum process_owner owner, const manta_config *config, struct base_log *log,
                   struct process **ret_process, bool *ret_is_speaker, char *text);
 

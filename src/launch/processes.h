@@ -3,11 +3,10 @@
  *
  * A rank that never runs one has no thread, no process and no file for it. The first wake starts a
  * thread, which makes the spawner (spawn/spawn.h), and from then on starts what core has waiting,
- * hears of what has ended, and while something runs looks at the node's memory. Where no spawner can be
- * made, or none works, what waits goes on waiting for some tries, in all less than a second; then it
- * fails, and what comes later begins anew. It is bound to the
- * cores that the process was given at its start, as what it starts is: not to those of the worker
- * that happened to wake it.
+ * hears of what has ended, and while something runs looks at the node's memory. Where no spawner
+ * can be made, or none works, what waits goes on waiting for some tries, in all less than a second;
+ * then it fails, and what comes later begins anew. It is bound to the cores that the process was
+ * given at its start, as what it starts is: not to those of the worker that happened to wake it.
  */
 #ifndef LAUNCH_PROCESSES_H
 #define LAUNCH_PROCESSES_H

@@ -58,8 +58,13 @@ static const struct base_config_row rows[] = {
 };
 
 /* Texts, read where they are needed. */
-static const char *const others[] = {"MANTA_MPI_LIBRARY", "MANTA_UCX_LIBRARY", "MANTA_COMMAND_LOG",
-                                     "MANTA_SPILL",       "MANTA_TIMELINE",    REPORT_VARIABLE,     NULL};
+static const char *const others[] = {"MANTA_MPI_LIBRARY",
+                                     "MANTA_UCX_LIBRARY",
+                                     "MANTA_COMMAND_LOG",
+                                     "MANTA_SPILL",
+                                     "MANTA_TIMELINE",
+                                     REPORT_VARIABLE,
+                                     NULL};
 
 const struct base_config_row *settings_rows(size_t *ret_count)
 {

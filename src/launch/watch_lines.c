@@ -330,8 +330,8 @@ static void fence(struct watch *watch, uint32_t other, const char *why)
     }
 }
 
-/* One rank's messages do not reach another any more, though it gives signs of life: all must be of one
- * mind about who lives, so it is out for all. */
+/* One rank's messages do not reach another any more, though it gives signs of life: all must be of
+ * one mind about who lives, so it is out for all. */
 static void hear_lost(struct watch *watch, uint32_t by, uint32_t lost)
 {
     char why[64];
@@ -421,8 +421,8 @@ static void check_core(struct watch *watch, uint64_t now_ns)
     }
 }
 
-/* Says and expects a sign of life. A rank that was itself stopped, or had no core for some time, has
- * no right to judge. */
+/* Says and expects a sign of life. A rank that was itself stopped, or had no core for some time,
+ * has no right to judge. */
 void watch_beat(struct watch *watch)
 {
     struct note note = {.kind = NOTE_ALIVE};

@@ -80,8 +80,8 @@ bool sched_goes_before(const struct sched_victim *a, const struct sched_victim *
 uint64_t sched_retry_delay_ns(uint32_t failures);
 
 /*
- * From whom the n-th fetcher (1, 2 ...) of a value gets it: an earlier one, or 0, its maker. Values go
- * on chunk by chunk, so the few first ones make a chain, where everybody sends the value once;
+ * From whom the n-th fetcher (1, 2 ...) of a value gets it: an earlier one, or 0, its maker. Values
+ * go on chunk by chunk, so the few first ones make a chain, where everybody sends the value once;
  * who comes later hangs in a binary tree behind it, where everybody sends it twice. N fetchers
  * so have it in the time of one or two transfers, and of at most 8 + 2 log2(N) chunks. A chain is
  * never longer than there are chunks: with few of them the tree begins sooner.

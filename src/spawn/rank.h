@@ -66,8 +66,8 @@ void pending_flush(struct spawn *spawn);
 /* helper.c: the spawner's process. Under the lock. */
 
 int helper_start(struct spawn *spawn, manta_error *ret_error) MT_CHECKED;
-/* It has died, cannot be understood, or could not be started: what it ran is lost, another one takes
- * its place. */
+/* It has died, cannot be understood, or could not be started: what it ran is lost, another one
+ * takes its place. */
 void helper_replace(struct spawn *spawn);
 /* It has said that it is there. */
 void helper_is_ready(struct spawn *spawn);

@@ -1,21 +1,22 @@
 /*
  * Where the headers of a range's blocks are.
  *
- * Each lies in front of its block, in a page that has the end of the block before, too. When both are
- * empty (free without pages, or spilled) the page has nothing else any more, and it can go: the header is
- * put away into a table, of which a page holds 64, and a map says so. It comes back to its
- * place before either block gets pages again.
+ * Each lies in front of its block, in a page that has the end of the block before, too. When both
+ * are empty (free without pages, or spilled) the page has nothing else any more, and it can go: the
+ * header is put away into a table, of which a page holds 64, and a map says so. It comes back to
+ * its place before either block gets pages again.
  *
  *     head | map: 2 bytes for each 64 KiB | table: 64 bytes for each 64 KiB | blocks
  *
- * Of the headers that lie in the same 64 KiB one can be put away. That is enough for what gets spilled,
- * which is at least as large; a page with two headers stays. The map has its pages as far as the
- * range has grown; those of the table come with the first that needs them and go with the last.
+ * Of the headers that lie in the same 64 KiB one can be put away. That is enough for what gets
+ * spilled, which is at least as large; a page with two headers stays. The map has its pages as far
+ * as the range has grown; those of the table come with the first that needs them and go with the
+ * last.
  *
- * Readers in other processes look at headers without a lock. Who writes makes the copy, then notes in
- * the map which of the two is valid, and only then lets the other one go; who reads looks at
- * the map again after it has copied. In the worst case it has touched a page that was just going:
- * then that one is there again, and not counted until its block is used.
+ * Readers in other processes look at headers without a lock. Who writes makes the copy, then notes
+ * in the map which of the two is valid, and only then lets the other one go; who reads looks at the
+ * map again after it has copied. In the worst case it has touched a page that was just going: then
+ * that one is there again, and not counted until its block is used.
  */
 #ifndef STORE_HEADER_H
 #define STORE_HEADER_H

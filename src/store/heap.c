@@ -392,7 +392,8 @@ static int grow(struct heap *heap, uint64_t bytes)
     return MANTA_OK;
 }
 
-/* The pages that the first `bytes` of a hollow block need, with that of the header of what is left. */
+/* The pages that the first `bytes` of a hollow block need, with that of the header of what is left.
+ */
 static struct pages pages_to_fill(uint64_t offset, uint64_t whole, uint64_t bytes)
 {
     struct pages pages = inside(offset, whole);
@@ -709,8 +710,8 @@ static void adopt_table(struct heap *heap)
     }
 }
 
-/* Forgets headers inside a block: of those that were merged last. Then gives back what an empty one is
- * not to have, which the dead may have been about to give back, or to fill. */
+/* Forgets headers inside a block: of those that were merged last. Then gives back what an empty one
+ * is not to have, which the dead may have been about to give back, or to fill. */
 static void adopt_pages(struct heap *heap, struct heap_block *block)
 {
     struct heap_head *head = heap_head(heap);

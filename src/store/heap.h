@@ -23,9 +23,9 @@
  * those of headers that are put away.
  *
  * A sealed block can be spilled: its bytes go elsewhere and come back to the same place, what
- * else is in the range does not notice. Its pages go, those that it shares with a neighbour when that
- * is empty too; then the header between the two is put away (header.h). Readers in other processes look at
- * the state in the header.
+ * else is in the range does not notice. Its pages go, those that it shares with a neighbour when
+ * that is empty too; then the header between the two is put away (header.h). Readers in other
+ * processes look at the state in the header.
  */
 #ifndef STORE_HEAP_H
 #define STORE_HEAP_H
@@ -79,8 +79,8 @@ int heap_adopt(struct heap *heap, void *base, uint64_t size, const struct heap_p
 /* Whether there is one in the range: the writer may have died before it made it. */
 bool heap_is_made(const void *base);
 
-/* An open block with room for `bytes`. O(1). MANTA_OK, MANTA_E_TOOBIG when the range could never hold
- * it, MANTA_E_LIMIT when it cannot now, or what reserve or populate said. */
+/* An open block with room for `bytes`. O(1). MANTA_OK, MANTA_E_TOOBIG when the range could never
+ * hold it, MANTA_E_LIMIT when it cannot now, or what reserve or populate said. */
 int heap_take(struct heap *heap, uint64_t bytes, struct heap_block **ret_block,
               struct heap_raw *ret_raw) MT_CHECKED;
 void heap_seal(struct heap_block *block);
@@ -96,9 +96,9 @@ void heap_leave(struct heap_block *block);
 void heap_stay(struct heap_block *block);
 /* LEAVING to SPILLED: the pages go, and the header may move. */
 void heap_spill(struct heap *heap, struct heap_block *block);
-/* SPILLED to COMING: reserves the pages of a block again and puts headers back; the pages inside it are then to be
- * populated, all its bytes to be written, at last heap_refilled, or, when that fails, heap_unfill.
- * MANTA_OK, or what reserve or populate said. */
+/* SPILLED to COMING: reserves the pages of a block again and puts headers back; the pages inside it
+ * are then to be populated, all its bytes to be written, at last heap_refilled, or, when that
+ * fails, heap_unfill. MANTA_OK, or what reserve or populate said. */
 int heap_refill(struct heap *heap, struct heap_block *block) MT_CHECKED;
 void heap_refilled(struct heap_block *block);
 void heap_unfill(struct heap *heap, struct heap_block *block);

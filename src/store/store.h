@@ -25,7 +25,8 @@
  *
  * When a rank dies its blocks stay readable. The heir, another rank of the node, takes
  * its share over: open blocks are given back at once, sealed ones when nobody wants them. The dead
- * may be alive for a moment longer: from then on it has no room for anything, and what it frees stays.
+ * may be alive for a moment longer: from then on it has no room for anything, and what it frees
+ * stays.
  *
  * One thread at a time, the rank's baton holder; store_at and what it gives may be read by
  * any thread.
@@ -105,8 +106,8 @@ void *store_change(struct store *store, uint64_t place);
  * or there is none of that index. Stays mapped. */
 const void *store_at(struct store *store, uint32_t index, uint64_t place);
 
-/* The sealed block at a place of a share, read-only, if it has this parent and position and at least
- * `bytes`; else NULL. It may be spilled. */
+/* The sealed block at a place of a share, read-only, if it has this parent and position and at
+ * least `bytes`; else NULL. It may be spilled. */
 const void *store_find(struct store *store, uint32_t index, uint64_t place,
                        const struct store_tag *tag, uint64_t bytes);
 
@@ -121,7 +122,8 @@ int store_inherit(struct store *store, uint32_t dead,
 /* A block of an inherited share. */
 void store_free_inherited(struct store *store, uint32_t dead, uint64_t place);
 
-/* ---- Spilling: of blocks of the own share and of inherited ones ------------------------------- */
+/* ---- Spilling: of blocks of the own share and of inherited ones -------------------------------
+ */
 
 struct store_place {
     uint32_t index; /* whose share */
@@ -152,8 +154,8 @@ void store_note_unwritten(struct store *store, struct store_place at);
 bool store_is_written(struct store *store, struct store_place at);
 /* One that is written: LEAVING to SPILLED. Returns the bytes of its pages, which are gone. */
 uint64_t store_spill(struct store *store, struct store_place at);
-/* SPILLED to SEALED in three steps: counts its pages (MANTA_OK, MANTA_E_LIMIT); reads them back (any
- * thread; MANTA_OK, MANTA_E_NOMEM, MANTA_E_LOST: what was read is not what was written); the
+/* SPILLED to SEALED in three steps: counts its pages (MANTA_OK, MANTA_E_LIMIT); reads them back
+ * (any thread; MANTA_OK, MANTA_E_NOMEM, MANTA_E_LOST: what was read is not what was written); the
  * end, or, if that failed, the way back. */
 int store_refill(struct store *store, struct store_place at) MT_CHECKED;
 int store_read(struct store *store, struct store_place at) MT_CHECKED;

@@ -1,6 +1,6 @@
 /*
- * libmanta_cuda on a real device: values there and back, and a buffer that another process opens. Skipped
- * (77) where there is no device.
+ * libmanta_cuda on a real device: values there and back, and a buffer that another process opens.
+ * Skipped (77) where there is no device.
  *
  *     device            the test
  *     device opened     the other process: opens the name that it reads

@@ -1,7 +1,8 @@
 /*
- * A pretended device: its memory is memfds of this process, which other processes open through /proc as
- * they would open CUDA's handles. Copies are done late, at the mark that is waited for, so that who
- * forgets to wait reads what was there before. It counts what is taken and fails when it is told to.
+ * A pretended device: its memory is memfds of this process, which other processes open through
+ * /proc as they would open CUDA's handles. Copies are done late, at the mark that is waited for, so
+ * that who forgets to wait reads what was there before. It counts what is taken and fails when it
+ * is told to.
  */
 #include "host_driver.h"
 

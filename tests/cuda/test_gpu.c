@@ -1,7 +1,8 @@
 /*
- * libmanta_cuda's contexts, buffers and staging over a pretended device: what goes to the device comes back,
- * in pieces; who owns what, and what is said when somebody else thinks so; every failing call of
- * the driver is an error and leaks nothing; a buffer is open in another process without a copy.
+ * libmanta_cuda's contexts, buffers and staging over a pretended device: what goes to the device
+ * comes back, in pieces; who owns what, and what is said when somebody else thinks so; every
+ * failing call of the driver is an error and leaks nothing; a buffer is open in another process
+ * without a copy.
  */
 #include "host_driver.h"
 

@@ -1,11 +1,11 @@
 /*
- * Fuzz target: the protocol of copies between nodes. Rank 0 is the shipped core with a store and a value
- * of its own in it; rank 1 shares its node, rank 2 does not. Both send whatever the input says:
- * that they want to read values of rank 2 or do not any more, chunks of those, lent and not, requests for chunks
- * of what rank 0 has or is getting, and that values are freed. Then they die.
+ * Fuzz target: the protocol of copies between nodes. Rank 0 is the shipped core with a store and a
+ * value of its own in it; rank 1 shares its node, rank 2 does not. Both send whatever the input
+ * says: that they want to read values of rank 2 or do not any more, chunks of those, lent and not,
+ * requests for chunks of what rank 0 has or is getting, and that values are freed. Then they die.
  *
- * Whatever they sent, rank 0 reads and writes nothing outside of a block, and when they are dead every copy
- * and every loan comes to its end: the job ends, and its share holds nothing.
+ * Whatever they sent, rank 0 reads and writes nothing outside of a block, and when they are dead
+ * every copy and every loan comes to its end: the job ends, and its share holds nothing.
  *
  * Input: operations of 8 bytes: kind and sender; which of four values; the token; which chunk; how
  * long it is; a byte for flags and offsets; the rank named as source; what is broken on purpose.

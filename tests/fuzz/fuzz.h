@@ -1,4 +1,5 @@
-/* What fuzz targets share: a check that stays in every build, and a reader of bytes that never runs dry. */
+/* What fuzz targets share: a check that stays in every build, and a reader of bytes that never runs
+ * dry. */
 #ifndef TEST_FUZZ_H
 #define TEST_FUZZ_H
 

@@ -1,6 +1,6 @@
 /*
- * Parallel HDF5: processes under mpirun write one dataset together, each its slab, compressed; then each
- * reads another one's; and what is not there is an error for all.
+ * Parallel HDF5: processes under mpirun write one dataset together, each its slab, compressed; then
+ * each reads another one's; and what is not there is an error for all.
  *
  *     parallel FILE
  */

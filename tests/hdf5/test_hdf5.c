@@ -1,6 +1,6 @@
 /*
- * libmanta_hdf5 on real files, in a world of one: every element type comes back as it was; slabs, chunks and
- * filters; many tasks at once; and each mistake is named with what was given.
+ * libmanta_hdf5 on real files, in a world of one: every element type comes back as it was; slabs,
+ * chunks and filters; many tasks at once; and each mistake is named with what was given.
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -344,7 +344,8 @@ static void where_nothing_can_be_written_is_named(void **state)
     assert_says(code, MANTA_E_SYSTEM, "Permission denied");
 }
 
-/* A file system of 1 MiB. In one piece: of a chunk that it cannot write HDF5 1.10 loses the memory. */
+/* A file system of 1 MiB. In one piece: of a chunk that it cannot write HDF5 1.10 loses the memory.
+ */
 static void a_full_disk_is_named_and_nothing_is_left(void **state)
 {
     const manta_layout layout = MANTA_LAYOUT(double, 1 << 19), small = MANTA_LAYOUT(double, 2);

@@ -1,7 +1,7 @@
 /*
- * A job that checks itself on any number of ranks: what is submitted from the driver and from tasks,
- * maps, queues, cancellation, errors with their place, all across ranks. Prints "ok" and returns 0, or
- * names the line that does not hold.
+ * A job that checks itself on any number of ranks: what is submitted from the driver and from
+ * tasks, maps, queues, cancellation, errors with their place, all across ranks. Prints "ok" and
+ * returns 0, or names the line that does not hold.
  */
 #include <manta/manta.h>
 

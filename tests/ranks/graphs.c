@@ -1,8 +1,8 @@
 /*
  * A recorded graph over real ranks: columns that read their own and their left neighbour's last
  * value, launched several times, with small values and large ones. With a file's name, the last
- * rank ends its own process in the middle of a launch, once; with "fails" a node fails. Rank 0 prints
- * "right", or the error.
+ * rank ends its own process in the middle of a launch, once; with "fails" a node fails. Rank 0
+ * prints "right", or the error.
  *
  *     graphs [FILE | fails]
  */

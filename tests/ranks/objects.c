@@ -1,6 +1,7 @@
 /*
  * Large values between real ranks: each rank makes one and all read it, where it lies or, on
- * another host, from a copy; one is put, one is filled in place with its shape, one is changed, one does not fit. Rank 0 prints "right".
+ * another host, from a copy; one is put, one is filled in place with its shape, one is changed, one
+ * does not fit. Rank 0 prints "right".
  *
  *     objects          all of that
  *     objects stray    a task writes to what it may only read

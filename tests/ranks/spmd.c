@@ -1,8 +1,8 @@
 /*
- * A program that owns main: MPI is its own (or, with "plain", Manta's), every rank submits, from ten
- * threads at once, while its own MPI calls go on. Manta's ranks are those of MPI_COMM_WORLD, or of a
- * communicator of the program: "dup" of all, "split" of every second one, backwards, so that two
- * jobs run side by side; "sub" of all but rank 0. Prints "ok" on rank 0. With "until" it prints
+ * A program that owns main: MPI is its own (or, with "plain", Manta's), every rank submits, from
+ * ten threads at once, while its own MPI calls go on. Manta's ranks are those of MPI_COMM_WORLD, or
+ * of a communicator of the program: "dup" of all, "split" of every second one, backwards, so that
+ * two jobs run side by side; "sub" of all but rank 0. Prints "ok" on rank 0. With "until" it prints
  * "running" and goes on until a call fails, as calls do after a death, and then aborts MPI.
  */
 #include <manta/manta.h>

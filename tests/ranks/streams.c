@@ -1,7 +1,7 @@
 /*
- * Streams between real ranks: every rank yields and every rank reads, small items and large ones, and
- * through a chain over all ranks. With a file's name, a source and a reader each end their own process
- * in the middle, once: the file says that it was done. Rank 0 prints "right".
+ * Streams between real ranks: every rank yields and every rank reads, small items and large ones,
+ * and through a chain over all ranks. With a file's name, a source and a reader each end their own
+ * process in the middle, once: the file says that it was done. Rank 0 prints "right".
  *
  *     streams [FILE]
  */

@@ -1,5 +1,5 @@
-/* What every living rank is waiting for, printed when a simulated job hangs; with MANTA_TRACE set, each
- * message as it is taken and each death as it is told. */
+/* What every living rank is waiting for, printed when a simulated job hangs; with MANTA_TRACE set,
+ * each message as it is taken and each death as it is told. */
 #include "core/graph.h"
 #include "core/message.h"
 #include "core/object.h"

@@ -1,7 +1,7 @@
 /*
  * Values with an element type and a shape, in virtual worlds of one and of several nodes: what
- * is known of them arrives with them, small or large, near or far; what reads them as something else is
- * told so; what is filled in place is there for all, and given back if it is forgotten.
+ * is known of them arrives with them, small or large, near or far; what reads them as something
+ * else is told so; what is filled in place is there for all, and given back if it is forgotten.
  */
 #include "check.h"
 #include "world.h"
@@ -245,7 +245,8 @@ static int what_is_filled_in_place_is_there_for_all(int argc, char **argv)
     return 0;
 }
 
-/* What is wrong in a program shows here that the room is the value: a write to it after its end is seen. */
+/* What is wrong in a program shows here that the room is the value: a write to it after its end is
+ * seen. */
 static int a_large_room_is_the_value_and_no_copy(int argc, char **argv)
 {
     manta_room room;

@@ -1,7 +1,8 @@
 /*
  * Campaigns of faults over values in the store: chains and trees of them, inputs of maps, refs
  * handed on, values put inside tasks, changed in place, and all of it inside tasks. As in
- * test_chaos.c; besides, no block of any share is left, a dead rank's on a node that lives included.
+ * test_chaos.c; besides, no block of any share is left, a dead rank's on a node that lives
+ * included.
  */
 #include "chaos.h"
 #include "check.h"

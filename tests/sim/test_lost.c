@@ -1,7 +1,7 @@
 /*
- * Values in the store whose maker dies, alone or with its node, one death at a time: what is read on,
- * what is made again and how often, what is an error and what that says. Everywhere every count and
- * every block is gone at the end.
+ * Values in the store whose maker dies, alone or with its node, one death at a time: what is read
+ * on, what is made again and how often, what is an error and what that says. Everywhere every count
+ * and every block is gone at the end.
  */
 #include "check.h"
 #include "world.h"

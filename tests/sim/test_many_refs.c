@@ -1,6 +1,6 @@
 /*
- * Values and arguments of thousands of refs: what they cost in messages, and that each of the refs is
- * good for its value, whatever that is, and let go of. world_check sees that no hold is left.
+ * Values and arguments of thousands of refs: what they cost in messages, and that each of the refs
+ * is good for its value, whatever that is, and let go of. world_check sees that no hold is left.
  */
 #include "check.h"
 #include "comm/comm.h"

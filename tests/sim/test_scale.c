@@ -1,8 +1,8 @@
 /*
- * A thousand virtual ranks in this process: a fan-out of 100,000 tasks from one driver reaches them,
- * costs a bounded number of messages per task, as many as on ten ranks, and ends with every count at
- * zero. Where all of them own tasks of others, deaths cost each survivor a few messages, however many
- * ranks there are.
+ * A thousand virtual ranks in this process: a fan-out of 100,000 tasks from one driver reaches
+ * them, costs a bounded number of messages per task, as many as on ten ranks, and ends with every
+ * count at zero. Where all of them own tasks of others, deaths cost each survivor a few messages,
+ * however many ranks there are.
  */
 #include "world.h"
 

@@ -1,6 +1,6 @@
 /*
- * Ten times as much as the store may hold, on disks of all sorts: behaviours 37 to 73 as far as they
- * are about the bound. world_check that nothing is left.
+ * Ten times as much as the store may hold, on disks of all sorts: behaviours 37 to 73 as far as
+ * they are about the bound. world_check that nothing is left.
  */
 #include "check.h"
 #include "world.h"
@@ -291,8 +291,8 @@ static int copies_wait_for_room_and_find_it(int argc, char **argv)
     return 0;
 }
 
-/* Some fit, the next is refused, and all that was made before is there: what is in memory at once, and
- * what is on the disk as soon as there is room for it again. */
+/* Some fit, the next is refused, and all that was made before is there: what is in memory at once,
+ * and what is on the disk as soon as there is room for it again. */
 static int a_full_disk_is_an_error_and_nothing_is_lost(int argc, char **argv)
 {
     static uint64_t data[OBJECT / 8];

@@ -1,6 +1,6 @@
 /*
- * What was spilled, and whose maker dies or whose disk does not give back what it was given: the heir
- * reads it back, or it is made again. world_check that nothing is left.
+ * What was spilled, and whose maker dies or whose disk does not give back what it was given: the
+ * heir reads it back, or it is made again. world_check that nothing is left.
  */
 #include "check.h"
 #include "world.h"
@@ -93,8 +93,8 @@ static int get_some(const manta_ref *refs, uint64_t count)
 
 /* ---- Drivers -------------------------------------------------------------------------------- */
 
-/* Nodes of three. Read by the driver, from another node, by the heir, and by its neighbour; then the heir
- * dies too. */
+/* Nodes of three. Read by the driver, from another node, by the heir, and by its neighbour; then
+ * the heir dies too. */
 static int the_heir_reads_back_what_the_dead_had_spilled(int argc, char **argv)
 {
     manta_ref refs[COUNT];
@@ -107,8 +107,8 @@ static int the_heir_reads_back_what_the_dead_had_spilled(int argc, char **argv)
     return get_some(refs, 4);
 }
 
-/* The readers are at it when the maker dies, on its node and elsewhere: they ask heirs that have not
- * heard of the death. */
+/* The readers are at it when the maker dies, on its node and elsewhere: they ask heirs that have
+ * not heard of the death. */
 static int a_death_in_the_middle_of_reading_changes_nothing(int argc, char **argv)
 {
     manta_ref refs[COUNT], checks[3 * COUNT];

@@ -156,7 +156,8 @@ static int behaviour_66_an_endless_stream_is_stopped_when_it_is_dropped(int argc
     return 0;
 }
 
-/* ---- Back-pressure ---------------------------------------------------------------------------- */
+/* ---- Back-pressure ----------------------------------------------------------------------------
+ */
 
 static int64_t yielded;
 
@@ -183,7 +184,8 @@ static int the_body_is_held_back(int argc, char **argv)
     return 0;
 }
 
-/* ---- Readers elsewhere, and chains ------------------------------------------------------------ */
+/* ---- Readers elsewhere, and chains ------------------------------------------------------------
+ */
 
 static int readers_and_sources_on_any_ranks(int argc, char **argv)
 {
@@ -241,7 +243,8 @@ static int an_item_is_an_argument(int argc, char **argv)
     return 0;
 }
 
-/* ---- 68: cancel ------------------------------------------------------------------------------- */
+/* ---- 68: cancel -------------------------------------------------------------------------------
+ */
 
 static int behaviour_68_cancel_mid_stream_is_an_error_then_the_end(int argc, char **argv)
 {
@@ -280,7 +283,8 @@ static int behaviour_68_a_cancel_reaches_through_a_chain(int argc, char **argv)
     return 0;
 }
 
-/* ---- 67: a run again does not repeat what was delivered --------------------------------------- */
+/* ---- 67: a run again does not repeat what was delivered ---------------------------------------
+ */
 
 static int attempts;
 
@@ -341,7 +345,8 @@ static int behaviour_67_a_reader_that_runs_again_reads_from_the_beginning(int ar
     return 0;
 }
 
-/* ---- One reader ------------------------------------------------------------------------------- */
+/* ---- One reader -------------------------------------------------------------------------------
+ */
 
 static int a_second_reader_is_refused(int argc, char **argv)
 {
@@ -368,7 +373,8 @@ static int what_is_no_stream_is_refused(int argc, char **argv)
     return 0;
 }
 
-/* ---- What items cost -------------------------------------------------------------------------- */
+/* ---- What items cost --------------------------------------------------------------------------
+ */
 
 static struct comm_stats stats_here(void)
 {
@@ -391,8 +397,8 @@ static int count_messages(int64_t n, uint64_t work_ns, struct comm_stats *ret_co
     return 0;
 }
 
-/* A fast source makes batches of 16 bytes for an item of 8; a slow one sends each at once, and that is
- * a line. What comes back is one message for one, at most. */
+/* A fast source makes batches of 16 bytes for an item of 8; a slow one sends each at once, and that
+ * is a line. What comes back is one message for one, at most. */
 static int small_items_cost_a_line_at_most(int argc, char **argv)
 {
     enum { ITEMS = 2000, OTHER = 40 }; /* of the task itself */

@@ -334,7 +334,8 @@ static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
     }
 EACH_DRIVER(TEST)
 
-/* Waits for its children by manta_wait and a queue, so nothing is run on the waiter's stack but for want of stacks. */
+/* Waits for its children by manta_wait and a queue, so nothing is run on the waiter's stack but for
+ * want of stacks. */
 MANTA_TASK(wide, val(int32_t, depth), out(int64_t, leaves))
 {
     enum { FAN = 3 };

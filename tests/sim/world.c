@@ -20,7 +20,8 @@
 
 #include <cmocka.h>
 
-/* A killed rank frees nothing: that is what being killed means. Other worlds are checked for leaks. */
+/* A killed rank frees nothing: that is what being killed means. Other worlds are checked for leaks.
+ */
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/lsan_interface.h>
 #define LEAKS_ARE_MEANT(enter, are_meant)                                                          \
@@ -534,7 +535,8 @@ static int run_here(const struct world_options *options, manta_driver driver,
     return 0;
 }
 
-/* What a killed rank had is lost, as a dead process's memory is: here with the process that simulates it. */
+/* What a killed rank had is lost, as a dead process's memory is: here with the process that
+ * simulates it. */
 static int run_apart(const struct world_options *options, manta_driver driver,
                      struct world_result *ret_result)
 {

@@ -63,11 +63,13 @@ struct world_result {
 int world_run(const struct world_options *options, manta_driver driver,
               struct world_result *ret_result);
 
-/* 0 when the driver succeeded, nothing hung, and nothing is left, no process either; else prints what and the command that replays it. */
+/* 0 when the driver succeeded, nothing hung, and nothing is left, no process either; else prints
+ * what and the command that replays it. */
 int world_check(const char *test, const struct world_options *options,
                 const struct world_result *result);
 
-/* Runs and checks it in worlds of one to five ranks on nodes of one to three, with one and two workers. */
+/* Runs and checks it in worlds of one to five ranks on nodes of one to three, with one and two
+ * workers. */
 void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes);
 
 /* In a driver or a body: virtual time. */
@@ -79,13 +81,15 @@ void world_kill(uint32_t rank);
 /* Prints what a rank waits for. */
 void world_dump_rank(struct rank *rank);
 
-/* With MANTA_TRACE in the environment: lines about what a rank takes and hears, in worlds with faults. */
+/* With MANTA_TRACE in the environment: lines about what a rank takes and hears, in worlds with
+ * faults. */
 struct wire_header;
 void world_trace_message(uint64_t now_ns, uint32_t to, uint32_t from,
                          const struct wire_header *header, const void *body);
 void world_trace_death(uint64_t now_ns, uint32_t to, uint32_t dead);
 
-/* How many seeds a campaign runs, and which first: MANTA_SEEDS, MANTA_SEED in the environment, else the default. */
+/* How many seeds a campaign runs, and which first: MANTA_SEEDS, MANTA_SEED in the environment, else
+ * the default. */
 void world_seeds(uint64_t fallback, uint64_t *ret_first, uint64_t *ret_count);
 
 #endif

@@ -1,5 +1,5 @@
-/* Spare records: zeroed when they are wanted so, the last given is the first taken, no more than said
- * are kept, and none is left. */
+/* Spare records: zeroed when they are wanted so, the last given is the first taken, no more than
+ * said are kept, and none is left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

@@ -4,8 +4,8 @@
  * has many connections in many states.
  *
  * UCX 1.13 itself aborts a survivor about once in ten thousand connections whose other side dies
- * (an assertion in tcp_sockcm_ep.c, when an event comes for a connection that has just failed). To a
- * job that is one more death. Here it may happen in one of the rounds; it is told.
+ * (an assertion in tcp_sockcm_ep.c, when an event comes for a connection that has just failed). To
+ * a job that is one more death. Here it may happen in one of the rounds; it is told.
  */
 #include "ucx_world.h"
 

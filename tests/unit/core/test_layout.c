@@ -1,6 +1,6 @@
 /*
- * Layouts behind values: what is written is read back, what no program can have made is not taken for one,
- * and who may read what.
+ * Layouts behind values: what is written is read back, what no program can have made is not taken
+ * for one, and who may read what.
  */
 #include "core/layout.h"
 

@@ -44,7 +44,8 @@ static void stop(struct rank *rank, struct comm *comm)
     comm_destroy(comm);
 }
 
-/* In a child: 0 when the rank does not start and the reason names all of `naming` (NULL-terminated). */
+/* In a child: 0 when the rank does not start and the reason names all of `naming`
+ * (NULL-terminated). */
 static int check_refusal(manta_function *function, const char *const *naming)
 {
     struct rank *rank = NULL;

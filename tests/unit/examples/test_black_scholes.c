@@ -26,7 +26,8 @@ static const struct contract base = {.kind = CONTRACT_CALL,
                                      .steps = 1,
                                      .samples = 2};
 
-/* J. Hull, Options, Futures and Other Derivatives, the example of the Black-Scholes-Merton chapter. */
+/* J. Hull, Options, Futures and Other Derivatives, the example of the Black-Scholes-Merton chapter.
+ */
 static void hulls_example_is_met(void **state)
 {
     struct contract contract = base;

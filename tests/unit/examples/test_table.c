@@ -1,4 +1,5 @@
-/* The result table, read back with HDF5's own reader: the values, the facts beside them, and bad paths. */
+/* The result table, read back with HDF5's own reader: the values, the facts beside them, and bad
+ * paths. */
 #include "grid.h"
 #include "table.h"
 

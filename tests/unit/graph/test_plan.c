@@ -1,4 +1,5 @@
-/* Plans and parts alone: where nodes go, what a part refuses to be made of, and running without memory. */
+/* Plans and parts alone: where nodes go, what a part refuses to be made of, and running without
+ * memory. */
 #include "base/alloc.h"
 #include "graph/part.h"
 

@@ -1,4 +1,5 @@
-/* In the place of libmanta_ucx for test_far.c: ends without a network, whose address is their incarnation. */
+/* In the place of libmanta_ucx for test_far.c: ends without a network, whose address is their
+ * incarnation. */
 #include "comm/ucx_plugin.h"
 
 #include <manta/error.h>

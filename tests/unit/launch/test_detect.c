@@ -1,4 +1,5 @@
-/* Launchers are told apart by their variables, the more specific one first; wrong ones are explained. */
+/* Launchers are told apart by their variables, the more specific one first; wrong ones are
+ * explained. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /*
- * Addresses over the bootstrap: a rank without memory for them says so to all, and none waits. The other
- * rank is made here, as an echo of this one; the ends are those of far_plugin.c.
+ * Addresses over the bootstrap: a rank without memory for them says so to all, and none waits. The
+ * other rank is made here, as an echo of this one; the ends are those of far_plugin.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* A start that fails for want of memory, at any allocation, is told and leaves nothing; the next one works. */
+/* A start that fails for want of memory, at any allocation, is told and leaves nothing; the next
+ * one works. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /*
- * Handover and watch between real processes: the test is rank 0, forked children are the others. Who ends in
- * order is told apart from who dies, strangers get nothing, and every wait ends.
+ * Handover and watch between real processes: the test is rank 0, forked children are the others.
+ * Who ends in order is told apart from who dies, strangers get nothing, and every wait ends.
  */
 #include <setjmp.h>
 #include <stdarg.h>

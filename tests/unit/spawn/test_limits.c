@@ -1,4 +1,5 @@
-/* Hard limits: time, memory, output, and kills on request; what is ended takes its processes along. */
+/* Hard limits: time, memory, output, and kills on request; what is ended takes its processes along.
+ */
 #include "harness.h"
 
 #include "spawn/cgroup.h"

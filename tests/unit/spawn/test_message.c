@@ -1,4 +1,5 @@
-/* Requests, replies and packets: what is not whole is refused, and what is comes out as it went in. */
+/* Requests, replies and packets: what is not whole is refused, and what is comes out as it went in.
+ */
 #include "harness.h"
 
 #include "spawn/channel.h"

@@ -230,8 +230,8 @@ static bool stays(void *arg, uint64_t place, const struct store_tag *tag)
     return true;
 }
 
-/* At any moment of spilling and bringing back: what the heir finds is whole, and the count of pages is
- * exact. */
+/* At any moment of spilling and bringing back: what the heir finds is whole, and the count of pages
+ * is exact. */
 static void be_a_writer(void)
 {
     struct store_place places[BLOCKS];

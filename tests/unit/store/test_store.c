@@ -204,7 +204,8 @@ static bool stays(void *arg, uint64_t place, const struct store_tag *tag)
     return true;
 }
 
-/* It counts as dead, but has not noticed: neither it nor the heir before the last changes anything. */
+/* It counts as dead, but has not noticed: neither it nor the heir before the last changes anything.
+ */
 static void who_was_taken_over_lets_go(void **state)
 {
     struct store *zombie = open_as(1), *first = open_as(0), *second = open_as(2);
