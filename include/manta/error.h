@@ -58,17 +58,17 @@ enum manta_code {
 
 /* What went wrong with a task, as its ref carries it. A plain value; every string ends in NUL. */
 typedef struct manta_error {
-    int32_t code;                        /* enum manta_code, or the task's own, positive */
-    int32_t cause_code;                  /* E_DEPENDENCY: the code it started with; else 0 */
-    uint32_t rank;                       /* where it happened */
-    uint32_t attempt;                    /* 1 is the first */
-    uint64_t task_id;                    /* of the failed task; 0: no task */
-    uint64_t cause_task_id;              /* E_DEPENDENCY: the task it started with; else 0 */
-    uint32_t line;                       /* in `file`; 0: unknown */
-    char host[MANTA_ERROR_HOST_MAX];     /* host name */
-    char task[MANTA_ERROR_NAME_MAX];     /* name of the task */
-    char file[MANTA_ERROR_NAME_MAX];     /* source file of the task, or of the failing call */
-    char text[MANTA_ERROR_TEXT_MAX];     /* what was asked, what was found, what to do */
+    int32_t code;                          /* enum manta_code, or the task's own, positive */
+    int32_t cause_code;                    /* E_DEPENDENCY: the code it started with; else 0 */
+    uint32_t rank;                         /* where it happened */
+    uint32_t attempt;                      /* 1 is the first */
+    uint64_t task_id;                      /* of the failed task; 0: no task */
+    uint64_t cause_task_id;                /* E_DEPENDENCY: the task it started with; else 0 */
+    uint32_t line;                         /* in `file`; 0: unknown */
+    char host[MANTA_ERROR_HOST_MAX];       /* host name */
+    char task[MANTA_ERROR_NAME_MAX];       /* name of the task */
+    char file[MANTA_ERROR_NAME_MAX];       /* source file of the task, or of the failing call */
+    char text[MANTA_ERROR_TEXT_MAX];       /* what was asked, what was found, what to do */
     char cause_task[MANTA_ERROR_NAME_MAX]; /* E_DEPENDENCY: name of the task it started with */
 } manta_error;
 

@@ -45,15 +45,15 @@ struct core_options {
     const uint32_t
         *nodes;         /* by rank: the lowest rank on its node; NULL: all are on one. Borrowed */
     uint8_t is_crowded; /* more threads than cores on the node: waiters sleep soon */
-    const char *host_name;      /* borrowed */
-    struct topo *topo;          /* for pinning; NULL: none */
-    struct store *store;        /* borrowed; NULL: values are at most MANTA_INLINE_MAX bytes */
-    uint64_t store_patience_ns; /* see room.h; 0: 30 s */
-    uint64_t lineage_bytes;     /* kept to make stored values again; 0: 64 MiB */
-    size_t stack_bytes;         /* of a parked task; 0: 256 KiB */
-    uint32_t parked_max;        /* stacks parked at once; 0: 4096 */
-    uint32_t window_max;        /* tasks in flight to one rank; 0: 1024 */
-    uint32_t commands_max;      /* CPUs for commands and isolated tasks; 0: as workers */
+    const char *host_name;          /* borrowed */
+    struct topo *topo;              /* for pinning; NULL: none */
+    struct store *store;            /* borrowed; NULL: values are at most MANTA_INLINE_MAX bytes */
+    uint64_t store_patience_ns;     /* see room.h; 0: 30 s */
+    uint64_t lineage_bytes;         /* kept to make stored values again; 0: 64 MiB */
+    size_t stack_bytes;             /* of a parked task; 0: 256 KiB */
+    uint32_t parked_max;            /* stacks parked at once; 0: 4096 */
+    uint32_t window_max;            /* tasks in flight to one rank; 0: 1024 */
+    uint32_t commands_max;          /* CPUs for commands and isolated tasks; 0: as workers */
     struct base_timeline *timeline; /* borrowed, of workers + 1 tracks; NULL: none */
     const struct core_processes *processes; /* borrowed; NULL: no commands, no isolated tasks */
     struct base_log log;
@@ -137,7 +137,7 @@ struct core_stats {
     uint64_t reused_values;   /* inouts that were changed in place */
     uint64_t copied, evicted; /* values of other nodes: copies made for the node, given up again */
     uint64_t chunks_sent, chunks_passed; /* of own values; of copies */
-    uint64_t remade; /* of those retried: because their values were lost */
+    uint64_t remade;                     /* of those retried: because their values were lost */
 };
 struct core_stats core_get_stats(struct rank *rank);
 

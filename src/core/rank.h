@@ -123,8 +123,8 @@ struct object {
     int32_t code; /* when done */
     uint8_t kind; /* enum object_kind */
     uint8_t is_done;
-    uint8_t small_bytes; /* the value is in the record's small area */
-    uint8_t is_stream;   /* of a task: see stream.h */
+    uint8_t small_bytes;  /* the value is in the record's small area */
+    uint8_t is_stream;    /* of a task: see stream.h */
     uint32_t scope_holds; /* of its holds, those in lists of scopes */
 };
 
@@ -443,12 +443,12 @@ struct heirs {
 /* See graph.h. */
 struct member;
 struct graph_room {
-    struct base_map members;  /* parts of graphs here, by id */
-    struct member *last;      /* that a message was about */
-    struct base_list ready;   /* members with nodes to run */
-    struct base_list owned;   /* graphs of this rank */
-    uint64_t serial;          /* of the latest of them */
-    uint32_t running;         /* members that are in a launch */
+    struct base_map members; /* parts of graphs here, by id */
+    struct member *last;     /* that a message was about */
+    struct base_list ready;  /* members with nodes to run */
+    struct base_list owned;  /* graphs of this rank */
+    uint64_t serial;         /* of the latest of them */
+    uint32_t running;        /* members that are in a launch */
 };
 
 struct home;
@@ -484,8 +484,8 @@ struct rank {
     struct base_list starting;  /* tasks whose arguments do not fit yet */
     struct spill *spill;        /* NULL, as room: there is no store */
     struct room *room;
-    uint32_t squeezed;          /* bodies that wait for bytes or for room: see room.h */
-    uint64_t squeezed_ns;       /* when that last changed */
+    uint32_t squeezed;              /* bodies that wait for bytes or for room: see room.h */
+    uint64_t squeezed_ns;           /* when that last changed */
     struct scope root;              /* of the driver; threads beyond the first have their own: */
     struct base_list roots;         /* all root scopes */
     uint32_t root_serial;           /* of the latest */

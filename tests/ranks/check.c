@@ -214,8 +214,8 @@ static int driver(int argc, char **argv)
     manta_world world;
     MANTA_TRY(manta_world_get(&world));
     CHECK(argc < 2 || world.size == (uint32_t)atoi(argv[1]));
-    CHECK(world.rank == 0 && world.workers >= 1 && world.cores >= 1 &&
-          world.node_ranks >= 1 && world.node_ranks <= world.size);
+    CHECK(world.rank == 0 && world.workers >= 1 && world.cores >= 1 && world.node_ranks >= 1 &&
+          world.node_ranks <= world.size);
     MANTA_TRY(check_every_rank_runs(world.size));
     MANTA_TRY(check_many());
     MANTA_TRY(check_nested_and_chained(world.size));

@@ -707,12 +707,10 @@ int main(void)
         cmocka_unit_test(test_random_graphs_do_so_over_faults_of_any_kind),
         cmocka_unit_test(test_a_fourth_death_ends_the_launch_and_not_the_graph),
         ENTRY(a_node_that_fails_is_named_and_the_next_launch_is_right)
-        ENTRY(launches_queue_and_end_though_refs_and_graph_go_first)
-        ENTRY(a_launch_is_cancelled_running_or_waiting)
-        ENTRY(leaves_may_not_submit_or_wait)
-        ENTRY(mistakes_are_told_when_sealing)
-        ENTRY(calls_in_the_wrong_order_or_with_bad_arguments_are_refused)
-        ENTRY(values_have_a_size_that_fits_or_the_node_is_named)
-    };
+            ENTRY(launches_queue_and_end_though_refs_and_graph_go_first)
+                ENTRY(a_launch_is_cancelled_running_or_waiting) ENTRY(leaves_may_not_submit_or_wait)
+                    ENTRY(mistakes_are_told_when_sealing)
+                        ENTRY(calls_in_the_wrong_order_or_with_bad_arguments_are_refused)
+                            ENTRY(values_have_a_size_that_fits_or_the_node_is_named)};
     return cmocka_run_group_tests_name("graphs", tests, NULL, NULL);
 }
