@@ -64,9 +64,9 @@ static void submit_row(struct state *state, uint32_t step, uint32_t ranks)
         for (uint32_t k = 0; k < count; k++) {
             state->inputs[k] = before[row->inputs[first + k]];
         }
-        refs[point] =
-            points_submit(MANTA_OPTIONS(.rank = MANTA_ON(points_rank(state->graph, point, ranks))),
-                          state->graph, step, point, state->inputs, count);
+        struct point_job job = {state->graph->index, step, point, count, 0};
+        uint32_t rank = points_rank(state->graph, point, ranks);
+        refs[point] = points_submit(MANTA_OPTIONS(.rank = MANTA_ON(rank)), &job, state->inputs);
     }
 }
 

@@ -48,36 +48,43 @@ static int take_refs(const manta_slot *slot, const struct tb_graph *graph, const
 }
 
 /* Where the output goes; NULL as manta_last_error says. */
-static void *take_output(const struct tb_graph *graph, const manta_slot *slot)
+static void *take_output(const struct tb_graph *graph, bool is_recorded, const manta_slot *slot)
 {
     size_t bytes = graph->output_bytes;
     if (bytes == FIXED_BYTES) {
         return slot->data;
     }
-    bool is_stored = bytes > MESSAGE_MAX && bytes <= MANTA_INLINE_MAX;
+    bool is_stored = !is_recorded && bytes > MESSAGE_MAX && bytes <= MANTA_INLINE_MAX;
     return manta_outv_alloc(slot->data, is_stored ? MANTA_INLINE_MAX + TB_PAIR_BYTES : bytes);
 }
 
-static int execute(const struct point_job *job, const manta_slot *slot, const void *const *inputs)
+static int execute(const struct point_job *job, uint32_t step, const manta_slot *slot,
+                   const void *const *inputs, uint32_t input_count)
 {
     const struct tb_graph *graph = &app->graphs[job->graph];
     char why[TB_WHY_BYTES];
-    void *output = take_output(graph, slot);
+    void *output = take_output(graph, job->period > 0, slot);
     if (!output) {
         return manta_last_error()->code;
     }
-    if (tb_execute(graph, job->step, job->point, output, inputs, job->input_count, why) != 0) {
+    if (tb_execute(graph, step, job->point, output, inputs, input_count, why) != 0) {
         return manta_fail(FAILED, "%s", why);
     }
     return MANTA_OK;
 }
 
+/* What the first row of a recorded graph reads before there is anything is no input. */
 static int run_few(const manta_slot *slots)
 {
     const struct point_job *job = slots[0].data;
+    uint32_t step = job->step;
     const void *inputs[POINTS_IN_MAX];
-    MANTA_TRY(take_slots(slots + 1, &app->graphs[job->graph], job->input_count, inputs));
-    return execute(job, &slots[job->input_count + 1], inputs);
+    if (job->period) {
+        step += job->period * (uint32_t)manta_map_index();
+    }
+    uint32_t count = step ? job->input_count : 0;
+    MANTA_TRY(take_slots(slots + 1, &app->graphs[job->graph], count, inputs));
+    return execute(job, step, &slots[job->input_count + 1], inputs, count);
 }
 
 static int run_many(const manta_slot *slots)
@@ -86,7 +93,7 @@ static int run_many(const manta_slot *slots)
     const void **inputs = malloc(job->input_count * sizeof *inputs);
     int code = inputs ? take_refs(&slots[1], &app->graphs[job->graph], inputs) : MANTA_E_NOMEM;
     if (code == MANTA_OK) {
-        code = execute(job, &slots[2], inputs);
+        code = execute(job, job->step, &slots[2], inputs, job->input_count);
     }
     free(inputs);
     return code;
@@ -148,23 +155,23 @@ void points_register(const struct tb_app *of)
 
 /* ---- Submitting ----------------------------------------------------------------------------- */
 
-manta_ref points_submit(const manta_options *options, const struct tb_graph *graph, uint32_t step,
-                        uint32_t point, const manta_ref *inputs, uint32_t input_count)
+manta_ref points_submit(const manta_options *options, const struct point_job *job,
+                        const manta_ref *inputs)
 {
-    bool is_many = input_count > POINTS_IN_MAX;
-    struct point_job job = {graph->index, step, point, input_count};
-    enum kind kind = graph->output_bytes == FIXED_BYTES ? FIXED : VARIABLE;
+    uint32_t count = job->input_count;
+    bool is_many = count > POINTS_IN_MAX;
+    enum kind kind = app->graphs[job->graph].output_bytes == FIXED_BYTES ? FIXED : VARIABLE;
     manta_slot slots[MANTA_PARAM_MAX];
     manta_ref ref;
-    slots[0] = (manta_slot){&job, 1};
-    for (uint32_t i = 0; !is_many && i < input_count; i++) {
+    slots[0] = (manta_slot){(void *)job, 1};
+    for (uint32_t i = 0; !is_many && i < count; i++) {
         slots[i + 1] = (manta_slot){(void *)&inputs[i], 1};
     }
     if (is_many) {
-        slots[1] = (manta_slot){(void *)inputs, input_count};
+        slots[1] = (manta_slot){(void *)inputs, count};
     }
-    slots[is_many ? 2 : input_count + 1] = (manta_slot){NULL, 0};
-    manta_submit(&functions[is_many ? MANY : input_count][kind], options, slots, &ref);
+    slots[is_many ? 2 : count + 1] = (manta_slot){NULL, 0};
+    manta_submit(&functions[is_many ? MANY : count][kind], options, slots, &ref);
     return ref;
 }
 

@@ -23,16 +23,17 @@ struct point_pair {
     uint64_t words[TB_PAIR_BYTES / sizeof(uint64_t)];
 };
 
-/* What a point's task is told. */
+/* What a point's task is told. With a period, `step` is that of round 0 of a recorded graph, and a round
+ * is so many steps. */
 struct point_job {
-    uint32_t graph, step, point, input_count;
+    uint32_t graph, step, point, input_count, period;
 };
 
 /* From main, on every rank, before manta_run. `app` is borrowed until the end. */
 void points_register(const struct tb_app *app);
-/* Submits a point that has the refs `inputs` in the order of its inputs. */
-manta_ref points_submit(const manta_options *options, const struct tb_graph *graph, uint32_t step,
-                        uint32_t point, const manta_ref *inputs, uint32_t input_count);
+/* Submits, or records, a point that has the refs `inputs` in the order of its inputs. */
+manta_ref points_submit(const manta_options *options, const struct point_job *job,
+                        const manta_ref *inputs);
 /* The rank of a column: blocks. */
 uint32_t points_rank(const struct tb_graph *graph, uint32_t point, uint32_t ranks);
 /* Waits for all and tells the first error on stderr. */

@@ -123,8 +123,9 @@ static void submit_row(struct state *state, uint32_t step)
         for (uint32_t k = 0; k < count; k++) {
             state->inputs[k] = input_ref(state, step - 1, row->inputs[first + k]);
         }
-        *own(state, step, point) = points_submit(MANTA_OPTIONS(.rank = MANTA_ON(world.rank)),
-                                                 state->graph, step, point, state->inputs, count);
+        struct point_job job = {state->graph->index, step, point, count, 0};
+        *own(state, step, point) =
+            points_submit(MANTA_OPTIONS(.rank = MANTA_ON(world.rank)), &job, state->inputs);
     }
     atomic_store_explicit(&state->submitted, step + 1, memory_order_release);
     drop_fetched(state, step);
