@@ -11,7 +11,7 @@
  */
 #include "bench.h"
 
-#include <manta/manta.h>
+#include <manta/graph.h>
 
 enum { NODES = 64, ROUNDS = 2000, STEPS = 20000, PLAIN_STEPS = 2000, COLUMNS_MAX = 64 };
 

@@ -13,7 +13,7 @@
  */
 #include "clock.h"
 
-#include <manta/manta.h>
+#include <manta/graph.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -9,6 +9,8 @@
  * nodes that need them, whoever is ready runs, and nothing goes through the rank that launched
  * but the inputs at the beginning and the outputs at the end.
  *
+ *     #include <manta/graph.h>
+ *
  *     manta_graph *graph;                                    // x = f(f(...f(x)...)), 1000 times
  *     MANTA_TRY(manta_graph_create(MANTA_BLOCKS, &graph));
  *     manta_ref x = manta_graph_input(graph, sizeof(double));

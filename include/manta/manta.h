@@ -400,6 +400,5 @@ MANTA_API int manta_hook(manta_moment moment, int (*hook)(void *arg), void *arg)
 #include <manta/task.h>
 
 #include <manta/command.h>
-#include <manta/graph.h>
 
 #endif

@@ -35,6 +35,8 @@
 #include "graph/part.h"
 #include "wire/wire.h"
 
+#include <manta/graph.h>
+
 enum { GRAPH_DEATHS_MAX = 3 };
 
 /* Ids: of a root's kind, since they die with their rank, but none that a root has. */

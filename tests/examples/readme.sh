@@ -23,7 +23,11 @@ grep -oE '\]\([a-zA-Z0-9_./-]+\)' "$readme" | tr -d '()' | sed 's/^\]//' | while
 done
 
 sed -n 's/^ *ROW("\([a-z_]*\)".*/MANTA_\1/p' "$settings" | tr "[:lower:]" "[:upper:]" | sort >expected
+grep -oE '"MANTA_[A-Z_]*"' "$settings" | tr -d '"' | sort - expected >known # texts that are read elsewhere too
 # shellcheck disable=SC2016 # Markdown
 grep -oE '^\| `MANTA_[A-Z_]*`' "$readme" | tr -d '|` ' | sort >found
-diff expected found >out || fail "the README's variables are not those of $settings"
+comm -23 expected found >out
+[ ! -s out ] || fail "variables of $settings are not in the README"
+comm -13 known found >out
+[ ! -s out ] || fail "variables of the README are not in $settings"
 [ -s expected ] || fail "no variables in $settings"

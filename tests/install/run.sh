@@ -16,7 +16,7 @@ headers=$(dirname "$(find "$root" -path '*/include/manta/manta.h')")
 library=$(find "$root" -name libmanta.so)
 [ -n "$library" ] || fail "libmanta.so is not installed"
 libraries=$(dirname "$library")
-core='manta task array rng error command'
+core='manta task array rng error command graph'
 parts= # libraries of their own
 for part in hdf5 cuda; do
     [ ! -f "$libraries/libmanta_$part.so" ] || parts="$parts $part"

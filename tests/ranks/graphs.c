@@ -7,7 +7,7 @@
  *     graphs [FILE | fails]
  */
 #include <fcntl.h>
-#include <manta/manta.h>
+#include <manta/graph.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,6 +5,8 @@
 #define TEST_NAME "graphs"
 #include "behaviours.h"
 
+#include <manta/graph.h>
+
 #include "core/graph.h"
 
 /* ---- Tasks ---------------------------------------------------------------------------------- */

@@ -53,6 +53,7 @@ MANTA_TASK(t, val(int, a), val(int, b), val(int, c), val(int, d), val(int, e), v
 { *l = a + b + c + d + e + f + g + h + i + j + k; return 0; }
 END
 sound graphs <<'END'
+#include <manta/graph.h>
 MANTA_TASK(g, in(double, x), val(int, n), out(double, y))
 { *y = x[0] + n; return 0; }
 int f(manta_ref *result);
