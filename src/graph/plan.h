@@ -18,7 +18,7 @@
 
 #include "base/compiler.h"
 
-#include <manta/manta.h>
+#include <manta/graph.h>
 #include <stdbool.h>
 
 #define PLAN_NONE UINT32_MAX
