@@ -121,11 +121,13 @@ int base_timeline_open(const char *path, struct base_timeline_reader **ret_reade
         return MANTA_E_NOMEM;
     }
     reader->body = body;
-    reader->fd = open(path, O_RDONLY | O_CLOEXEC);
+    reader->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be no file */
     int code = reader->fd < 0 || fstat(reader->fd, &file) ? MANTA_E_NOTFOUND : MANTA_OK;
     if (code == MANTA_OK) {
         reader->size = (uint64_t)file.st_size;
-        code = reader->size < sizeof(struct timeline_block_head) ? MANTA_E_TYPE : read_head(reader);
+        code = !S_ISREG(file.st_mode) || reader->size < sizeof(struct timeline_block_head)
+                   ? MANTA_E_TYPE
+                   : read_head(reader);
     }
     if (code != MANTA_OK) {
         base_timeline_close(reader);

@@ -73,6 +73,12 @@ static void tell_about(const struct trace_set *set, const struct trace_counts *c
                 "could write them\n",
                 counts->lost);
     }
+    if (set->unread) {
+        fprintf(stderr,
+                "manta trace: %u files are left out: they are damaged at their beginning, or were "
+                "not written by MANTA_TIMELINE\n",
+                set->unread);
+    }
     if (torn || damaged_bytes) {
         fprintf(stderr,
                 "manta trace: %u files end early (their ranks were killed, or are running), and "

@@ -47,7 +47,7 @@ static void put_text(FILE *out, const char *text)
         unsigned char byte = (unsigned char)*text;
         if (byte == '"' || byte == '\\') {
             fprintf(out, "\\%c", byte);
-        } else if (byte < 0x20 || byte >= 0x7f) {
+        } else if (byte < 0x20 || byte == 0x7f) {
             fprintf(out, "\\u%04x", byte);
         } else {
             fputc(byte, out);

@@ -207,7 +207,8 @@ static int add_file(struct trace_set *set, const char *path, char *text, size_t 
                                         "beginning, or was not written by MANTA_TIMELINE"
                                       : "cannot read %s",
                  path);
-        return code;
+        set->unread += code == MANTA_E_TYPE;
+        return code == MANTA_E_TYPE ? MANTA_OK : code;
     }
     void *more = base_realloc(set->ranks, set->count * sizeof *set->ranks,
                               (set->count + 1) * sizeof *set->ranks);
@@ -250,6 +251,9 @@ static int list_files(struct trace_set *set, const char *directory, char *text, 
         }
     }
     closedir(folder);
+    if (code == MANTA_OK && set->count == 0 && set->unread) {
+        return MANTA_E_TYPE; /* the text is about the last of them */
+    }
     if (code == MANTA_OK && set->count == 0) {
         snprintf(text, text_size,
                  "%s has no files rank-N" BASE_TIMELINE_SUFFIX

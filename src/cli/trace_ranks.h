@@ -39,6 +39,7 @@ struct trace_rounds {
 struct trace_set {
     struct trace_rank *ranks; /* by number; those that are there */
     uint32_t count;
+    uint32_t unread;             /* files that are no timelines, or damaged at their beginning */
     uint32_t size;               /* of the job */
     struct base_map names;       /* (naming, key) -> text, owned */
     struct trace_rounds *rounds; /* by rank */

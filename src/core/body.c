@@ -129,7 +129,7 @@ static void fail_run(struct run *run, int code, const char *format, va_list args
     run->error = error;
 }
 
-static MT_PRINTF(3, 4) int refuse(struct run *run, int code, const char *format, ...)
+int exec_refuse(struct run *run, int code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -153,11 +153,11 @@ static MT_COLD int admit(struct body *body, uint32_t index, uint64_t whole)
                                : bytes % param->size == 0;
     if (!is_fit) {
         bool is_struct = param->dtype == MANTA_DTYPE_BYTES;
-        return refuse(body->run, MANTA_E_TYPE,
-                      "argument %s is read as %s (%s, %u bytes each), but its value is %s",
-                      param->name, param->type,
-                      is_struct ? "a struct" : manta_dtype_name(param->dtype), param->size,
-                      layout_text(&layout, text));
+        return exec_refuse(body->run, MANTA_E_TYPE,
+                           "argument %s is read as %s (%s, %u bytes each), but its value is %s",
+                           param->name, param->type,
+                           is_struct ? "a struct" : manta_dtype_name(param->dtype), param->size,
+                           layout_text(&layout, text));
     }
     slot->count = bytes / param->size;
     body->typed |= (uint16_t)(1u << index);
@@ -417,12 +417,11 @@ const char *exec_reason(int code)
 
 /* ---- The call ------------------------------------------------------------------------------- */
 
-/* What a call of the library has just said, where its code alone is handed on. */
-static int keep_reason(struct run *run, int code)
+int exec_keep_reason(struct run *run, int code)
 {
     const manta_error *last = &run->context->last_error;
     if (MT_UNLIKELY(code != MANTA_OK) && !run->error && last->code == code) {
-        return refuse(run, code, "%s", last->text);
+        return exec_refuse(run, code, "%s", last->text);
     }
     return code;
 }
@@ -432,7 +431,7 @@ static MT_COLD int call_noted(struct rank *rank, struct body *body)
     struct run *run = body->run;
     timeline_body(rank, BASE_TIMELINE_BEGIN, run, 0);
     baton_give(&rank->baton);
-    int code = keep_reason(run, run->function->run(body->slots));
+    int code = exec_keep_reason(run, run->function->run(body->slots));
     timeline_body(rank, BASE_TIMELINE_END, run, code);
     baton_take(&rank->baton, rank->host);
     return code;
@@ -445,7 +444,7 @@ static int call(struct rank *rank, struct body *body)
         return call_noted(rank, body);
     }
     baton_give(&rank->baton);
-    int code = keep_reason(run, run->function->run(body->slots));
+    int code = exec_keep_reason(run, run->function->run(body->slots));
     baton_take(&rank->baton, rank->host);
     return code;
 }
@@ -456,10 +455,11 @@ static bool call_element(struct rank *rank, struct body *body, struct lease_resu
     struct run *run = body->run;
     int code = run->cancelled ? MANTA_E_CANCELLED : place_outputs(body);
     if (code == MANTA_OK) {
-        code = judge(rank, run, keep_reason(run, run->function->run(body->slots)));
+        code = judge(rank, run, exec_keep_reason(run, run->function->run(body->slots)));
     }
     manta_error *error = code == MANTA_OK ? NULL : exec_failure(rank, run, code, exec_reason(code));
     bool is_full = map_results_add(rank, run, results, code, body->slots, error);
+    exec_forget_reason(run);
     base_free(error);
     base_free(body->fixed);
     body->fixed = NULL;
@@ -498,7 +498,7 @@ static int execute(struct rank *rank, struct body *body, struct value **ret_valu
     if (run->timeout_ns) {
         run->deadline_ns = base_deadline_after(base_now_ns(rank->host), run->timeout_ns);
     }
-    int code = keep_reason(run, place_inputs(rank, body));
+    int code = exec_keep_reason(run, place_inputs(rank, body));
     if (code == MANTA_OK && function_info(run->function)->ref_inputs) {
         code = hold_arguments(rank, run);
     }

@@ -235,7 +235,8 @@ manta_ref manta_command(const manta_options *options, const char *const *argv,
     }
     const char *wrong = !argv || !argv[0] ? "argv is NULL or empty: its first is the program"
                         : !*argv[0]       ? "argv[0] is empty: it is the program"
-                                          : wrong_setup(setup);
+                        : options && options->graph ? "a command cannot be recorded in a graph"
+                                                    : wrong_setup(setup);
     if (wrong) {
         context_fail(context, MANTA_E_INVALID, "%s", wrong);
         return (manta_ref){0};

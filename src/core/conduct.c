@@ -244,6 +244,27 @@ static void send_inputs(struct manta_graph *graph, const struct launch *launch)
     }
 }
 
+/* Those that have ended already do not answer again. */
+static void tell_stop(struct manta_graph *graph)
+{
+    for (uint32_t i = 0; i < graph->plan.ranks; i++) {
+        if (graph->awaited[i]) {
+            tell(graph, i, MESSAGE_GRAPH_STOP, NULL, 0);
+        }
+    }
+    dispatch_flush(graph->rank);
+}
+
+static void stop(struct manta_graph *graph)
+{
+    if (graph->state == GRAPH_RUNNING) {
+        graph->state = GRAPH_STOPPING;
+        graph->awaited_count++;
+        tell_stop(graph);
+        answered(graph);
+    }
+}
+
 static void start(struct manta_graph *graph, struct launch *launch)
 {
     graph->epoch++;
@@ -256,23 +277,9 @@ static void start(struct manta_graph *graph, struct launch *launch)
         }
     }
     dispatch_flush(graph->rank);
-    answered(graph);
-}
-
-/* Those that have ended already do not answer again. */
-static void stop(struct manta_graph *graph)
-{
-    if (graph->state != GRAPH_RUNNING) {
-        return;
+    if (graph->state == GRAPH_STOPPING) { /* for want of memory, before all had begun */
+        tell_stop(graph);
     }
-    graph->state = GRAPH_STOPPING;
-    graph->awaited_count++;
-    for (uint32_t i = 0; i < graph->plan.ranks; i++) {
-        if (graph->awaited[i]) {
-            tell(graph, i, MESSAGE_GRAPH_STOP, NULL, 0);
-        }
-    }
-    dispatch_flush(graph->rank);
     answered(graph);
 }
 
@@ -289,7 +296,8 @@ static void all_answered(struct manta_graph *graph)
     conduct_advance(graph);
 }
 
-static void go(struct manta_graph *graph)
+/* True: a launch ended before it began, and there may be another one. */
+static bool go(struct manta_graph *graph)
 {
     struct rank *rank = graph->rank;
     if (base_list_is_empty(&graph->launches) && graph->is_destroyed) {
@@ -307,20 +315,20 @@ static void go(struct manta_graph *graph)
         }
         if (launch && launch->error) {
             end_launch(graph, launch);
-            conduct_advance(graph);
-        } else if (graph->is_stale && (launch || !graph->has_parts)) {
+            return true;
+        }
+        if (graph->is_stale && (launch || !graph->has_parts)) {
             prepare(graph);
         } else if (launch) {
             start(graph, launch);
         }
     }
+    return false;
 }
 
 void conduct_advance(struct manta_graph *graph)
 {
-    if (graph->state == GRAPH_IDLE && !graph->rank->is_stopped) {
-        go(graph);
-    }
+    while (graph->state == GRAPH_IDLE && !graph->rank->is_stopped && go(graph)) {}
 }
 
 void conduct_on_result(struct rank *rank, uint32_t from, const struct wire_header *header,

@@ -49,6 +49,20 @@ manta_error *exec_failure(struct rank *rank, struct run *run, int code, const ch
 int exec_call_alone(struct rank *rank, struct run *run, struct value **ret_value);
 /* What a code means whose text nobody gave. */
 const char *exec_reason(int code);
+/* The record of a body's failure, for its owner; returns the code. */
+MT_PRINTF(3, 4) int exec_refuse(struct run *run, int code, const char *format, ...);
+/* The same with what a call of the library has just said, where its code alone is handed on. */
+int exec_keep_reason(struct run *run, int code);
+
+/* The worker goes on with another body under the same record: what this one said is not that one's. */
+static inline void exec_forget_reason(struct run *run)
+{
+    run->context->last_error.code = MANTA_OK;
+    if (MT_UNLIKELY(run->error != NULL)) {
+        base_free(run->error);
+        run->error = NULL;
+    }
+}
 
 /* Executes a run on the calling worker's current stack, from start to RESULT. */
 void exec_run(struct worker *worker, struct run *run);

@@ -88,7 +88,7 @@ static struct context *enter_recording(const manta_graph *graph)
 {
     int code;
     struct context *context = enter(graph, &code);
-    if (context && graph->state != GRAPH_RECORDING) {
+    if (context && graph->is_sealed) {
         context_fail(context, MANTA_E_STATE, "the graph is sealed: nothing can be added to it");
         return NULL;
     }
@@ -181,7 +181,7 @@ int manta_graph_seal(manta_graph *graph)
     if (!context) {
         return code;
     }
-    if (graph->state != GRAPH_RECORDING) {
+    if (graph->is_sealed) {
         return context_fail(context, MANTA_E_STATE, "the graph is sealed already");
     }
     code = plan_check(&graph->plan);
@@ -193,6 +193,7 @@ int manta_graph_seal(manta_graph *graph)
         return context_fail(context, MANTA_E_NOMEM, "no memory for the graph's inputs");
     }
     context_take(context);
+    graph->is_sealed = true;
     graph->state = GRAPH_IDLE;
     graph->is_stale = true;
     conduct_advance(graph);
@@ -212,8 +213,8 @@ int manta_graph_set(manta_graph *graph, manta_ref input, const void *data, size_
     }
     uint32_t value = plan_value_of(&graph->plan, input);
     const struct plan_value *of = value == PLAN_NONE ? NULL : &graph->plan.values[value];
-    if (graph->state == GRAPH_RECORDING || !of || of->node != PLAN_NONE || (bytes && !data)) {
-        bool is_open = graph->state == GRAPH_RECORDING;
+    if (!graph->is_sealed || !of || of->node != PLAN_NONE || (bytes && !data)) {
+        bool is_open = !graph->is_sealed;
         return context_fail(context, is_open ? MANTA_E_STATE : MANTA_E_INVALID, "%s",
                             is_open                        ? "the graph is not sealed yet"
                             : !of || of->node != PLAN_NONE ? "input is no input of this graph"
@@ -313,7 +314,7 @@ int manta_graph_launch(manta_graph *graph, uint64_t rounds, manta_ref *ret_refs)
     if (!context) {
         return code;
     }
-    if (graph->state == GRAPH_RECORDING || graph->is_destroyed) {
+    if (!graph->is_sealed || graph->is_destroyed) {
         return context_fail(context, MANTA_E_STATE, "the graph is not sealed yet, or destroyed");
     }
     if (!ret_refs || rounds == 0 || rounds >= UINT32_MAX) {
@@ -337,7 +338,7 @@ void manta_graph_destroy(manta_graph *graph)
     }
     context_take(context);
     graph->is_destroyed = true;
-    if (graph->state == GRAPH_RECORDING) {
+    if (!graph->is_sealed) {
         conduct_free(graph);
     } else {
         conduct_advance(graph);
@@ -365,6 +366,9 @@ void graph_fini(struct rank *rank)
     }
     member_fini(rank);
     for (uint32_t i = 0; rank->workers && i < rank->worker_count; i++) {
+        if (rank->workers[i].leaf) {
+            base_free(rank->workers[i].leaf->error);
+        }
         base_free(rank->workers[i].leaf);
     }
 }

@@ -67,6 +67,7 @@ struct manta_graph {
     struct plan plan;
     struct plan_cut cut;
     enum graph_state state;
+    bool is_sealed;    /* nothing is recorded any more; once set, read without the baton */
     bool is_stale;     /* parts are to be made anew: there are none, or a member has died */
     bool has_parts;    /* they were made once */
     bool is_destroyed; /* by the program: goes when nothing is launched */

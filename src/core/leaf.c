@@ -16,8 +16,8 @@
 #include "core/idle.h"
 #include "core/outv.h"
 #include "core/registry.h"
+#include "core/timeline.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 enum { NODES_AT_ONCE = 16 };
@@ -33,28 +33,14 @@ struct leaf {
 
 /* ---- Before --------------------------------------------------------------------------------- */
 
-static MT_PRINTF(3, 4) int refuse(struct run *run, int code, const char *format, ...)
-{
-    manta_error *error = base_alloc(sizeof *error);
-    va_list args;
-    if (error) {
-        va_start(args, format);
-        vsnprintf(error->text, sizeof error->text, format, args);
-        va_end(args);
-        error->code = code;
-    }
-    run->error = error;
-    return code;
-}
-
 static int place_value(struct run *run, struct leaf *leaf, const struct plan_bind *bind,
                        const struct part_slot *slot)
 {
     if (MT_UNLIKELY(slot->bytes % bind->element != 0)) {
         const manta_param *param = &run->function->params[bind->param];
-        return refuse(run, MANTA_E_TYPE,
-                      "argument %s is read as %s, %u bytes each, but its value has %u bytes",
-                      param->name, param->type, bind->element, slot->bytes);
+        return exec_refuse(run, MANTA_E_TYPE,
+                           "argument %s is read as %s, %u bytes each, but its value has %u bytes",
+                           param->name, param->type, bind->element, slot->bytes);
     }
     leaf->slots[bind->param] = (manta_slot){slot->data, slot->bytes / bind->element};
     return MANTA_OK;
@@ -183,9 +169,11 @@ static int call(struct rank *rank, struct worker *worker, struct leaf *leaf)
     }
     board_show(worker, run);
     leaf->member->running++;
+    timeline_body(rank, BASE_TIMELINE_BEGIN, run, 0);
     baton_give(&rank->baton);
-    code = run->function->run(leaf->slots);
+    code = exec_keep_reason(run, run->function->run(leaf->slots));
     baton_take(&rank->baton, rank->host);
+    timeline_body(rank, BASE_TIMELINE_END, run, code);
     leaf->member->running--;
     return code;
 }
@@ -205,14 +193,13 @@ static void run_one(struct rank *rank, struct context *context, struct member *m
     context->leaf = member;
     int code = call(rank, context->worker, &leaf);
     if (MT_UNLIKELY(leaf_is_stopped(member))) {
-        base_free(run->error);
-        run->error = NULL;
         member_went_quiet(rank, member);
     } else if (MT_UNLIKELY(code != MANTA_OK)) {
         member_node_failed(rank, member, explain(rank, run, &leaf, code));
     } else {
         member_node_ended(rank, member, leaf.of);
     }
+    exec_forget_reason(run);
 }
 
 static struct member *first_ready(const struct rank *rank)
@@ -242,6 +229,8 @@ static void set_up_context(struct context *context, struct worker *worker)
     context->outer = NULL;
     context->leaf = NULL;
     context->last_error.code = MANTA_OK;
+    worker->leaf->context = context;
+    worker->leaf->worker = worker;
 }
 
 void leaf_run(struct worker *worker)

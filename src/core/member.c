@@ -154,13 +154,29 @@ void member_fini(struct rank *rank)
 
 /* ---- Getting a part ------------------------------------------------------------------------- */
 
-static int make_part(struct member *member)
+static bool are_ranks(const struct rank *rank, const uint32_t *numbers, uint32_t count)
+{
+    bool are = true;
+    for (uint32_t i = 0; i < count; i++) {
+        are &= numbers[i] < rank->size && numbers[i] != rank->number;
+    }
+    return are;
+}
+
+static int make_part(struct rank *rank, struct member *member)
 {
     part_destroy(member->part);
     member->part = NULL;
     int code = part_create(member->coming, member->coming_bytes, registry_find, &member->part);
     base_free(member->coming);
     member->coming = NULL;
+    const struct part *part = member->part;
+    if (part && !(are_ranks(rank, part->downs, part->head.downs) &&
+                  are_ranks(rank, part->ups, part->head.ups))) {
+        part_destroy(member->part);
+        member->part = NULL;
+        code = MANTA_E_TYPE;
+    }
     return code;
 }
 
@@ -207,7 +223,7 @@ void member_on_part(struct rank *rank, uint32_t from, const struct wire_header *
         return;
     }
     if (code == MANTA_OK) {
-        code = make_part(member);
+        code = make_part(rank, member);
     }
     if (member) {
         member->epoch = header->token;

@@ -12,6 +12,7 @@
 
 #include "core/board.h"
 #include "core/dispatch.h"
+#include "core/graph.h"
 #include "core/later.h"
 #include "core/lineage.h"
 #include "core/map.h"
@@ -289,10 +290,13 @@ static int pin_input(struct rank *rank, struct scope *scope, struct task *task,
     struct target target = scope_target(rank, scope, ref);
     if (!target.object) {
         snprintf(text, text_size,
-                 ref.parent ? "argument %s is a ref that nobody here holds: it was dropped, its "
-                              "scope has ended, or it was never one"
-                            : "argument %s is a ref that is all zero: its submission was refused, "
-                              "or it was never set",
+                 graph_is_edge(rank, ref)
+                     ? "argument %s is an edge of a graph, which means something in that graph only"
+                 : ref.parent
+                     ? "argument %s is a ref that nobody here holds: it was dropped, its "
+                       "scope has ended, or it was never one"
+                     : "argument %s is a ref that is all zero: its submission was refused, "
+                       "or it was never set",
                  arg->param->name);
         return MANTA_E_NOTFOUND;
     }

@@ -112,6 +112,10 @@ def a_damaged_file_costs_what_is_damaged():
         trace, said = convert(folder)
         runs.check("damaged" in said and trace["otherData"]["ranks"][1]["damaged_bytes"] > 0, said)
         runs.check(trace["otherData"]["ranks"][0]["damaged_bytes"] == 0, "the other file too")
+        os.truncate(os.path.join(folder, "rank-1.timeline"), 0)
+        os.mkfifo(os.path.join(folder, "rank-7.timeline"))
+        trace, said = convert(folder)
+        runs.check("2 files are left out" in said and len(trace["otherData"]["ranks"]) == 1, said)
         job.close()
 
 

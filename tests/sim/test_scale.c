@@ -178,6 +178,10 @@ static struct world_result run_with_deaths(uint32_t deaths)
 
 static void deaths_among_a_thousand_ranks_cost_each_survivor_little(void **state)
 {
+#if defined(__SANITIZE_THREAD__)
+    print_message("not under the thread sanitizer: it has no memory for so many stacks\n");
+    skip();
+#endif
     const struct world_result none = run_with_deaths(0);
     const uint32_t deaths[] = {1, FAULTS_MAX};
     for (size_t i = 0; i < MT_COUNT(deaths); i++) {
