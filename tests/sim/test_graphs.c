@@ -412,6 +412,33 @@ static int a_node_that_fails_is_named_and_the_next_launch_is_right(int argc, cha
     return 0;
 }
 
+/* Says why it could fail, and does not, or the other way round. */
+MANTA_TASK(g_muse, in(int64_t, x), val(int32_t, fails), out(int64_t, y))
+{
+    *y = x[0];
+    (void)(fails || manta_fail(5, "somebody else's reason"));
+    return fails ? 5 : MANTA_OK;
+}
+
+static int a_node_that_fails_has_a_reason_of_its_own(int argc, char **argv)
+{
+    manta_graph *graph;
+    manta_ref ref;
+    int64_t x = 1;
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    manta_ref input = manta_graph_input(graph, sizeof x);
+    manta_ref edge = g_muse_async(MANTA_OPTIONS(.graph = graph), input, 0);
+    edge = g_muse_async(MANTA_OPTIONS(.graph = graph), edge, 1);
+    (void)g_too_much_async(MANTA_OPTIONS(.graph = graph), edge);
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    CHECK(manta_graph_set(graph, input, &x, sizeof x) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 1, &ref) == MANTA_OK);
+    CHECK(manta_get(ref, NULL, 0) == 5);
+    CHECK(error_says("node 1 (g_muse), round 0: it returned this code"));
+    manta_graph_destroy(graph);
+    return 0;
+}
+
 static int launches_queue_and_end_though_refs_and_graph_go_first(int argc, char **argv)
 {
     manta_graph *graph, *other;
@@ -654,6 +681,7 @@ static int values_have_a_size_that_fits_or_the_node_is_named(int argc, char **ar
 }
 
 TEST(a_node_that_fails_is_named_and_the_next_launch_is_right)
+TEST(a_node_that_fails_has_a_reason_of_its_own)
 TEST(launches_queue_and_end_though_refs_and_graph_go_first)
 TEST(a_launch_is_cancelled_running_or_waiting)
 TEST(leaves_may_not_submit_or_wait)
@@ -709,10 +737,11 @@ int main(void)
         cmocka_unit_test(test_random_graphs_do_so_over_faults_of_any_kind),
         cmocka_unit_test(test_a_fourth_death_ends_the_launch_and_not_the_graph),
         ENTRY(a_node_that_fails_is_named_and_the_next_launch_is_right)
-            ENTRY(launches_queue_and_end_though_refs_and_graph_go_first)
-                ENTRY(a_launch_is_cancelled_running_or_waiting) ENTRY(leaves_may_not_submit_or_wait)
-                    ENTRY(mistakes_are_told_when_sealing)
-                        ENTRY(calls_in_the_wrong_order_or_with_bad_arguments_are_refused)
-                            ENTRY(values_have_a_size_that_fits_or_the_node_is_named)};
+            ENTRY(a_node_that_fails_has_a_reason_of_its_own)
+                ENTRY(launches_queue_and_end_though_refs_and_graph_go_first)
+                    ENTRY(a_launch_is_cancelled_running_or_waiting)
+                        ENTRY(leaves_may_not_submit_or_wait) ENTRY(mistakes_are_told_when_sealing)
+                            ENTRY(calls_in_the_wrong_order_or_with_bad_arguments_are_refused)
+                                ENTRY(values_have_a_size_that_fits_or_the_node_is_named)};
     return cmocka_run_group_tests_name("graphs", tests, NULL, NULL);
 }

@@ -160,6 +160,25 @@ static int map_keeps_order_and_errors(int argc, char **argv)
     return 0;
 }
 
+MANTA_TASK(muse_by_index, out(int64_t, y))
+{
+    *y = 0;
+    (void)(manta_map_index() % 2 || manta_fail(5, "somebody else's reason"));
+    return manta_map_index() % 2 ? 5 : MANTA_OK;
+}
+
+static int an_element_that_fails_has_a_reason_of_its_own(int argc, char **argv)
+{
+    manta_error error;
+    manta_ref map = muse_by_index_map(NULL, 8);
+    CHECK(manta_wait(&map, 1, 1, MANTA_FOREVER, NULL) == MANTA_OK);
+    for (uint64_t i = 1; i < 8; i += 2) {
+        CHECK(manta_ref_error(manta_map_at(map, i), &error) == MANTA_OK && error.code == 5);
+        CHECK(strstr(error.text, "it returned this code"));
+    }
+    return 0;
+}
+
 static int refs_travel_in_values_and_arguments(int argc, char **argv)
 {
     const manta_ref *parts;
@@ -317,6 +336,7 @@ static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
     X(errors_name_task_and_cause)                                                                  \
     X(failure_runs_down_a_long_chain)                                                              \
     X(map_keeps_order_and_errors)                                                                  \
+    X(an_element_that_fails_has_a_reason_of_its_own)                                               \
     X(refs_travel_in_values_and_arguments)                                                         \
     X(inout_consumes_and_yields)                                                                   \
     X(cancel_reaches_a_running_task)                                                               \
