@@ -94,7 +94,9 @@ static void dump_graphs(struct rank *rank)
         fprintf(stderr, "  graph %016" PRIx64 " state %d epoch %u awaits %u:", graph->plan.id,
                 graph->state, graph->epoch, graph->awaited_count);
         for (uint32_t i = 0; i < rank->size; i++) {
-            fprintf(stderr, graph->awaited[i] ? " %u" : "", i);
+            if (graph->awaited[i]) {
+                fprintf(stderr, " %u", i);
+            }
         }
         fprintf(stderr, "\n");
     }
