@@ -133,3 +133,19 @@ int chaos_report(void **state)
     }
     return 0;
 }
+
+void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes)
+{
+    uint64_t first, count;
+    world_seeds(8, &first, &count);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        struct world_options options = {.seed = seed,
+                                        .ranks = 1 + (uint32_t)(seed % 5),
+                                        .workers = 1 + (uint32_t)(seed % 2),
+                                        .node_ranks = 1 + (uint32_t)(seed % 3),
+                                        .store_bytes = store_bytes};
+        struct world_result result;
+        assert_int_equal(world_run(&options, driver, &result), 0);
+        assert_int_equal(world_check(test, &options, &result), 0);
+    }
+}

@@ -23,4 +23,8 @@ void chaos_campaign(const struct chaos *chaos);
 /* Prints the table of all campaigns so far; a cmocka group teardown. */
 int chaos_report(void **state);
 
+/* Runs and checks it in worlds of one to five ranks on nodes of one to three, with one and two
+ * workers. */
+void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes);
+
 #endif

@@ -4,7 +4,7 @@
  * else is told so; what is filled in place is there for all, and given back if it is forgotten.
  */
 #include "check.h"
-#include "world.h"
+#include "chaos.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
  * nodes, on one node and on several. world_check that no block and no copy is left.
  */
 #include "check.h"
-#include "world.h"
+#include "chaos.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -7,18 +7,13 @@
 #include "store/store.h"
 
 #include <inttypes.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* A killed rank frees nothing: that is what being killed means. Other worlds are checked for leaks.
  */
@@ -638,20 +633,4 @@ void world_seeds(uint64_t fallback, uint64_t *ret_first, uint64_t *ret_count)
     const char *first = getenv("MANTA_SEED"), *count = getenv("MANTA_SEEDS");
     *ret_first = first ? strtoull(first, NULL, 10) : 1;
     *ret_count = count ? strtoull(count, NULL, 10) : fallback;
-}
-
-void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes)
-{
-    uint64_t first, count;
-    world_seeds(8, &first, &count);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        struct world_options options = {.seed = seed,
-                                        .ranks = 1 + (uint32_t)(seed % 5),
-                                        .workers = 1 + (uint32_t)(seed % 2),
-                                        .node_ranks = 1 + (uint32_t)(seed % 3),
-                                        .store_bytes = store_bytes};
-        struct world_result result;
-        assert_int_equal(world_run(&options, driver, &result), 0);
-        assert_int_equal(world_check(test, &options, &result), 0);
-    }
 }

@@ -68,10 +68,6 @@ int world_run(const struct world_options *options, manta_driver driver,
 int world_check(const char *test, const struct world_options *options,
                 const struct world_result *result);
 
-/* Runs and checks it in worlds of one to five ranks on nodes of one to three, with one and two
- * workers. */
-void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes);
-
 /* In a driver or a body: virtual time. */
 uint64_t world_now_ns(void);
 
