@@ -88,6 +88,11 @@ class Run(Printed):
             self.process = subprocess.Popen(cluster.enter(host, command), stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=err, env=cluster.environment(env), start_new_session=True)
 
+    @property
+    def err(self):
+        """Without what srun tells when the job before still has its hosts."""
+        return re.sub(r"srun: job \d+ (queued and|has been allocated).*\n", "", self.read(1))
+
     def ended(self):
         return self.process.poll() is not None
 
