@@ -156,14 +156,16 @@ static enum spin_end spin(struct rank *rank, const struct sleeper *sleeper)
     return SPIN_NOTHING;
 }
 
-/* One thread polls; one that waits for a certain result takes it over from one that waits for any
- * work. */
+/* One thread polls; one that waits for a certain result takes it over from a worker, which waits
+ * for any. Of many drivers that wait the others sleep: polling in turn would only keep all of them,
+ * and whoever has work, off the cores. */
 static bool may_spin(const struct rank *rank, const struct sleeper *sleeper)
 {
     if (rank->graphs.running) { /* what comes is for the workers, and now */
         return sleeper->is_worker && (!rank->spinner || rank->spinner == sleeper);
     }
-    return !rank->spinner || rank->spinner == sleeper || !sleeper->is_worker;
+    return !rank->spinner || rank->spinner == sleeper ||
+           (rank->spinner->is_worker && !sleeper->is_worker);
 }
 
 #define SPIN_OVER 1 /* a time that has passed */
