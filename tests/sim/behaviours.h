@@ -1,7 +1,6 @@
 /*
  * What the files of behaviours share: small tasks, and running a driver on 1, 2 and 7 virtual
- * ranks over several seeds. Where a behaviour is about another rank, `far` is the last one,
- * which on one rank is the driver's own.
+ * ranks over several seeds.
  */
 #ifndef TESTS_SIM_BEHAVIOURS_H
 #define TESTS_SIM_BEHAVIOURS_H
@@ -16,23 +15,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define MS UINT64_C(1000000)
-static inline uint32_t world_size(void)
-{
-    manta_world world;
-    return manta_world_get(&world) == MANTA_OK ? world.size : 1;
-}
-
-static inline manta_options on_far(void)
-{
-    return (manta_options){.rank = MANTA_ON(world_size() - 1)};
-}
-
-static inline bool error_says(const char *text)
-{
-    return strstr(manta_last_error()->text, text) != NULL;
-}
 
 MANTA_TASK(square, val(int64_t, x), out(int64_t, y))
 {

@@ -1,4 +1,5 @@
 #include "chaos.h"
+#include "check.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -26,6 +27,8 @@ struct tally {
     double of_bound; /* the longest run, as a part of what it was allowed */
 };
 
+static const char *test_name;
+static uint64_t store_bytes;
 static struct tally tallies[CAMPAIGNS_MAX];
 static unsigned tally_count;
 
@@ -60,9 +63,9 @@ static struct world_options draw_world(const struct chaos *chaos, uint64_t seed)
                                   .workers = 1 + (uint32_t)(seed / 7 % 2),
                                   .kills = only_kills ? count : 0,
                                   .faults = only_kills ? 0 : count,
-                                  .kill_within_ns = chaos->within_ns,
-                                  .work_ns = chaos->work_ns,
-                                  .store_bytes = chaos->store_bytes};
+                                  .kill_within_ns = chaos->within_us * US,
+                                  .work_ns = chaos->work_us * US,
+                                  .store_bytes = store_bytes};
 }
 
 static void write_json(const struct tally *tally)
@@ -89,11 +92,11 @@ static void write_json(const struct tally *tally)
     fclose(file);
 }
 
-void chaos_campaign(const struct chaos *chaos)
+static void run_campaign(void **state)
 {
+    const struct chaos *chaos = *state;
     uint64_t first, count;
     struct tally *tally = &tallies[tally_count];
-    assert_true(tally_count < CAMPAIGNS_MAX);
     world_seeds(SEEDS, &first, &count);
     tally->name = chaos->name;
     tally_count++;
@@ -101,7 +104,7 @@ void chaos_campaign(const struct chaos *chaos)
         struct world_options options = draw_world(chaos, seed);
         struct world_result result;
         if (world_run(&options, chaos->driver, &result) == 0 &&
-            world_check("chaos", &options, &result) == 0) {
+            world_check(test_name, &options, &result) == 0) {
             add(tally, &result);
         } else {
             tally->failed++;
@@ -112,7 +115,7 @@ void chaos_campaign(const struct chaos *chaos)
     assert_true(count < 50 || (tally->dead > count / 2 && tally->retried > 0));
 }
 
-int chaos_report(void **state)
+static int report(void **state)
 {
     printf("%-24s %6s | %5s %5s %5s %5s %5s | %5s %5s %5s %5s | %6s %6s | %9s %7s %7s %7s | %9s "
            "%8s %6s\n",
@@ -134,16 +137,56 @@ int chaos_report(void **state)
     return 0;
 }
 
-void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes)
+int chaos_main(const char *test, uint64_t store, const struct chaos *campaigns, size_t count)
+{
+    struct CMUnitTest tests[CAMPAIGNS_MAX] = {0};
+    if (count > CAMPAIGNS_MAX) {
+        return 1;
+    }
+    test_name = test;
+    store_bytes = store;
+    for (size_t i = 0; i < count; i++) {
+        tests[i] = (struct CMUnitTest){campaigns[i].name, run_campaign, NULL, NULL,
+                                       (void *)(uintptr_t)&campaigns[i]};
+    }
+    cmocka_set_test_filter(getenv("MANTA_CAMPAIGN"));
+    return cmocka_run_group_tests(tests, NULL, report);
+}
+
+static const manta_driver *all_parts;
+
+MANTA_TASK(chaos_part, val(uint64_t, number))
+{
+    int code = all_parts[number](0, NULL);
+    return code ? manta_fail(code, "part %d", (int)number) : MANTA_OK;
+}
+
+int chaos_inside_tasks(const manta_driver *parts, size_t count)
+{
+    enum { PARTS_MAX = 16 };
+    const manta_options many_tries = {.retries = 100};
+    manta_ref refs[PARTS_MAX];
+    CHECK(count <= PARTS_MAX);
+    all_parts = parts;
+    for (size_t i = 0; i < count; i++) {
+        refs[i] = chaos_part_async(&many_tries, i);
+    }
+    for (size_t i = 0; i < count; i++) {
+        CHECK(chaos_part_get(refs[i]) == MANTA_OK);
+    }
+    return 0;
+}
+
+void world_on_nodes(const char *test, manta_driver driver, uint64_t store, uint64_t seeds)
 {
     uint64_t first, count;
-    world_seeds(8, &first, &count);
+    world_seeds(seeds, &first, &count);
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world_options options = {.seed = seed,
                                         .ranks = 1 + (uint32_t)(seed % 5),
                                         .workers = 1 + (uint32_t)(seed % 2),
                                         .node_ranks = 1 + (uint32_t)(seed % 3),
-                                        .store_bytes = store_bytes};
+                                        .store_bytes = store};
         struct world_result result;
         assert_int_equal(world_run(&options, driver, &result), 0);
         assert_int_equal(world_check(test, &options, &result), 0);

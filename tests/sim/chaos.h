@@ -11,20 +11,26 @@
 struct chaos {
     const char *name;
     manta_driver driver;
-    uint64_t work_ns;     /* all its tasks one after the other */
-    uint64_t within_ns;   /* when faults come */
-    uint64_t store_bytes; /* of each node; 0: no store */
+    uint32_t work_us;   /* all its tasks one after the other */
+    uint32_t within_us; /* when faults come */
 };
 
-/* Fails the running cmocka test when something does not hold for a seed; goes on for a while
- * before. */
-void chaos_campaign(const struct chaos *chaos);
+#define CHAOS(driver, work_us, within_us)                                                          \
+    {                                                                                              \
+#driver, driver, work_us, within_us                                                        \
+    }
 
-/* Prints the table of all campaigns so far; a cmocka group teardown. */
-int chaos_report(void **state);
+/* The main of a test of campaigns: each a cmocka test, which goes on for a while after a seed for
+ * which something does not hold; then the report. With MANTA_CAMPAIGN=NAME only that one; * and ?
+ * are wild. store_bytes is each node's; 0: no store. */
+int chaos_main(const char *test, uint64_t store_bytes, const struct chaos *campaigns, size_t count);
+
+/* In a driver: each of the drivers in a task of its own, all at once; 0, or the first's code that
+ * failed. `parts` is for all ranks. */
+int chaos_inside_tasks(const manta_driver *parts, size_t count);
 
 /* Runs and checks it in worlds of one to five ranks on nodes of one to three, with one and two
- * workers. */
-void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes);
+ * workers; 30 seeds are every combination once. */
+void world_on_nodes(const char *test, manta_driver driver, uint64_t store_bytes, uint64_t seeds);
 
 #endif

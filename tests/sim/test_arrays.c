@@ -3,8 +3,8 @@
  * is known of them arrives with them, small or large, near or far; what reads them as something
  * else is told so; what is filled in place is there for all, and given back if it is forgotten.
  */
-#include "check.h"
 #include "chaos.h"
+#include "check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,17 +19,6 @@ enum { STORE = 8 << 20, SMALL = 5, LARGE = 20000 };
 struct point {
     double x, y, z;
 };
-
-static uint32_t world_size(void)
-{
-    manta_world world;
-    return manta_world_get(&world) == MANTA_OK ? world.size : 1;
-}
-
-static bool says(const char *text)
-{
-    return strstr(manta_last_error()->text, text) != NULL;
-}
 
 /* Two columns: the index and its double. */
 static void fill(double *x, uint64_t rows)
@@ -155,7 +144,7 @@ static int without_a_layout_there_is_none(int argc, char **argv)
     CHECK(manta_view_array(double, xs, &array) == MANTA_OK && array.count == SMALL * 2);
     CHECK(manta_unview(xs) == MANTA_OK);
     CHECK(manta_view_array(struct point, xs, &array) == MANTA_E_TYPE &&
-          says("80 bytes and no layout"));
+          error_says("80 bytes and no layout"));
     return 0;
 }
 
@@ -167,18 +156,20 @@ static int another_type_is_refused_with_both_names(int argc, char **argv)
         const double *unread;
         size_t count;
         CHECK(read_ints_get(read_ints_async(NULL, xs), &count) == MANTA_E_TYPE);
-        CHECK(says("numbers is read as int32_t (int32, 4 bytes each)") && says("x 2 float64"));
+        CHECK(error_says("numbers is read as int32_t (int32, 4 bytes each)") &&
+              error_says("x 2 float64"));
         CHECK(strcmp(manta_last_error()->task, "read_ints") == 0 && manta_last_error()->line);
         CHECK(read_points_get(read_points_async(NULL, xs), &count) == MANTA_E_TYPE);
-        CHECK(says("points is read as struct point (a struct, 24 bytes each)"));
+        CHECK(error_says("points is read as struct point (a struct, 24 bytes each)"));
         CHECK(read_raw_get(read_raw_async(NULL, xs), &count) == MANTA_OK && count == sizes[i] * 16);
         const float one = 1;
         manta_ref floats = manta_put_array(float, &one, 1, 1);
         CHECK(negate_get(negate_async(NULL, floats), &unread, &count) == MANTA_E_TYPE);
-        CHECK(says("xs is read as double (float64, 8 bytes each), but its value is 1 x 1 float32"));
+        CHECK(error_says(
+            "xs is read as double (float64, 8 bytes each), but its value is 1 x 1 float32"));
         manta_ref map = manta_map(&read_ints_function, NULL, &(manta_slot){&xs, 1}, 3);
         CHECK(manta_map_get(map, (size_t[3]){0}, sizeof(size_t), 3, NULL) == MANTA_E_TYPE);
-        CHECK(says("numbers is read as int32_t"));
+        CHECK(error_says("numbers is read as int32_t"));
     }
     return 0;
 }
@@ -194,17 +185,18 @@ static int a_view_says_what_it_found(int argc, char **argv)
           array.count == SMALL * 2);
     CHECK(((const double *)array.data)[3] == 2 && manta_unview(xs) == MANTA_OK);
     CHECK(manta_view_array(float, xs, &array) == MANTA_E_TYPE);
-    CHECK(says("the value is 5 x 2 float64; any shape of float32 was asked for"));
+    CHECK(error_says("the value is 5 x 2 float64; any shape of float32 was asked for"));
     CHECK(manta_view_array(double, xs, &array, MANTA_ANY, 3) == MANTA_E_TYPE);
-    CHECK(says("the value is 5 x 2 float64; any x 3 float64 was asked for"));
-    CHECK(manta_view_array(double, xs, &array, 10) == MANTA_E_TYPE && says("; 10 float64 was"));
+    CHECK(error_says("the value is 5 x 2 float64; any x 3 float64 was asked for"));
+    CHECK(manta_view_array(double, xs, &array, 10) == MANTA_E_TYPE &&
+          error_says("; 10 float64 was"));
     CHECK(manta_view(xs, &data, &bytes) == MANTA_OK && bytes == sizeof y);
     CHECK(manta_unview(xs) == MANTA_OK && manta_get(xs, y, sizeof y) == MANTA_OK && y[9] == 8);
     CHECK(manta_get(xs, y, sizeof y - 8) == MANTA_E_TYPE);
-    CHECK(manta_array_view(xs, NULL, NULL) == MANTA_E_INVALID && says("ret_array"));
+    CHECK(manta_array_view(xs, NULL, NULL) == MANTA_E_INVALID && error_says("ret_array"));
     const double *nothing = NULL;
     manta_ref refused = manta_put_array(double, nothing, 3);
-    CHECK(refused.parent == 0 && refused.position == 0 && says("data is NULL"));
+    CHECK(refused.parent == 0 && refused.position == 0 && error_says("data is NULL"));
     return 0;
 }
 
@@ -221,7 +213,7 @@ static int a_result_has_its_parameters_type(int argc, char **argv)
     const double *data;
     size_t count;
     CHECK(wrong_result_get(wrong_result_async(NULL), &data, &count) == MANTA_E_TYPE);
-    CHECK(says("elements of type float64, 8 bytes each, not 3 float32"));
+    CHECK(error_says("elements of type float64, 8 bytes each, not 3 float32"));
     return 0;
 }
 
@@ -274,7 +266,7 @@ static int a_room_is_used_once(int argc, char **argv)
         manta_ref xs = manta_put_end(first);
         CHECK(xs.parent != 0);
         CHECK(manta_put_end(other).parent == 0 && manta_last_error()->code == MANTA_E_STATE);
-        CHECK(says("ended or given up before") && manta_put_abandon(first) == MANTA_E_STATE);
+        CHECK(error_says("ended or given up before") && manta_put_abandon(first) == MANTA_E_STATE);
         CHECK(manta_put_abandon(second) == MANTA_OK);
         CHECK(manta_put_abandon(second) == MANTA_E_STATE && manta_put_end(second).parent == 0);
         CHECK(look_at_get(look_at_async(NULL, xs, sizes[i])) == MANTA_OK);
@@ -301,7 +293,8 @@ static int what_is_forgotten_is_given_back_with_its_scope(int argc, char **argv)
         CHECK(manta_scope_begin() == MANTA_OK);
         CHECK(manta_put_alloc(double, &inner, HALF, 2) != NULL);
         CHECK(manta_scope_end() == MANTA_OK);
-        CHECK(manta_put_end(inner).parent == 0 && says("scope in which it was begun has ended"));
+        CHECK(manta_put_end(inner).parent == 0 &&
+              error_says("scope in which it was begun has ended"));
     }
     fill(outer.data, SMALL);
     CHECK(look_at_get(look_at_async(NULL, manta_put_end(outer), SMALL)) == MANTA_OK);
@@ -313,17 +306,18 @@ static int a_bad_layout_is_named(int argc, char **argv)
 {
     manta_room room = {NULL, 0};
     manta_layout layout = {.dtype = MANTA_DTYPE_FLOAT64, .item_bytes = 4, .dims = 1, .shape = {3}};
-    CHECK(manta_put_begin(&layout, &room) == MANTA_E_INVALID && says("float64"));
+    CHECK(manta_put_begin(&layout, &room) == MANTA_E_INVALID && error_says("float64"));
     layout.item_bytes = 8;
     layout.dims = 9;
-    CHECK(manta_put_begin(&layout, &room) == MANTA_E_INVALID && says("at most 8 extents, not 9"));
+    CHECK(manta_put_begin(&layout, &room) == MANTA_E_INVALID &&
+          error_says("at most 8 extents, not 9"));
     layout.dims = 2;
     layout.shape[0] = layout.shape[1] = UINT64_C(1) << 40;
-    CHECK(manta_put_begin(&layout, &room) == MANTA_E_TOOBIG && says("extent 1"));
+    CHECK(manta_put_begin(&layout, &room) == MANTA_E_TOOBIG && error_says("extent 1"));
     layout.shape[1] = 1;
-    CHECK(manta_put_begin(&layout, &room) == MANTA_E_TOOBIG && says("MANTA_STORE"));
-    CHECK(manta_put_begin(NULL, &room) == MANTA_E_INVALID && says("layout is NULL"));
-    CHECK(manta_put_begin(&layout, NULL) == MANTA_E_INVALID && says("ret_room is NULL"));
+    CHECK(manta_put_begin(&layout, &room) == MANTA_E_TOOBIG && error_says("MANTA_STORE"));
+    CHECK(manta_put_begin(NULL, &room) == MANTA_E_INVALID && error_says("layout is NULL"));
+    CHECK(manta_put_begin(&layout, NULL) == MANTA_E_INVALID && error_says("ret_room is NULL"));
     CHECK(room.data == NULL && manta_put_abandon(room) == MANTA_E_STATE);
     CHECK(manta_layout_of(&room, &layout) == MANTA_E_NOTFOUND);
     return 0;
@@ -344,7 +338,7 @@ static int a_bad_layout_is_named(int argc, char **argv)
 #define TEST(driver)                                                                               \
     static void test_##driver(void **state)                                                        \
     {                                                                                              \
-        world_on_nodes("arrays", driver, STORE);                                                   \
+        world_on_nodes("arrays", driver, STORE, 8);                                                \
     }
 EACH_DRIVER(TEST)
 

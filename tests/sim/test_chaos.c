@@ -17,8 +17,6 @@
 
 #include <cmocka.h>
 
-#define US UINT64_C(1000)
-
 static const manta_options many_tries = {.retries = 100};
 
 MANTA_TASK(leaf, val(int64_t, x), out(int64_t, y))
@@ -450,51 +448,22 @@ static int pinned_to_ranks(int argc, char **argv)
 static const manta_driver parts[] = {tree_of_tasks,      refs_handed_on,       maps_and_chains,
                                      each_result_once,   failures_and_retries, pinned_to_ranks,
                                      cancels_from_tasks, owners_of_owners,     maps_of_owners};
-enum { PARTS = sizeof parts / sizeof *parts };
-
-MANTA_TASK(part, val(int32_t, which))
-{
-    int code = parts[which](0, NULL);
-    return code ? manta_fail(code, "part %d", which) : MANTA_OK;
-}
 
 static int everything_inside_tasks(int argc, char **argv)
 {
-    manta_ref refs[PARTS];
-    for (int32_t i = 0; i < PARTS; i++) {
-        refs[i] = part_async(&many_tries, i);
-    }
-    for (int32_t i = 0; i < PARTS; i++) {
-        CHECK(part_get(refs[i]) == MANTA_OK);
-    }
-    return 0;
+    return chaos_inside_tasks(parts, sizeof parts / sizeof *parts);
 }
 
-/* ---- Campaigns ------------------------------------------------------------------------------ */
-
-#define CAMPAIGN(driver, work_us, within_us)                                                       \
-    static void test_##driver(void **state)                                                        \
-    {                                                                                              \
-        chaos_campaign(&(struct chaos){#driver, driver, (work_us)*US, (within_us)*US, 0});         \
-    }
-#define ENTRY(driver, work_us, within_us) {#driver, test_##driver, NULL, NULL, NULL},
-/* driver, its tasks one after the other, when faults come */
-#define EACH_CAMPAIGN(X)                                                                           \
-    X(tree_of_tasks, 4000, 2500)                                                                   \
-    X(refs_handed_on, 1100, 500)                                                                   \
-    X(maps_and_chains, 4500, 2000)                                                                 \
-    X(each_result_once, 9000, 4000)                                                                \
-    X(owners_of_owners, 3500, 1500)                                                                \
-    X(maps_of_owners, 3500, 1500)                                                                  \
-    X(failures_and_retries, 2000, 700)                                                             \
-    X(cancels_at_any_time, 5000, 1500)                                                             \
-    X(pinned_to_ranks, 5000, 2500)                                                                 \
-    X(everything_inside_tasks, 45000, 8000)
-EACH_CAMPAIGN(CAMPAIGN)
+/* What, all its tasks one after the other, when faults come: in us. */
+static const struct chaos campaigns[] = {
+    CHAOS(tree_of_tasks, 4000, 2500),       CHAOS(refs_handed_on, 1100, 500),
+    CHAOS(maps_and_chains, 4500, 2000),     CHAOS(each_result_once, 9000, 4000),
+    CHAOS(owners_of_owners, 3500, 1500),    CHAOS(maps_of_owners, 3500, 1500),
+    CHAOS(failures_and_retries, 2000, 700), CHAOS(cancels_at_any_time, 5000, 1500),
+    CHAOS(pinned_to_ranks, 5000, 2500),     CHAOS(everything_inside_tasks, 45000, 8000),
+};
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {EACH_CAMPAIGN(ENTRY)};
-    cmocka_set_test_filter(getenv("MANTA_CAMPAIGN")); /* * and ? allowed */
-    return cmocka_run_group_tests(tests, NULL, chaos_report);
+    return chaos_main("chaos", 0, campaigns, sizeof campaigns / sizeof *campaigns);
 }

@@ -15,9 +15,6 @@
 
 #include <cmocka.h>
 
-#define US UINT64_C(1000)
-#define MIB (UINT64_C(1) << 20)
-
 /* From a little over what travels in messages to several chunks of a copy. */
 enum { SIZES = 4 };
 static const size_t sizes[SIZES] = {10000, 10240, 40000, 131072};
@@ -316,48 +313,25 @@ static int values_of_owners_that_die(int argc, char **argv)
 static const manta_driver parts[] = {
     chains,         levels_that_stay,         trees, maps_read_a_value, inouts,
     refs_handed_on, values_of_owners_that_die};
-enum { PARTS = sizeof parts / sizeof *parts };
-
-MANTA_TASK(part, val(int32_t, which))
-{
-    int code = parts[which](0, NULL);
-    return code ? manta_fail(code, "part %d", which) : MANTA_OK;
-}
 
 static int everything_inside_tasks(int argc, char **argv)
 {
-    manta_ref refs[PARTS];
-    for (int32_t i = 0; i < PARTS; i++) {
-        refs[i] = part_async(&many_tries, i);
-    }
-    for (int32_t i = 0; i < PARTS; i++) {
-        CHECK(part_get(refs[i]) == MANTA_OK);
-    }
-    return 0;
+    return chaos_inside_tasks(parts, sizeof parts / sizeof *parts);
 }
 
-/* ---- Campaigns ------------------------------------------------------------------------------ */
-
-#define CAMPAIGN(driver, work_us, within_us)                                                       \
-    static void test_##driver(void **state)                                                        \
-    {                                                                                              \
-        chaos_campaign(&(struct chaos){#driver, driver, (work_us)*US, (within_us)*US, 256 * MIB}); \
-    }
-#define ENTRY(driver, work_us, within_us) {#driver, test_##driver, NULL, NULL, NULL},
-/* driver, its tasks one after the other, when faults come */
-#define EACH_CAMPAIGN(X)                                                                           \
-    X(chains, 5000, 1200)                                                                          \
-    X(levels_that_stay, 5000, 1200)                                                                \
-    X(trees, 4000, 500)                                                                            \
-    X(maps_read_a_value, 6000, 1500)                                                               \
-    X(inouts, 5000, 1200)                                                                          \
-    X(refs_handed_on, 6000, 1500)                                                                  \
-    X(values_of_owners_that_die, 7000, 1500)                                                       \
-    X(everything_inside_tasks, 35000, 5000)
-EACH_CAMPAIGN(CAMPAIGN)
+/* What, all its tasks one after the other, when faults come: in us. */
+static const struct chaos campaigns[] = {
+    CHAOS(chains, 5000, 1200),
+    CHAOS(levels_that_stay, 5000, 1200),
+    CHAOS(trees, 4000, 500),
+    CHAOS(maps_read_a_value, 6000, 1500),
+    CHAOS(inouts, 5000, 1200),
+    CHAOS(refs_handed_on, 6000, 1500),
+    CHAOS(values_of_owners_that_die, 7000, 1500),
+    CHAOS(everything_inside_tasks, 35000, 5000),
+};
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {EACH_CAMPAIGN(ENTRY)};
-    return cmocka_run_group_tests(tests, NULL, chaos_report);
+    return chaos_main("chaos_objects", 256 * MIB, campaigns, sizeof campaigns / sizeof *campaigns);
 }

@@ -17,12 +17,6 @@
 
 enum { STORE = 16 << 20, CHUNK = 256 * 1024, READERS_MAX = 1000 };
 
-static uint32_t world_size(void)
-{
-    manta_world world;
-    return manta_world_get(&world) == MANTA_OK ? world.size : 1;
-}
-
 /* Byte i of value `seed`. */
 static uint64_t word_at(uint64_t seed, uint64_t i)
 {

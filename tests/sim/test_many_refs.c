@@ -2,10 +2,10 @@
  * Values and arguments of thousands of refs: what they cost in messages, and that each of the refs
  * is good for its value, whatever that is, and let go of. world_check sees that no hold is left.
  */
+#include "chaos.h"
 #include "check.h"
 #include "comm/comm.h"
 #include "core/context.h"
-#include "world.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,18 +72,6 @@ MANTA_TASK(make_later, val(int64_t, count), outrefs(made))
         refs[i] = later_async(NULL, i);
     }
     return MANTA_OK;
-}
-
-static uint32_t world_size(void)
-{
-    manta_world world = {0};
-    (void)manta_world_get(&world);
-    return world.size;
-}
-
-static manta_options on_far(void)
-{
-    return (manta_options){.rank = MANTA_ON(world_size() - 1)};
 }
 
 static struct comm_stats stats_here(void)
@@ -193,33 +181,12 @@ static int refs_are_dropped_one_by_one(int argc, char **argv)
     X(refs_are_dropped_one_by_one)
 
 /* With the maker on the own rank, on the own node, and on another one. */
-static void on_all_layouts(manta_driver driver)
-{
-    static const struct {
-        uint32_t ranks, node_ranks;
-    } layouts[] = {{1, 0}, {2, 0}, {3, 0}, {2, 1}};
-    uint64_t first, count;
-    world_seeds(3, &first, &count);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
-            struct world_options options = {.seed = seed,
-                                            .ranks = layouts[i].ranks,
-                                            .node_ranks = layouts[i].node_ranks,
-                                            .workers = 1 + (uint32_t)(seed % 2),
-                                            .store_bytes = 8 << 20};
-            struct world_result result;
-            assert_int_equal(world_run(&options, driver, &result), 0);
-            assert_int_equal(world_check("many_refs", &options, &result), 0);
-        }
-    }
-}
-
-#define TEST_ON_ALL(driver)                                                                        \
+#define TEST(driver)                                                                               \
     static void test_##driver(void **state)                                                        \
     {                                                                                              \
-        on_all_layouts(driver);                                                                    \
+        world_on_nodes("many_refs", driver, 8 * MIB, 15);                                          \
     }
-EACH_DRIVER(TEST_ON_ALL)
+EACH_DRIVER(TEST)
 
 int main(void)
 {

@@ -2,8 +2,8 @@
  * Values in the stores of virtual nodes: made, put, read in place, changed, copied to other
  * nodes, on one node and on several. world_check that no block and no copy is left.
  */
-#include "check.h"
 #include "chaos.h"
+#include "check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,12 +18,6 @@ enum { NUMBERS = 100000, STORE = 8 << 20 };
 static double sum_of(uint64_t n)
 {
     return (double)n * (double)(n - 1) / 2;
-}
-
-static uint32_t world_size(void)
-{
-    manta_world world;
-    return manta_world_get(&world) == MANTA_OK ? world.size : 1;
 }
 
 MANTA_TASK(make, val(uint64_t, n), outv(double, xs))
@@ -387,7 +381,7 @@ static void test_inout_in_place(void **state)
 #define TEST(driver)                                                                               \
     static void test_##driver(void **state)                                                        \
     {                                                                                              \
-        world_on_nodes("objects", driver, STORE);                                                  \
+        world_on_nodes("objects", driver, STORE, 8);                                               \
     }
 EACH_DRIVER(TEST)
 

@@ -15,8 +15,6 @@
 
 #include <cmocka.h>
 
-#define MS UINT64_C(1000000)
-
 static const manta_options many_tries = {.retries = 100};
 static const manta_options many_isolated = {.retries = 100, .isolated = 1};
 
@@ -226,11 +224,6 @@ static void run_one(uint32_t ranks, uint64_t press_at_ns, manta_driver driver)
     struct world_result result;
     assert_int_equal(world_run(&options, driver, &result), 0);
     assert_int_equal(world_check("outside", &options, &result), 0);
-}
-
-static bool error_says(const char *text)
-{
-    return strstr(manta_last_error()->text, text) != NULL;
 }
 
 static int failures(int argc, char **argv)

@@ -13,15 +13,7 @@
 
 #include <cmocka.h>
 
-#define MIB ((uint64_t)1 << 20)
-
 enum { STORE = 8 << 20, OBJECTS = 100, OBJECT = 800 << 10, SMALL = 100 << 10 };
-
-static uint32_t world_size(void)
-{
-    manta_world world;
-    return manta_world_get(&world) == MANTA_OK ? world.size : 1;
-}
 
 /* Every eighth byte tells. */
 static void fill(uint64_t *data, size_t count, uint64_t key)

@@ -2,11 +2,10 @@
  * Streams under faults: sources, readers and owners of both die at drawn moments; every reader gets
  * every item once and in order, whatever ran again.
  */
-#define TEST_NAME "streams"
+#define TEST_NAME "stream_faults"
 #include "chaos.h"
 #include "streams.h"
 
-#define US UINT64_C(1000)
 enum { ITEMS = 60 };
 
 static const manta_options many_tries = {.retries = 100, .ahead = 8};
@@ -124,25 +123,17 @@ static int behaviour_66_left_in_the_middle(int argc, char **argv)
     return 0;
 }
 
-/* what, all its tasks one after the other, when faults come */
-#define EACH_CAMPAIGN(X)                                                                           \
-    X(behaviour_67_read_by_the_driver, 1500, 700)                                                  \
-    X(behaviour_67_read_by_tasks, 2500, 1200)                                                      \
-    X(behaviour_68_read_in_chains, 500, 400)                                                       \
-    X(behaviour_66_read_long_items, 500, 300)                                                      \
-    X(pipelines_inside_tasks, 3000, 1200)                                                          \
-    X(behaviour_66_left_in_the_middle, 2000, 500)
-#define CAMPAIGN(driver, work_us, within_us)                                                       \
-    static void test_##driver(void **state)                                                        \
-    {                                                                                              \
-        chaos_campaign(&(struct chaos){#driver, driver, (work_us)*US, (within_us)*US, 64 << 20});  \
-    }
-EACH_CAMPAIGN(CAMPAIGN)
-
-#define CAMPAIGN_ENTRY(driver, work_us, within_us) {#driver, test_##driver, NULL, NULL, NULL},
+/* What, all its tasks one after the other, when faults come: in us. */
+static const struct chaos campaigns[] = {
+    CHAOS(behaviour_67_read_by_the_driver, 1500, 700),
+    CHAOS(behaviour_67_read_by_tasks, 2500, 1200),
+    CHAOS(behaviour_68_read_in_chains, 500, 400),
+    CHAOS(behaviour_66_read_long_items, 500, 300),
+    CHAOS(pipelines_inside_tasks, 3000, 1200),
+    CHAOS(behaviour_66_left_in_the_middle, 2000, 500),
+};
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {EACH_CAMPAIGN(CAMPAIGN_ENTRY)};
-    return cmocka_run_group_tests(tests, NULL, chaos_report);
+    return chaos_main(TEST_NAME, 64 * MIB, campaigns, sizeof campaigns / sizeof *campaigns);
 }

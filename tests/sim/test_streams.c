@@ -438,34 +438,13 @@ static int small_items_cost_a_line_at_most(int argc, char **argv)
     X(what_is_no_stream_is_refused)                                                                \
     X(small_items_cost_a_line_at_most)
 
-/* One rank, several of a node, and each on a node of its own. */
-static void on_all_layouts(manta_driver driver)
-{
-    static const struct {
-        uint32_t ranks, node_ranks;
-    } layouts[] = {{1, 0}, {2, 0}, {5, 0}, {2, 1}, {5, 2}};
-    uint64_t first, count;
-    world_seeds(5, &first, &count);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
-            struct world_options options = {.seed = seed,
-                                            .ranks = layouts[i].ranks,
-                                            .node_ranks = layouts[i].node_ranks,
-                                            .workers = 1 + (uint32_t)(seed % 2),
-                                            .store_bytes = 8 << 20};
-            struct world_result result;
-            assert_int_equal(world_run(&options, driver, &result), 0);
-            assert_int_equal(world_check("streams", &options, &result), 0);
-        }
-    }
-}
-
-#define TEST_ON_ALL(driver)                                                                        \
+/* One rank, several of a node, and several of several nodes. */
+#define TEST_ON_NODES(driver)                                                                      \
     static void test_##driver(void **state)                                                        \
     {                                                                                              \
-        on_all_layouts(driver);                                                                    \
+        world_on_nodes(TEST_NAME, driver, 8 * MIB, 30);                                            \
     }
-EACH_DRIVER(TEST_ON_ALL)
+EACH_DRIVER(TEST_ON_NODES)
 
 int main(void)
 {
