@@ -1,6 +1,6 @@
 /*
- * What the files of behaviours share: small tasks, and running a driver on 1, 2 and 7 virtual
- * ranks over several seeds.
+ * What the tests of tasks and of behaviours share: small tasks, and running a driver on 1, 2 and 7
+ * virtual ranks over several seeds.
  */
 #ifndef TESTS_SIM_BEHAVIOURS_H
 #define TESTS_SIM_BEHAVIOURS_H

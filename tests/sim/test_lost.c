@@ -4,6 +4,7 @@
  * and every block is gone at the end.
  */
 #include "check.h"
+#include "values.h"
 #include "world.h"
 
 #include <setjmp.h>
@@ -55,25 +56,6 @@ MANTA_TASK(next, in(double, before), outv(double, xs), out(uint32_t, rank))
     return fill(xs, before[0] + 1);
 }
 
-MANTA_TASK(sum, in(double, xs), out(double, s))
-{
-    for (size_t i = 0; i < xs_len; i++) {
-        *s += xs[i];
-    }
-    return MANTA_OK;
-}
-
-MANTA_TASK(sum_of_ref, ref(xs), out(double, s))
-{
-    const void *data;
-    size_t bytes;
-    MANTA_TRY(manta_view(xs, &data, &bytes));
-    for (size_t i = 0; i < bytes / sizeof(double); i++) {
-        *s += ((const double *)data)[i];
-    }
-    return manta_unview(xs);
-}
-
 /* Holds the ref, and looks at it when a death has come and gone. */
 MANTA_TASK(sum_later, ref(xs), out(double, s))
 {
@@ -111,6 +93,13 @@ static bool has_sum(manta_ref xs, double expected)
     return sum_of_ref(xs, &s) == MANTA_OK && s == expected;
 }
 
+static bool has_sum_on(uint32_t rank, manta_ref xs, double expected)
+{
+    double s;
+    const manta_options there = {.rank = MANTA_ON(rank)};
+    return sum_get(sum_async(&there, xs), &s) == MANTA_OK && s == expected;
+}
+
 /* ---- Drivers -------------------------------------------------------------------------------- */
 
 static int behaviour_56_a_chain_that_died_with_its_nodes_is_made_again(int argc, char **argv)
@@ -139,9 +128,7 @@ static int behaviour_56_a_loss_beyond_the_retries_says_so(int argc, char **argv)
     CHECK(make_on(1, &one, 7, &xs) == MANTA_OK);
     uint32_t before = made;
     world_kill(1);
-    double s;
-    const manta_options there = {.rank = MANTA_ON(2)};
-    CHECK(sum_get(sum_async(&there, xs), &s) == MANTA_OK && s == sum_of(7) && made == before + 1);
+    CHECK(has_sum_on(2, xs, sum_of(7)) && made == before + 1);
     for (uint32_t rank = 2; rank < 6; rank++) {
         world_kill(rank);
     }
@@ -166,7 +153,7 @@ static int behaviour_57_a_copy_that_lives_is_used_and_nothing_is_made_again(int 
     double s;
     for (uint32_t rank = 2; rank < 4; rank++) {
         const manta_options there = {.rank = MANTA_ON(rank)};
-        CHECK(sum_get(sum_async(&there, xs), &s) == MANTA_OK && s == sum_of(3));
+        CHECK(has_sum_on(rank, xs, sum_of(3)));
         CHECK(sum_of_ref_get(sum_of_ref_async(&there, xs), &s) == MANTA_OK && s == sum_of(3));
     }
     CHECK(made == before);
@@ -177,14 +164,12 @@ static int behaviour_57_a_copy_that_lives_is_used_and_nothing_is_made_again(int 
 static int the_heir_serves_what_its_neighbour_has_made(int argc, char **argv)
 {
     manta_ref kept, dropped;
-    double s;
     CHECK(make_on(2, NULL, 1, &kept) == MANTA_OK && make_on(2, NULL, 2, &dropped) == MANTA_OK);
     uint32_t before = made;
     world_kill(2);
     manta_drop(dropped);
     for (uint32_t rank = 3; rank < 6; rank++) {
-        const manta_options there = {.rank = MANTA_ON(rank)};
-        CHECK(sum_get(sum_async(&there, kept), &s) == MANTA_OK && s == sum_of(1));
+        CHECK(has_sum_on(rank, kept, sum_of(1)));
     }
     CHECK(has_sum(kept, sum_of(1)) && made == before);
     return 0;
@@ -194,14 +179,12 @@ static int the_heir_serves_what_its_neighbour_has_made(int argc, char **argv)
 static int the_next_heir_takes_over_and_the_last_takes_it_along(int argc, char **argv)
 {
     manta_ref xs, read;
-    double s;
     CHECK(make_on(3, NULL, 1, &xs) == MANTA_OK && make_on(3, NULL, 4, &read) == MANTA_OK);
     uint32_t before = made;
     world_kill(3);
     world_kill(4);
-    const manta_options there = {.rank = MANTA_ON(6)}, near = {.rank = MANTA_ON(5)};
-    CHECK(sum_get(sum_async(&there, read), &s) == MANTA_OK && s == sum_of(4) && made == before);
-    CHECK(sum_get(sum_async(&near, xs), &s) == MANTA_OK && s == sum_of(1) && made == before);
+    CHECK(has_sum_on(6, read, sum_of(4)) && made == before);
+    CHECK(has_sum_on(5, xs, sum_of(1)) && made == before);
     world_kill(5);
     CHECK(has_sum(xs, sum_of(1)) && made == before + 1);
     return 0;

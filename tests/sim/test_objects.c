@@ -4,6 +4,7 @@
  */
 #include "chaos.h"
 #include "check.h"
+#include "values.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,14 +33,6 @@ MANTA_TASK(make, val(uint64_t, n), outv(double, xs))
     return MANTA_OK;
 }
 
-MANTA_TASK(sum, in(double, xs), out(double, s))
-{
-    for (size_t i = 0; i < xs_len; i++) {
-        *s += xs[i];
-    }
-    return MANTA_OK;
-}
-
 MANTA_TASK(sum_two, in(double, xs), in(double, ys), out(double, s))
 {
     for (size_t i = 0; i < xs_len; i++) {
@@ -54,17 +47,6 @@ MANTA_TASK(twice, inout(double, xs))
         xs[i] *= 2;
     }
     return MANTA_OK;
-}
-
-MANTA_TASK(sum_of_ref, ref(xs), out(double, s))
-{
-    const void *data;
-    size_t bytes;
-    MANTA_TRY(manta_view(xs, &data, &bytes));
-    for (size_t i = 0; i < bytes / sizeof(double); i++) {
-        *s += ((const double *)data)[i];
-    }
-    return manta_unview(xs);
 }
 
 MANTA_TASK(make_far, val(uint64_t, n), val(uint32_t, rank), out(double, s))

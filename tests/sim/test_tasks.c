@@ -2,27 +2,8 @@
  * Tasks on virtual ranks: every kind of argument, nesting, maps, queues, errors, cancelling. Each
  * driver checks its own answers; world_check that nothing hung and every count ended at zero.
  */
-#include "check.h"
-#include "world.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-MANTA_TASK(square, val(int64_t, x), out(int64_t, y))
-{
-    *y = x * x;
-    return MANTA_OK;
-}
-
-MANTA_TASK(increment, in(int64_t, x), out(int64_t, y))
-{
-    *y = x[0] + 1;
-    return MANTA_OK;
-}
+#define TEST_NAME "tasks"
+#include "behaviours.h"
 
 MANTA_TASK(fibonacci, val(int32_t, n), out(int64_t, y))
 {
@@ -313,22 +294,6 @@ static int cancelling_a_map_stops_it(int argc, char **argv)
     return 0;
 }
 
-static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
-{
-    static const uint32_t sizes[] = {1, 2, 7};
-    uint64_t first, count;
-    world_seeds(5, &first, &count);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        for (unsigned i = 0; i < 3; i++) {
-            struct world_options options = {
-                .seed = seed, .ranks = sizes[i], .workers = 1 + seed % 2};
-            struct world_result result;
-            assert_int_equal(world_run(&options, driver, &result), 0);
-            assert_int_equal(world_check(test, &options, &result), 0);
-        }
-    }
-}
-
 #define EACH_DRIVER(X)                                                                             \
     X(values_round_trip)                                                                           \
     X(chain_of_100)                                                                                \
@@ -347,11 +312,6 @@ static void on_1_2_and_7_ranks(const char *test, manta_driver driver)
     X(queue_gives_all_once)                                                                        \
     X(unfinished_work_is_cancelled_at_the_end)
 
-#define TEST(driver)                                                                               \
-    static void test_##driver(void **state)                                                        \
-    {                                                                                              \
-        on_1_2_and_7_ranks("tasks", driver);                                                       \
-    }
 EACH_DRIVER(TEST)
 
 /* Waits for its children by manta_wait and a queue, so nothing is run on the waiter's stack but for
@@ -420,9 +380,9 @@ static void test_at_the_stack_cap(void **state)
             .seed = seed, .ranks = 1 + (uint32_t)(seed % 4), .workers = 1, .parked_max = 2};
         struct world_result result;
         assert_int_equal(world_run(&options, few_stacks_are_enough_for_width, &result), 0);
-        assert_int_equal(world_check("tasks", &options, &result), 0);
+        assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
         assert_int_equal(world_run(&options, too_deep_is_a_named_error, &result), 0);
-        assert_int_equal(world_check("tasks", &options, &result), 0);
+        assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
     }
 }
 
@@ -446,7 +406,7 @@ static void test_retries_wait_longer_and_longer(void **state)
         struct world_options options = {.seed = ranks, .ranks = ranks, .workers = 1};
         struct world_result result;
         assert_int_equal(world_run(&options, a_failing_task_is_tried_six_times, &result), 0);
-        assert_int_equal(world_check("tasks", &options, &result), 0);
+        assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
         assert_in_range(result.time_ns, 150000000, 200000000);
     }
 }
@@ -465,7 +425,6 @@ static void test_same_seed_same_trace(void **state)
 
 int main(void)
 {
-#define ENTRY(driver) cmocka_unit_test(test_##driver),
     const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(test_at_the_stack_cap),
                                        cmocka_unit_test(test_retries_wait_longer_and_longer),
                                        cmocka_unit_test(test_same_seed_same_trace)};
