@@ -10,16 +10,14 @@
  * Input: operations of 8 bytes: kind and sender; which of four values; the token; which chunk; how
  * long it is; a byte for flags and offsets; the rank named as source; what is broken on purpose.
  */
-#include "comm/sim.h"
-#include "core/core.h"
 #include "core/message.h"
-#include "fuzz.h"
+#include "senders.h"
 #include "store/store.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { RANKS = 3, OPERATIONS_MAX = 100, CHUNK = 256 * 1024, STORE = 8 << 20 };
+enum { OPERATIONS_MAX = 100, CHUNK = 256 * 1024, STORE = 8 << 20 };
 
 /* Of the four values; the last one is rank 0's own. */
 static const uint64_t value_bytes[4] = {70000, CHUNK, 2 * CHUNK + 100, CHUNK + 9};
@@ -31,7 +29,7 @@ struct operation {
 struct input {
     const uint8_t *data;
     size_t size;
-    struct sim *sim;
+    struct senders senders;
     struct store *store;
     struct store_entry own; /* rank 0's block */
     uint8_t bytes[CHUNK + 64];
@@ -39,30 +37,6 @@ struct input {
     struct core_counts left;
     bool has_ended;
 };
-
-static void ignore_message(void *owner, uint32_t from, const struct wire_header *header,
-                           const void *body)
-{
-}
-
-static void ignore_death(void *owner, uint32_t peer)
-{
-}
-
-/* They take what rank 0 lends them. */
-static void *take_nothing(void *owner, uint32_t from, const struct comm_lent *lent)
-{
-    return NULL;
-}
-
-static void ignore_landing(void *owner, uint32_t from, const struct comm_lent *lent, void *place,
-                           bool is_whole)
-{
-}
-
-static void ignore_return(void *owner, struct comm_loan *loan)
-{
-}
 
 /* ---- Those who send ------------------------------------------------------------------------- */
 
@@ -164,15 +138,10 @@ static void send_one(struct input *input, struct comm *comm, const struct operat
     }
 }
 
-static void send_main(struct input *input, uint32_t number)
+static void send_all(void *arg, struct comm *comm, const struct base_host *host, uint32_t number)
 {
-    struct comm *comm = sim_comm(input->sim, number);
-    const struct base_host *host = sim_host(input->sim, number);
-    struct comm_sink sink = {ignore_message, ignore_death,   NULL,
-                             take_nothing,   ignore_landing, ignore_return};
+    struct input *input = arg;
     struct operation what;
-    comm_set_sink(comm, &sink);
-    host->work(host->self, 50000);
     for (size_t i = 0; i < OPERATIONS_MAX && (i + 1) * sizeof what <= input->size; i++) {
         memcpy(&what, input->data + i * sizeof what, sizeof what);
         if (1u + (what.kind & 1u) == number) {
@@ -183,23 +152,6 @@ static void send_main(struct input *input, uint32_t number)
         host->work(host->self, 3000);
         while (comm_progress(comm, 64)) {}
     }
-}
-
-static void first_sender(void *input)
-{
-    send_main(input, 1);
-}
-
-static void second_sender(void *input)
-{
-    send_main(input, 2);
-}
-
-static void kill_senders(void *arg)
-{
-    struct input *input = arg;
-    sim_kill(input->sim, 1);
-    sim_kill(input->sim, 2);
 }
 
 /* ---- The rank under test -------------------------------------------------------------------- */
@@ -216,8 +168,8 @@ static void rank_main(void *arg)
     struct input *input = arg;
     struct rank *rank;
     manta_error error;
-    struct core_options options = {.host = sim_host(input->sim, 0),
-                                   .comm = sim_comm(input->sim, 0),
+    struct core_options options = {.host = sim_host(input->senders.sim, 0),
+                                   .comm = sim_comm(input->senders.sim, 0),
                                    .workers = 1,
                                    .cores = 1,
                                    .node_ranks = 2,
@@ -253,27 +205,17 @@ static struct store *open_store(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct sim_options options = {.seed = 1,
-                                  .ranks = RANKS,
-                                  .node_ranks = 2,
-                                  .time_limit_ns = UINT64_C(100000000),
-                                  .detect_min_ns = 1000,
-                                  .detect_max_ns = 20000};
     struct input *input = calloc(1, sizeof *input);
     HOLDS(input);
     input->data = data;
     input->size = size;
     input->store = open_store();
-    input->sim = sim_create(&options);
-    HOLDS(input->sim);
-    sim_set_switch_hook(input->sim, core_context_slot());
-    HOLDS(sim_start(input->sim, 0, rank_main, input) == 0);
-    HOLDS(sim_start(input->sim, 1, first_sender, input) == 0);
-    HOLDS(sim_start(input->sim, 2, second_sender, input) == 0);
-    HOLDS(sim_at(input->sim, 800000, kill_senders, input) == 0);
-    HOLDS(sim_run(input->sim) == MANTA_OK && input->has_ended);
+    input->senders =
+        (struct senders){rank_main, send_all, input, .node_ranks = 2, .die_at_ns = 800000};
+    struct sim *sim = senders_create(&input->senders);
+    HOLDS(sim_run(sim) == MANTA_OK && input->has_ended);
     HOLDS(input->left.blocks == 0 && input->left.copies == 0 && input->left.values == 0);
-    sim_destroy(input->sim);
+    sim_destroy(sim);
     store_close(input->store);
     free(input);
     return 0;

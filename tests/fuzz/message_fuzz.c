@@ -12,11 +12,9 @@
  * else one of the jobs under way, by low nibble; byte 3 the attempt; bytes 4 and 5
  * the length of the body, little-endian; then the body.
  */
-#include "comm/sim.h"
-#include "core/core.h"
 #include "core/message.h"
 #include "core/object.h"
-#include "fuzz.h"
+#include "senders.h"
 
 /* A run that does not end frees nothing. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
@@ -27,7 +25,7 @@ void __lsan_disable(void) __attribute__((weak));
 #define LEAKS(what) (void)0
 #endif
 
-enum { RANKS = 3, MESSAGES_MAX = 64, LEASE_MAX = 40, REFS = 8 };
+enum { MESSAGES_MAX = 64, LEASE_MAX = 40, REFS = 8 };
 
 MANTA_TASK(fuzz_add, in(int64_t, a), val(int64_t, b), out(int64_t, y))
 {
@@ -69,19 +67,10 @@ MANTA_TASK(fuzz_index, out(uint64_t, y))
 struct input {
     const uint8_t *data;
     size_t size;
-    struct sim *sim;
+    struct senders senders;
 };
 
 /* ---- Those who send ------------------------------------------------------------------------- */
-
-static void ignore_message(void *owner, uint32_t from, const struct wire_header *header,
-                           const void *body)
-{
-}
-
-static void ignore_death(void *owner, uint32_t peer)
-{
-}
 
 /* A lease of very many runs is no broken message, but would take its time. */
 static void bound_lease(uint8_t *body, size_t length)
@@ -164,36 +153,15 @@ static size_t send_one(struct comm *comm, uint32_t sender, const uint8_t *data, 
     return at + length;
 }
 
-static void send_main(struct input *input, uint32_t number)
+static void send_all(void *arg, struct comm *comm, const struct base_host *host, uint32_t number)
 {
-    struct comm *comm = sim_comm(input->sim, number);
-    const struct base_host *host = sim_host(input->sim, number);
-    struct comm_sink sink = {ignore_message, ignore_death, NULL};
+    const struct input *input = arg;
     size_t at = 0;
-    comm_set_sink(comm, &sink);
-    host->work(host->self, 50000);
     for (int i = 0; i < MESSAGES_MAX && at < input->size; i++) {
         at += send_one(comm, number, input->data + at, input->size - at);
         host->work(host->self, 3000);
         while (comm_progress(comm, 64)) {}
     }
-}
-
-static void first_sender(void *input)
-{
-    send_main(input, 1);
-}
-
-static void second_sender(void *input)
-{
-    send_main(input, 2);
-}
-
-static void kill_senders(void *arg)
-{
-    struct input *input = arg;
-    sim_kill(input->sim, 1);
-    sim_kill(input->sim, 2);
 }
 
 /* ---- The rank under test -------------------------------------------------------------------- */
@@ -231,8 +199,8 @@ static void rank_main(void *arg)
     struct input *input = arg;
     struct rank *rank;
     manta_error error;
-    struct core_options options = {.host = sim_host(input->sim, 0),
-                                   .comm = sim_comm(input->sim, 0),
+    struct core_options options = {.host = sim_host(input->senders.sim, 0),
+                                   .comm = sim_comm(input->senders.sim, 0),
                                    .workers = 1,
                                    .cores = 1,
                                    .node_ranks = RANKS,
@@ -248,22 +216,12 @@ static void rank_main(void *arg)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct sim_options options = {.seed = 1,
-                                  .ranks = RANKS,
-                                  .time_limit_ns = UINT64_C(100000000),
-                                  .detect_min_ns = 1000,
-                                  .detect_max_ns = 20000};
-    struct input input = {data, size, sim_create(&options)};
-    HOLDS(input.sim);
-    sim_set_switch_hook(input.sim, core_context_slot());
-    HOLDS(sim_start(input.sim, 0, rank_main, &input) == 0);
-    HOLDS(sim_start(input.sim, 1, first_sender, &input) == 0);
-    HOLDS(sim_start(input.sim, 2, second_sender, &input) == 0);
-    HOLDS(sim_at(input.sim, 1000000, kill_senders, &input) == 0);
+    struct input input = {data, size, {rank_main, send_all, &input, .die_at_ns = 1000000}};
+    struct sim *sim = senders_create(&input.senders);
     LEAKS(disable);
-    int code = sim_run(input.sim);
+    int code = sim_run(sim);
     LEAKS(enable);
     HOLDS(code == MANTA_OK || code == MANTA_E_TIMEOUT || code == MANTA_E_DEADLOCK);
-    sim_destroy(input.sim);
+    sim_destroy(sim);
     return 0;
 }
