@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "deadline.h"
 #include "launch/handover.h"
 
 #include <poll.h>
@@ -22,18 +23,10 @@
 #include <unistd.h>
 
 enum { RANKS = 2, STRANGERS = RANKS + 6, FOREIGN_UID = 20001, SKIP = 77 };
-#define MS UINT64_C(1000000)
-#define SECOND (1000 * MS)
 
-static const struct base_host *host = &base_host_real;
 static union card_page cards[RANKS];
 static int listener, segment;
 static struct handover_fds segments;
-
-static uint64_t in(uint64_t ns)
-{
-    return base_deadline_after(base_now_ns(host), ns);
-}
 
 static int set_up(void **state)
 {

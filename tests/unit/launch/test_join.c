@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "launch/join.h"
-#include "launch/watch.h"
+#include "watched.h"
 
 #include <arpa/inet.h>
 #include <signal.h>
@@ -19,25 +19,10 @@
 #include <unistd.h>
 
 enum { RANKS = 3 };
-#define MS UINT64_C(1000000)
-#define SECOND (1000 * MS)
 
-static const struct base_host *host = &base_host_real;
 static union card_page cards[RANKS];
-static char said[2000];
 static int listener = -1;
 static uint64_t silence_ns = 10 * SECOND;
-
-static void collect(void *arg, int level, const char *line)
-{
-    size_t length = strlen(said);
-    snprintf(said + length, sizeof said - length, "%s\n", line);
-}
-
-static uint64_t in(uint64_t ns)
-{
-    return base_deadline_after(base_now_ns(host), ns);
-}
 
 /* The loopback stands for the network: a host's own useful addresses are not needed here. */
 static int set_up(void **state)
@@ -76,32 +61,6 @@ static struct watch *watch_of(uint32_t rank)
     struct watch *watch = NULL;
     assert_int_equal(watch_start(&options, &watch), MANTA_OK);
     return watch;
-}
-
-static _Atomic uint32_t deaths_told;
-
-static void hear_of_death(void *arg, uint32_t rank)
-{
-    atomic_fetch_or(&deaths_told, 1u << rank);
-}
-
-static bool await_death(uint32_t rank)
-{
-    for (uint64_t end_ns = in(5 * SECOND);
-         !(atomic_load(&deaths_told) & 1u << rank) && base_now_ns(host) < end_ns;) {
-        usleep(500);
-    }
-    return atomic_load(&deaths_told) == 1u << rank;
-}
-
-static int await_end(struct watch *watch)
-{
-    int code = 0;
-    for (uint64_t end_ns = in(5 * SECOND);
-         !watch_has_ended(watch, &code) && base_now_ns(host) < end_ns;) {
-        usleep(500);
-    }
-    return code;
 }
 
 /* A child on a host of its own. */
@@ -154,13 +113,6 @@ static struct watch *join(void)
     return watch;
 }
 
-static int exit_code(pid_t pid)
-{
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 static int leave(struct watch *watch)
 {
     watch_leave(watch);
@@ -172,8 +124,8 @@ static void ranks_on_other_hosts_join_meet_and_leave(void **state)
     int code;
     pid_t a = spawn(1, leave), b = spawn(2, leave);
     struct watch *watch = join();
-    assert_int_equal(exit_code(a), 0);
-    assert_int_equal(exit_code(b), 0);
+    expect_exit(a, 0);
+    expect_exit(b, 0);
     usleep(20000);
     assert_false(watch_has_ended(watch, &code));
     assert_int_equal(atomic_load(&deaths_told), 0);
@@ -191,11 +143,6 @@ static int hear_that_two_died(struct watch *watch)
     return !is_told || has_ended;
 }
 
-static int wait_long(struct watch *watch)
-{
-    return (int)sleep(20);
-}
-
 static void a_death_elsewhere_is_the_end_of_its_line(void **state)
 {
     char expected[100];
@@ -204,19 +151,14 @@ static void a_death_elsewhere_is_the_end_of_its_line(void **state)
     struct watch *watch = join();
     kill(b, SIGKILL);
     assert_true(await_death(2));
-    assert_int_equal(exit_code(a), 0);
-    assert_int_equal(exit_code(b), 128 + SIGKILL);
+    expect_exit(a, 0);
+    expect_exit(b, -SIGKILL);
     assert_false(watch_has_ended(watch, &code));
     snprintf(expected, sizeof expected, "rank 2 on n2 (process %d) has ended, or cannot be reached",
              b);
     assert_non_null(strstr(said, expected));
     watch_leave(watch);
     watch_destroy(watch);
-}
-
-static int wait_for_the_end(struct watch *watch)
-{
-    return await_end(watch);
 }
 
 /* Cut off is what a stopped rank looks like; when it goes on it finds its line gone and leaves. */
@@ -228,8 +170,8 @@ static void a_silent_rank_is_cut_off_and_leaves_when_it_comes_back(void **state)
     kill(b, SIGSTOP);
     assert_true(await_death(2));
     kill(b, SIGCONT);
-    assert_int_equal(exit_code(a), 0);
-    assert_int_equal(exit_code(b), 1);
+    expect_exit(a, 0);
+    expect_exit(b, 1);
     assert_non_null(strstr(said, "rank 2 on n2"));
     assert_non_null(strstr(said, "says nothing any more (MANTA_SILENCE)"));
     watch_leave(watch);
@@ -258,7 +200,7 @@ static void the_end_of_rank_0_ends_the_others(void **state)
         _exit(0);
     }
     close(report[1]);
-    assert_int_equal(exit_code(first), 0);
+    expect_exit(first, 0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(read(report[0], &codes[i], sizeof codes[i]), sizeof codes[i]);
         assert_int_equal(codes[i], 1);
@@ -296,8 +238,8 @@ static void strangers_get_nothing_and_hold_up_nobody(void **state)
     }
     pid_t a = spawn(1, leave), b = spawn(2, leave);
     struct watch *watch = join();
-    assert_int_equal(exit_code(a), 0);
-    assert_int_equal(exit_code(b), 0);
+    expect_exit(a, 0);
+    expect_exit(b, 0);
     assert_true(recv(strangers[2], &byte, 1, MSG_DONTWAIT) <= 0);
     for (int i = 0; i < STRANGERS; i++) {
         close(strangers[i]);

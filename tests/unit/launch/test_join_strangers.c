@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "deadline.h"
 #include "launch/join.h"
 
 #include <arpa/inet.h>
@@ -20,19 +21,11 @@
 #include <unistd.h>
 
 enum { RANKS = 2, HELLO_BYTES = 32, ANSWER_BYTES = 32, PROOF_BYTES = 16 };
-#define MS UINT64_C(1000000)
-#define SECOND (1000 * MS)
 #define FIRST_ADDRESS "127.0.0.3"
 #define OTHER_ADDRESS "127.0.0.2"
 
-static const struct base_host *host = &base_host_real;
 static union card_page cards[RANKS], other_cards[RANKS]; /* the second with another secret */
 static int listener, impostor;                           /* at one port of two addresses */
-
-static uint64_t in(uint64_t ns)
-{
-    return base_deadline_after(base_now_ns(host), ns);
-}
 
 /* Port 0: any. */
 static int listen_at(const char *address, int flags, uint16_t *port)

@@ -11,7 +11,7 @@
 
 #include "comm/backends.h"
 #include "core/rank.h"
-#include "launch/watch.h"
+#include "watched.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -24,25 +24,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MS UINT64_C(1000000)
-#define SECOND (1000 * MS)
-
 enum { RANKS = 3 };
 
 static union card_page cards[RANKS];
-static const struct base_host *const host = &base_host_real;
-static char said[4096];
-
-static void collect(void *arg, int level, const char *line)
-{
-    size_t length = strlen(said);
-    snprintf(said + length, sizeof said - length, "%s\n", line);
-}
-
-static uint64_t in(uint64_t ns)
-{
-    return base_deadline_after(base_now_ns(host), ns);
-}
 
 static uint64_t silence_ns = 10 * SECOND;
 static enum watch_owner owner = WATCH_GUEST;
@@ -91,6 +75,8 @@ static int set_up(void **state)
     int value = 42;
     memset(cards, 0, sizeof cards);
     said[0] = 0;
+    silence_ns = 10 * SECOND;
+    owner = WATCH_GUEST;
     for (int i = 0; i < RANKS; i++) {
         card_fill(&cards[i].card, host, NULL, 0);
         cards[i].card.rank = (uint32_t)i;
@@ -122,24 +108,6 @@ static struct watch *join(void)
     assert_int_equal(code, MANTA_OK);
     assert_int_equal(watch_adopt(watch, 0, RANKS, links, cards), MANTA_OK);
     return watch;
-}
-
-static void expect_exit(pid_t pid, int code)
-{
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), code);
-}
-
-static int await_end(struct watch *watch, uint64_t bound_ns)
-{
-    int code = 0;
-    for (uint64_t end_ns = in(bound_ns);
-         !watch_has_ended(watch, &code) && base_now_ns(host) < end_ns;) {
-        usleep(500);
-    }
-    return code;
 }
 
 static int meet_twice_and_leave(struct watch *watch)
@@ -197,24 +165,13 @@ static void failure_of_one_is_every_ones(void **state)
     watch_destroy(watch);
 }
 
-static int wait_for_the_end(struct watch *watch)
-{
-    return await_end(watch, 5 * SECOND);
-}
-
-static int wait_long(struct watch *watch)
-{
-    sleep(20);
-    return 0;
-}
-
 static void death_is_named_and_ends_all(void **state)
 {
     pid_t a = spawn(1, wait_for_the_end), b = spawn(2, wait_long);
     struct watch *watch = join();
     char expected[100], text[300] = "";
     kill(b, SIGKILL);
-    assert_int_equal(await_end(watch, 5 * SECOND), 1);
+    assert_int_equal(await_end(watch), 1);
     expect_exit(a, 1);
     snprintf(expected, sizeof expected, "rank 2 on n1 (process %d) was killed by signal 9", b);
     assert_non_null(strstr(said, expected));
@@ -233,27 +190,11 @@ static void end_without_leaving_is_a_death(void **state)
 {
     pid_t a = spawn(1, wait_for_the_end), b = spawn(2, end_early);
     struct watch *watch = join();
-    assert_int_equal(await_end(watch, 5 * SECOND), 1);
+    assert_int_equal(await_end(watch), 1);
     expect_exit(a, 1);
     expect_exit(b, 3);
     assert_non_null(strstr(said, "rank 2 on n1"));
     watch_destroy(watch);
-}
-
-static _Atomic uint32_t deaths_told; /* a bit per rank */
-
-static void hear_of_death(void *arg, uint32_t rank)
-{
-    atomic_fetch_or(&deaths_told, 1u << rank);
-}
-
-static bool await_death(uint32_t rank)
-{
-    for (uint64_t end_ns = in(5 * SECOND);
-         !(atomic_load(&deaths_told) & 1u << rank) && base_now_ns(host) < end_ns;) {
-        usleep(500);
-    }
-    return atomic_load(&deaths_told) == 1u << rank;
 }
 
 static int start(struct watch *watch)
@@ -277,40 +218,36 @@ static int start_and_wait_long(struct watch *watch)
     return start(watch) || sleep(20);
 }
 
-static void deaths_after_the_start_are_told_to_all_and_survived(void **state)
+/* Rank 2 is lost and ends with that code, the others see it, and the job goes on. */
+static void lose_rank_2(int (*see)(struct watch *), int (*act)(struct watch *), int signal,
+                        int code, const char *text)
 {
-    int code;
+    int ended;
     atomic_store(&deaths_told, 0);
-    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, start_and_wait_long);
+    pid_t a = spawn(1, see), b = spawn(2, act);
     struct watch *watch = join();
     assert_int_equal(start(watch), MANTA_OK);
-    kill(b, SIGKILL);
+    kill(b, signal);
     assert_true(await_death(2));
     expect_exit(a, 0);
-    waitpid(b, NULL, 0);
-    assert_false(watch_has_ended(watch, &code));
-    assert_non_null(strstr(said, "was killed by signal 9 (Killed); the others do its work again"));
+    expect_exit(b, code);
+    assert_false(watch_has_ended(watch, &ended));
+    assert_non_null(strstr(said, text));
     watch_leave(watch);
     watch_destroy(watch);
 }
 
+static void deaths_after_the_start_are_told_to_all_and_survived(void **state)
+{
+    lose_rank_2(hear_that_two_died, start_and_wait_long, SIGKILL, -SIGKILL,
+                "was killed by signal 9 (Killed); the others do its work again");
+}
+
 static void a_stopped_rank_is_ended_when_its_silence_is_too_long(void **state)
 {
-    int code;
-    atomic_store(&deaths_told, 0);
     silence_ns = 20 * MS;
-    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, start_and_wait_long);
-    struct watch *watch = join();
-    silence_ns = 10 * SECOND;
-    assert_int_equal(start(watch), MANTA_OK);
-    kill(b, SIGSTOP);
-    assert_true(await_death(2));
-    expect_exit(a, 0);
-    waitpid(b, NULL, 0);
-    assert_false(watch_has_ended(watch, &code));
-    assert_non_null(strstr(said, "says nothing any more (MANTA_SILENCE)"));
-    watch_leave(watch);
-    watch_destroy(watch);
+    lose_rank_2(hear_that_two_died, start_and_wait_long, SIGSTOP, -SIGKILL,
+                "says nothing any more (MANTA_SILENCE)");
 }
 
 static struct rank *make_core(void)
@@ -342,7 +279,7 @@ static struct rank *make_core_of_three(uint32_t rank)
     return core;
 }
 
-static int lose_rank_two(struct watch *watch)
+static int fail_to_reach_two(struct watch *watch)
 {
     struct rank *core = make_core_of_three(1);
     if (!core || start(watch)) {
@@ -390,40 +327,16 @@ static int use_the_core(struct watch *watch)
 
 static void a_rank_that_one_cannot_reach_is_out_for_all(void **state)
 {
-    int code, status;
-    atomic_store(&deaths_told, 0);
     silence_ns = 80 * MS;
-    pid_t a = spawn(1, lose_rank_two), b = spawn(2, start_and_wait_long);
-    struct watch *watch = join();
-    silence_ns = 10 * SECOND;
-    assert_int_equal(start(watch), MANTA_OK);
-    assert_true(await_death(2));
-    expect_exit(a, 0);
-    assert_int_equal(waitpid(b, &status, 0), b);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    assert_false(watch_has_ended(watch, &code));
-    assert_non_null(strstr(said, "cannot be reached by rank 1 any more"));
-    watch_leave(watch);
-    watch_destroy(watch);
+    lose_rank_2(fail_to_reach_two, start_and_wait_long, 0, -SIGKILL,
+                "cannot be reached by rank 1 any more");
 }
 
 static void a_rank_stuck_in_the_runtime_ends_itself(void **state)
 {
-    int code;
-    atomic_store(&deaths_told, 0);
     silence_ns = 80 * MS;
     owner = WATCH_OWN_PROCESS;
-    pid_t a = spawn(1, use_the_core), b = spawn(2, keep_the_core);
-    struct watch *watch = join();
-    silence_ns = 10 * SECOND;
-    owner = WATCH_GUEST;
-    assert_int_equal(start(watch), MANTA_OK);
-    assert_true(await_death(2));
-    expect_exit(b, 1);
-    expect_exit(a, 0);
-    assert_false(watch_has_ended(watch, &code));
-    watch_leave(watch);
-    watch_destroy(watch);
+    lose_rank_2(use_the_core, keep_the_core, 0, 1, "rank 2");
 }
 
 static void signal_ends_the_job_everywhere(void **state)
@@ -433,7 +346,7 @@ static void signal_ends_the_job_everywhere(void **state)
     uint64_t bits = WATCH_SIGNAL_END;
     char text[300] = "";
     assert_int_equal(write(watch_signal_fd(watch), &bits, sizeof bits), sizeof bits);
-    assert_int_equal(await_end(watch, 5 * SECOND), 143);
+    assert_int_equal(await_end(watch), 143);
     assert_int_equal(watch_meet(watch, 0, SECOND, text, sizeof text), MANTA_E_SHUTDOWN);
     expect_exit(a, 143);
     expect_exit(b, 143);
