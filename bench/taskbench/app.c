@@ -338,6 +338,20 @@ uint32_t tb_most_steps(const struct tb_app *app)
     return steps;
 }
 
+void tb_each_point(const struct tb_app *app,
+                   void (*visit)(uint32_t graph, uint32_t step, uint32_t point))
+{
+    for (uint32_t step = 0; step < tb_most_steps(app); step++) {
+        for (uint32_t i = 0; i < app->graph_count; i++) {
+            uint32_t first = tb_row_offset(&app->graphs[i], step);
+            uint32_t width = tb_row_width(&app->graphs[i], step);
+            for (uint32_t at = 0; at < width; at++) {
+                visit(i, step, first + at);
+            }
+        }
+    }
+}
+
 double tb_now(void)
 {
     struct timespec now;

@@ -116,6 +116,9 @@ int tb_measure(const struct tb_app *app, bool reports, int (*pass)(void *arg, do
 uint64_t tb_total_tasks(const struct tb_app *app);
 /* Of the longest graph. */
 uint32_t tb_most_steps(const struct tb_app *app);
+/* All points of all graphs, row by row, as a sequential program would come to them. */
+void tb_each_point(const struct tb_app *app,
+                   void (*visit)(uint32_t graph, uint32_t step, uint32_t point));
 
 /* Of CLOCK_MONOTONIC. */
 double tb_now(void);

@@ -31,8 +31,9 @@ static uint32_t leaves_max(const struct tb_graph *graph)
     return (uint32_t)(count > 2 * (uint64_t)graph->width ? count : 2 * (uint64_t)graph->width);
 }
 
-static int make_state(const struct tb_graph *graph, struct state *state)
+static int make_state(const struct tb_graph *graph)
 {
+    struct state *state = &states[graph->index];
     if (tb_plan_make(graph, &state->plan) != 0) {
         return MANTA_E_NOMEM;
     }
@@ -45,8 +46,9 @@ static int make_state(const struct tb_graph *graph, struct state *state)
                                                                               : MANTA_E_NOMEM;
 }
 
-static void free_state(struct state *state)
+static void free_state(uint32_t i)
 {
+    struct state *state = &states[i];
     tb_plan_free(&state->plan);
     free(state->inputs);
     free(state->leaves);
@@ -135,27 +137,8 @@ static int time_pass(void *arg, double *ret_seconds)
     return MANTA_OK;
 }
 
-static int driver(int argc, char **argv)
-{
-    int code = MANTA_OK;
-    tb_display(&app);
-    for (uint32_t i = 0; i < app.graph_count && code == MANTA_OK; i++) {
-        code = make_state(&app.graphs[i], &states[i]);
-    }
-    if (code == MANTA_OK) {
-        code = tb_measure(&app, true, time_pass, NULL);
-    }
-    for (uint32_t i = 0; i < app.graph_count; i++) {
-        free_state(&states[i]);
-    }
-    return code == MANTA_OK ? 0 : 1;
-}
-
 int main(int argc, char **argv)
 {
-    if (tb_open(&app, argc, argv) != 0) {
-        return 2;
-    }
-    points_register(&app);
-    return manta_run(argc, argv, driver);
+    static const struct points_program program = {make_state, free_state, time_pass};
+    return points_main(argc, argv, &app, &program);
 }

@@ -192,3 +192,33 @@ int points_finish(const manta_ref *refs, uint32_t count)
     }
     return code;
 }
+
+/* ---- The main of a program ------------------------------------------------------------------ */
+
+static const struct points_program *program;
+
+static int driver(int argc, char **argv)
+{
+    int code = MANTA_OK;
+    tb_display(app);
+    for (uint32_t i = 0; i < app->graph_count && code == MANTA_OK; i++) {
+        code = program->make(&app->graphs[i]);
+    }
+    if (code == MANTA_OK) {
+        code = tb_measure(app, true, program->pass, NULL);
+    }
+    for (uint32_t i = 0; i < app->graph_count; i++) {
+        program->free(i);
+    }
+    return code == MANTA_OK ? 0 : 1;
+}
+
+int points_main(int argc, char **argv, struct tb_app *of, const struct points_program *what)
+{
+    if (tb_open(of, argc, argv) != 0) {
+        return 2;
+    }
+    points_register(of);
+    program = what;
+    return manta_run(argc, argv, driver);
+}

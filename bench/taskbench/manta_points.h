@@ -29,7 +29,15 @@ struct point_job {
     uint32_t graph, step, point, input_count, period;
 };
 
-/* From main, on every rank, before manta_run. `app` is borrowed until the end. */
+/* A program whose driver runs all: its main. */
+struct points_program {
+    int (*make)(const struct tb_graph *graph); /* ready to be run; tells on stderr why it is not */
+    void (*free)(uint32_t graph);              /* whatever there is of it */
+    int (*pass)(void *arg, double *ret_seconds);
+};
+int points_main(int argc, char **argv, struct tb_app *app, const struct points_program *program);
+
+/* From main, on every rank, before manta_run; points_main does. `app` is borrowed until the end. */
 void points_register(const struct tb_app *app);
 /* Submits, or records, a point that has the refs `inputs` in the order of its inputs. */
 manta_ref points_submit(const manta_options *options, const struct point_job *job,

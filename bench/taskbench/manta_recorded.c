@@ -115,12 +115,15 @@ static int record(struct recording *recording, struct state *state)
     return state->rounds > 1 ? set_starts(recording, state) : MANTA_OK;
 }
 
-static int make_state(const struct tb_graph *graph, struct state *state)
+static int make_state(const struct tb_graph *graph)
 {
     struct recording recording = {NULL};
     int code = begin_recording(graph, &recording);
     if (code == MANTA_OK) {
-        code = record(&recording, state);
+        code = record(&recording, &states[graph->index]);
+    }
+    if (code != MANTA_OK) {
+        fprintf(stderr, "%s\n", manta_last_error()->text);
     }
     end_recording(&recording);
     return code;
@@ -142,30 +145,13 @@ static int time_pass(void *arg, double *ret_seconds)
     return MANTA_OK;
 }
 
-static int driver(int argc, char **argv)
+static void free_state(uint32_t i)
 {
-    int code = MANTA_OK;
-    tb_display(&app);
-    for (uint32_t i = 0; i < app.graph_count && code == MANTA_OK; i++) {
-        code = make_state(&app.graphs[i], &states[i]);
-        if (code != MANTA_OK) {
-            fprintf(stderr, "%s\n", manta_last_error()->text);
-        }
-    }
-    if (code == MANTA_OK) {
-        code = tb_measure(&app, true, time_pass, NULL);
-    }
-    for (uint32_t i = 0; i < app.graph_count; i++) {
-        manta_graph_destroy(states[i].graph);
-    }
-    return code == MANTA_OK ? 0 : 1;
+    manta_graph_destroy(states[i].graph);
 }
 
 int main(int argc, char **argv)
 {
-    if (tb_open(&app, argc, argv) != 0) {
-        return 2;
-    }
-    points_register(&app);
-    return manta_run(argc, argv, driver);
+    static const struct points_program program = {make_state, free_state, time_pass};
+    return points_main(argc, argv, &app, &program);
 }

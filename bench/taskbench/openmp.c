@@ -59,8 +59,9 @@ static void run_alone(const struct state *state, uint32_t step, uint32_t point)
     run_point(state, step, point, output);
 }
 
-static void submit(const struct state *state, uint32_t step, uint32_t point)
+static void submit(uint32_t graph, uint32_t step, uint32_t point)
 {
+    const struct state *state = &states[graph];
     const struct tb_row *row = state->plan.rows[step];
     const uint32_t *inputs = row->inputs + row->input_at[point - row->offset];
     uint32_t count = row->input_at[point - row->offset + 1] - row->input_at[point - row->offset];
@@ -88,15 +89,7 @@ static int run(void *arg, double *ret_seconds)
     double start = tb_now();
 #pragma omp parallel
 #pragma omp single
-    for (uint32_t step = 0; step < tb_most_steps(app); step++) {
-        for (uint32_t i = 0; i < app->graph_count; i++) {
-            const struct state *state = &states[i];
-            const struct tb_row *row = step < state->plan.steps ? state->plan.rows[step] : NULL;
-            for (uint32_t at = 0; row && at < row->width; at++) {
-                submit(state, step, row->offset + at);
-            }
-        }
-    }
+    tb_each_point(app, submit);
     *ret_seconds = tb_now() - start;
     return failures;
 }

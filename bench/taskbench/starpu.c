@@ -82,8 +82,9 @@ static void set_buffers(struct starpu_task *task, const struct job *job)
                is_alone ? STARPU_SCRATCH : STARPU_W);
 }
 
-static void submit(const struct state *state, uint32_t step, uint32_t point)
+static void submit(uint32_t graph, uint32_t step, uint32_t point)
 {
+    const struct state *state = &states[graph];
     const struct tb_row *row = state->plan.rows[step];
     struct starpu_task *task = starpu_task_create();
     struct job *job = malloc(sizeof *job);
@@ -104,15 +105,7 @@ static int run(void *arg, double *ret_seconds)
 {
     const struct tb_app *app = arg;
     double start = tb_now();
-    for (uint32_t step = 0; step < tb_most_steps(app); step++) {
-        for (uint32_t i = 0; i < app->graph_count; i++) {
-            const struct state *state = &states[i];
-            const struct tb_row *row = step < state->plan.steps ? state->plan.rows[step] : NULL;
-            for (uint32_t at = 0; row && at < row->width; at++) {
-                submit(state, step, row->offset + at);
-            }
-        }
-    }
+    tb_each_point(app, submit);
     starpu_task_wait_for_all();
     *ret_seconds = tb_now() - start;
     return failures;
