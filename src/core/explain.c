@@ -148,17 +148,25 @@ int manta_explain(manta_ref ref, char *ret_text, size_t size)
 
 /* ---- The rank ------------------------------------------------------------------------------- */
 
-int manta_stats_get(manta_stats *ret_stats)
+/* The caller's rank, with its baton, for one who wants to know something at `place`. */
+static int begin_look(const void *place, const char *name, struct rank **ret_rank)
 {
     struct context *context = context_enter();
     if (!context) {
         return MANTA_E_STATE;
     }
-    if (!ret_stats) {
-        return context_fail(context, MANTA_E_INVALID, "ret_stats is NULL");
+    if (!place) {
+        return context_fail(context, MANTA_E_INVALID, "%s is NULL", name);
     }
-    struct rank *rank = context->rank;
-    baton_take(&rank->baton, rank->host);
+    baton_take(&context->rank->baton, context->rank->host);
+    *ret_rank = context->rank;
+    return MANTA_OK;
+}
+
+int manta_stats_get(manta_stats *ret_stats)
+{
+    struct rank *rank;
+    MANTA_TRY(begin_look(ret_stats, "ret_stats", &rank));
     const struct core_stats *stats = &rank->stats;
     const struct comm_stats comm = comm_get_stats(rank->comm);
     *ret_stats = (manta_stats){.submitted = stats->submitted,
@@ -189,15 +197,8 @@ int manta_stats_get(manta_stats *ret_stats)
 
 int manta_store_stats(manta_store_info *ret_info)
 {
-    struct context *context = context_enter();
-    if (!context) {
-        return MANTA_E_STATE;
-    }
-    if (!ret_info) {
-        return context_fail(context, MANTA_E_INVALID, "ret_info is NULL");
-    }
-    struct rank *rank = context->rank;
-    baton_take(&rank->baton, rank->host);
+    struct rank *rank;
+    MANTA_TRY(begin_look(ret_info, "ret_info", &rank));
     const struct core_stats *stats = &rank->stats;
     struct store_stats store = {0};
     if (rank->options.store) {
