@@ -86,8 +86,8 @@ struct member {
     uint64_t id;
     uint32_t owner;
     struct part *part; /* NULL: it has not come yet */
-    uint8_t *coming;   /* of it: bytes that have come, of coming_bytes */
-    uint64_t coming_bytes;
+    uint8_t *coming;   /* of it: bytes that have come; NULL: none, or no memory for them */
+    uint64_t coming_bytes, coming_room;
     uint32_t epoch;          /* of the part: it has begun, by LAUNCH or by a value */
     bool has_ended;          /* the epoch: ENDED was sent */
     bool is_doomed;          /* goes when nothing runs */

@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-#define PART_BYTES_MAX (UINT64_C(1) << 36)
-
 /* ---- Finding -------------------------------------------------------------------------------- */
 
 static struct base_key key_of(uint64_t id)
@@ -168,8 +166,6 @@ static int make_part(struct rank *rank, struct member *member)
     part_destroy(member->part);
     member->part = NULL;
     int code = part_create(member->coming, member->coming_bytes, registry_find, &member->part);
-    base_free(member->coming);
-    member->coming = NULL;
     const struct part *part = member->part;
     if (part && !(are_ranks(rank, part->downs, part->head.downs) &&
                   are_ranks(rank, part->ups, part->head.ups))) {
@@ -180,45 +176,72 @@ static int make_part(struct rank *rank, struct member *member)
     return code;
 }
 
+/* Grows with what has come, whatever is said to follow. */
+static int make_room(struct member *member, uint64_t needed, uint64_t total)
+{
+    uint64_t room = MT_MAX(needed, MT_MIN(total, 2 * member->coming_room));
+    if (needed <= member->coming_room) {
+        return MANTA_OK;
+    }
+    uint8_t *grown = base_realloc(member->coming, member->coming_room, room);
+    if (!grown) {
+        return MANTA_E_NOMEM;
+    }
+    member->coming = grown;
+    member->coming_room = room;
+    return MANTA_OK;
+}
+
+static void forget_bytes(struct member *member)
+{
+    base_free(member->coming);
+    member->coming = NULL;
+    member->coming_bytes = member->coming_room = 0;
+}
+
+/* Pieces come in order, without gaps. After one that there is no memory for no more are kept. */
 static int take_bytes(struct member *member, const struct message_graph_part *head,
                       struct wire_reader *body)
 {
     size_t size = wire_left(body);
     const void *bytes = wire_take(body, size);
     if (head->offset == 0) {
-        base_free(member->coming);
-        member->coming = base_alloc(head->total);
-        member->coming_bytes = head->total;
+        forget_bytes(member);
     }
-    if (!member->coming) {
-        return MANTA_E_NOMEM;
-    }
-    if (head->offset > member->coming_bytes || size > member->coming_bytes - head->offset) {
+    if (size == 0 || head->offset != member->coming_bytes || head->offset > head->total ||
+        size > head->total - head->offset) {
         body->failed = true;
         return MANTA_E_TYPE;
+    }
+    bool has_gap = member->coming_bytes && !member->coming;
+    member->coming_bytes += size;
+    if (has_gap || make_room(member, member->coming_bytes, head->total) != MANTA_OK) {
+        base_free(member->coming);
+        member->coming = NULL;
+        member->coming_room = 0;
+        return MANTA_E_NOMEM;
     }
     memcpy(member->coming + head->offset, bytes, size);
     return MANTA_OK;
 }
 
-/* One of several pieces; the answer is to the last. */
+/* One of several pieces; the answer is to the last. An id names the rank that made the graph. */
 void member_on_part(struct rank *rank, uint32_t from, const struct wire_header *header,
                     struct wire_reader *body)
 {
     struct message_graph_part head;
     const void *bytes = wire_take(body, sizeof head);
-    if (!bytes) {
+    if (!bytes || header->parent < GRAPH_ID_BITS || (uint32_t)header->parent != from) {
+        body->failed = true;
         return;
     }
     memcpy(&head, bytes, sizeof head);
     bool is_last = head.offset + wire_left(body) == head.total;
     struct member *member = find_or_make(rank, header->parent, from);
-    body->failed |= member && (member->owner != from || member->running || !member->has_ended);
-    if (body->failed || head.total > PART_BYTES_MAX || head.offset > head.total) {
-        body->failed = true;
-        return;
-    }
-    int code = member ? take_bytes(member, &head, body) : MANTA_E_NOMEM;
+    body->failed |= member && (member->running || !member->has_ended);
+    int code = body->failed ? MANTA_E_TYPE
+               : member     ? take_bytes(member, &head, body)
+                            : MANTA_E_NOMEM;
     if (!is_last || body->failed) {
         return;
     }
@@ -226,8 +249,8 @@ void member_on_part(struct rank *rank, uint32_t from, const struct wire_header *
         code = make_part(rank, member);
     }
     if (member) {
+        forget_bytes(member);
         member->epoch = header->token;
-        member->has_ended = true;
     }
     message_tell(rank, from, MESSAGE_GRAPH_READY, *header, &code, sizeof code);
 }
@@ -275,8 +298,11 @@ void member_on_launch(struct rank *rank, uint32_t from, const struct wire_header
     struct member *member = find(rank, header->parent);
     uint32_t rounds = wire_get_u32(body);
     if (is_ours(member, from, body) && enter_epoch(rank, member, header->token)) {
-        part_start(member->part, rounds);
-        member_show(rank, member, 0);
+        body->failed = rounds == 0 || member->part->rounds != 0;
+        if (!body->failed) {
+            part_start(member->part, rounds);
+            member_show(rank, member, 0);
+        }
     }
 }
 
@@ -312,9 +338,11 @@ void member_set_input(struct rank *rank, const struct wire_header *about,
 {
     struct member *member = find(rank, about->parent);
     struct wire_reader reader = wire_reader_init(bytes->data, bytes->bytes);
-    if (enter_epoch(rank, member, about->token) &&
-        !copy_in(member->part, about->position, 0, &reader)) {
-        member_node_failed(rank, member, no_room(rank, rank->number));
+    if (enter_epoch(rank, member, about->token)) {
+        (void)part_admit(member->part, about->position, 0);
+        if (!copy_in(member->part, about->position, 0, &reader)) {
+            member_node_failed(rank, member, no_room(rank, rank->number));
+        }
     }
 }
 
@@ -327,7 +355,7 @@ void member_on_value(struct rank *rank, uint32_t from, const struct wire_header 
         return;
     }
     struct part *part = member->part;
-    if (header->position >= part->head.values || round + 1 - part->done >= PART_DEPTH) {
+    if (!part_admit(part, header->position, round)) {
         body->failed = true;
     } else if (MT_LIKELY(copy_in(part, header->position, round, body))) {
         part_arrived(part, header->position, round);

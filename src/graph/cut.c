@@ -28,22 +28,12 @@ struct cutter {
 
 /* ---- Where nodes go ------------------------------------------------------------------------- */
 
-static bool is_input_kind(uint32_t kind)
-{
-    return kind == BIND_INPUT || kind == BIND_INOUT_INPUT;
-}
-
-static bool is_edge_kind(uint32_t kind)
-{
-    return kind == BIND_IN || kind == BIND_INOUT;
-}
-
 /* The node whose first edge it reads; PLAN_NONE. */
 static uint32_t leader_of(const struct plan *plan, const struct plan_node *node)
 {
     for (uint32_t i = 0; i < node->binds; i++) {
         const struct plan_bind *bind = &plan->binds[node->first_bind + i];
-        if (is_edge_kind(bind->kind)) {
+        if (plan_is_edge(bind)) {
             return plan->values[bind->value].node;
         }
     }
@@ -170,10 +160,10 @@ static bool number_rank(struct cutter *cutter, uint32_t rank, bool is_first)
         const struct plan_node *node = node_at(cutter, i);
         for (uint32_t j = 0; is_done && j < node->binds; j++) {
             const struct plan_bind *bind = &plan->binds[node->first_bind + j];
-            if (is_edge_kind(bind->kind) || is_input_kind(bind->kind)) {
-                is_done = number_read(cutter, rank, bind->value, is_first) &&
-                          number_read(cutter, rank,
-                                      is_input_kind(bind->kind) ? bind->feed : PLAN_NONE, is_first);
+            if (plan_is_edge(bind) || plan_is_input(bind)) {
+                is_done =
+                    number_read(cutter, rank, bind->value, is_first) &&
+                    number_read(cutter, rank, plan_is_fed(bind) ? bind->feed : PLAN_NONE, is_first);
             }
         }
     }
@@ -209,7 +199,6 @@ struct draft {
     struct part_node *nodes;
     struct part_value *values;
     struct plan_bind *binds;
-    uint32_t *nexts;
     struct part_dest *dests;
     uint32_t *downs, *ups;
     uint8_t *args;
@@ -248,11 +237,6 @@ static void measure(const struct cutter *cutter, uint32_t rank, struct part_head
             uint32_t value = node->first_value + j;
             head->dests += cutter->first_use[value + 1] - cutter->first_use[value];
         }
-        for (uint32_t j = 0; j < node->binds; j++) {
-            const struct plan_bind *bind = &plan->binds[node->first_bind + j];
-            head->nexts +=
-                is_edge_kind(bind->kind) || (is_input_kind(bind->kind) && bind->feed != PLAN_NONE);
-        }
     }
 }
 
@@ -262,13 +246,12 @@ static bool allocate(struct draft *draft)
     draft->nodes = base_alloc((head->nodes + 1) * sizeof *draft->nodes);
     draft->values = base_alloc((head->values + 1) * sizeof *draft->values);
     draft->binds = base_alloc((head->binds + 1) * sizeof *draft->binds);
-    draft->nexts = base_alloc((head->nexts + 1) * sizeof *draft->nexts);
     draft->dests = base_alloc((head->dests + 1) * sizeof *draft->dests);
     draft->downs = base_alloc((head->dests + 1) * sizeof *draft->downs);
     draft->ups = base_alloc((head->values + 1) * sizeof *draft->ups);
     draft->args = base_alloc(head->args + 1);
-    return draft->nodes && draft->values && draft->binds && draft->nexts && draft->dests &&
-           draft->downs && draft->ups && draft->args;
+    return draft->nodes && draft->values && draft->binds && draft->dests && draft->downs &&
+           draft->ups && draft->args;
 }
 
 static void discard(struct draft *draft)
@@ -276,7 +259,6 @@ static void discard(struct draft *draft)
     base_free(draft->nodes);
     base_free(draft->values);
     base_free(draft->binds);
-    base_free(draft->nexts);
     base_free(draft->dests);
     base_free(draft->downs);
     base_free(draft->ups);
@@ -302,11 +284,8 @@ static void write_node(const struct cutter *cutter, struct draft *draft, uint32_
     for (uint32_t i = 0; i < node->binds; i++) {
         struct plan_bind bind = plan->binds[node->first_bind + i];
         if (bind.kind > BIND_NULL) {
-            bool is_fed = is_input_kind(bind.kind) && bind.feed != PLAN_NONE;
             bind.value = cutter->local[bind.value];
-            bind.feed = is_fed ? cutter->local[bind.feed] : PLAN_NONE;
-            out->need_first += is_edge_kind(bind.kind);
-            out->need += is_edge_kind(bind.kind) || is_fed;
+            bind.feed = plan_is_fed(&bind) ? cutter->local[bind.feed] : PLAN_NONE;
         }
         draft->binds[(*binds)++] = bind;
     }
@@ -314,36 +293,6 @@ static void write_node(const struct cutter *cutter, struct draft *draft, uint32_
         memcpy(draft->args + *args, plan->args + node->first_arg, node->args);
     }
     *args += (uint32_t)MT_ALIGN_UP(node->args, 16u);
-}
-
-/* Readers by value. The first walk counts, the second fills in. */
-static void write_nexts(struct draft *draft)
-{
-    uint32_t total = 0;
-    for (int walk = 0; walk < 2; walk++) {
-        for (uint32_t i = 0; i < draft->head.nodes; i++) {
-            const struct part_node *node = &draft->nodes[i];
-            for (uint32_t j = 0; j < node->binds; j++) {
-                const struct plan_bind *bind = &draft->binds[node->first_bind + j];
-                struct part_value *value = &draft->values[bind->value];
-                struct part_value *feed = &draft->values[bind->feed == PLAN_NONE ? 0 : bind->feed];
-                if (is_edge_kind(bind->kind)) {
-                    draft->nexts[walk ? value->first_next + value->nexts : 0] = i;
-                    value->nexts++;
-                } else if (is_input_kind(bind->kind) && bind->feed != PLAN_NONE) {
-                    draft->nexts[walk ? feed->first_later + feed->laters : 0] = i;
-                    feed->laters++;
-                }
-            }
-        }
-        for (uint32_t i = 0; walk == 0 && i < draft->head.values; i++) {
-            struct part_value *value = &draft->values[i];
-            value->first_next = total;
-            value->first_later = total + value->nexts;
-            total += value->nexts + value->laters;
-            value->nexts = value->laters = 0;
-        }
-    }
 }
 
 static void write_values(const struct cutter *cutter, uint32_t rank, struct draft *draft)
@@ -396,9 +345,8 @@ static int pack(const struct draft *draft, uint8_t **ret_bytes, size_t *ret_size
     size_t size =
         padded(1, sizeof *head) + padded(head->nodes, sizeof *draft->nodes) +
         padded(head->values, sizeof *draft->values) + padded(head->binds, sizeof *draft->binds) +
-        padded(head->nexts, sizeof *draft->nexts) + padded(head->dests, sizeof *draft->dests) +
-        padded(head->downs, sizeof *draft->downs) + padded(head->ups, sizeof *draft->ups) +
-        padded(head->args, 1);
+        padded(head->dests, sizeof *draft->dests) + padded(head->downs, sizeof *draft->downs) +
+        padded(head->ups, sizeof *draft->ups) + padded(head->args, 1);
     uint8_t *at = base_alloc(size);
     if (!at) {
         return MANTA_E_NOMEM;
@@ -409,7 +357,6 @@ static int pack(const struct draft *draft, uint8_t **ret_bytes, size_t *ret_size
     append(&at, draft->nodes, head->nodes, sizeof *draft->nodes);
     append(&at, draft->values, head->values, sizeof *draft->values);
     append(&at, draft->binds, head->binds, sizeof *draft->binds);
-    append(&at, draft->nexts, head->nexts, sizeof *draft->nexts);
     append(&at, draft->dests, head->dests, sizeof *draft->dests);
     append(&at, draft->downs, head->downs, sizeof *draft->downs);
     append(&at, draft->ups, head->ups, sizeof *draft->ups);
@@ -429,7 +376,6 @@ static int write_part(struct cutter *cutter, uint32_t rank)
         for (uint32_t i = 0; i < draft.head.nodes; i++) {
             write_node(cutter, &draft, cutter->first_node[rank] + i, i, &binds, &args);
         }
-        write_nexts(&draft);
         code = pack(&draft, &cutter->cut->parts[rank], &cutter->cut->part_bytes[rank]);
     }
     discard(&draft);

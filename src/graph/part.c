@@ -8,15 +8,15 @@
 /* ---- Reading -------------------------------------------------------------------------------- */
 
 struct reader {
-    const uint8_t *at;
+    uint8_t *at;
     size_t left;
 };
 
 /* An array of what travels; NULL: there is less than that. */
-static const void *take(struct reader *reader, size_t count, size_t size)
+static void *take(struct reader *reader, size_t count, size_t size)
 {
     size_t bytes = MT_ALIGN_UP(count * size, (size_t)16);
-    const void *here = reader->at;
+    void *here = reader->at;
     if (!here || bytes > reader->left) {
         reader->at = NULL;
         return NULL;
@@ -36,7 +36,6 @@ static bool take_arrays(struct part *part, struct reader reader)
     part->nodes = take(&reader, head->nodes, sizeof *part->nodes);
     part->values = take(&reader, head->values, sizeof *part->values);
     part->binds = take(&reader, head->binds, sizeof *part->binds);
-    part->nexts = take(&reader, head->nexts, sizeof *part->nexts);
     part->dests = take(&reader, head->dests, sizeof *part->dests);
     part->downs = take(&reader, head->downs, sizeof *part->downs);
     part->ups = take(&reader, head->ups, sizeof *part->ups);
@@ -44,43 +43,37 @@ static bool take_arrays(struct part *part, struct reader reader)
     return part->args && reader.left == 0;
 }
 
-static bool is_within(uint32_t first, uint32_t count, uint32_t all)
-{
-    return first <= all && count <= all - first;
-}
-
-static bool check_nodes(const struct part *part)
+/* Their binds and values follow each other. */
+static bool check_nodes(struct part *part)
 {
     const struct part_head *head = &part->head;
-    bool is_sound = head->nodes != 0;
+    uint64_t binds = 0, made = 0;
+    bool is_sound = head->nodes != 0 && head->nodes <= PLAN_NODES_MAX;
     for (uint32_t i = 0; is_sound && i < head->nodes; i++) {
         const struct part_node *node = &part->nodes[i];
-        is_sound = is_within(node->first_bind, node->binds, head->binds) &&
-                   is_within(node->first_value, node->values, head->values) &&
-                   node->first_arg <= head->args && node->need_first <= node->need &&
-                   memchr(node->name, 0, sizeof node->name);
+        is_sound = node->first_bind == binds && node->first_value == made && node->values != 0 &&
+                   node->first_arg <= head->args && memchr(node->name, 0, sizeof node->name);
+        binds += node->binds;
+        made += node->values;
     }
-    return is_sound;
+    part->made = (uint32_t)made;
+    return is_sound && binds == head->binds && made <= head->values;
 }
 
 static bool check_values(const struct part *part)
 {
     const struct part_head *head = &part->head;
+    uint64_t dests = 0;
     bool is_sound = true;
     for (uint32_t i = 0; is_sound && i < head->values; i++) {
         const struct part_value *value = &part->values[i];
-        is_sound = is_within(value->first_next, value->nexts, head->nexts) &&
-                   is_within(value->first_later, value->laters, head->nexts) &&
-                   is_within(value->first_dest, value->dests, head->dests) &&
-                   value->bytes <= MANTA_GRAPH_VALUE_MAX;
-    }
-    for (uint32_t i = 0; is_sound && i < head->nexts; i++) {
-        is_sound = part->nexts[i] < head->nodes;
+        is_sound = value->first_dest == dests && value->bytes <= MANTA_GRAPH_VALUE_MAX;
+        dests += value->dests;
     }
     for (uint32_t i = 0; is_sound && i < head->dests; i++) {
         is_sound = part->dests[i].down < head->downs;
     }
-    return is_sound;
+    return is_sound && dests == head->dests;
 }
 
 /* How a parameter of each kind may be bound. */
@@ -96,26 +89,44 @@ static bool is_bound_as(const manta_param *param, uint32_t kind)
         return kind == BIND_IN || kind == BIND_INPUT;
     case MANTA_KIND_INOUT:
         return kind == BIND_INOUT || kind == BIND_INOUT_INPUT;
+    case MANTA_KIND_OUT:
+        return kind == BIND_OUT;
     default:
-        return kind == (param->kind == MANTA_KIND_OUT ? BIND_OUT : BIND_OUTV);
+        return param->kind == MANTA_KIND_OUTV && kind == BIND_OUTV;
     }
 }
 
-static bool check_bind(const struct part *part, const struct part_node *node,
-                       const manta_param *param, const struct plan_bind *bind)
+/* Its bytes are there, as the body may read them; a text ends. */
+static bool check_argument(const struct part *part, const struct part_node *node,
+                           const manta_param *param, const struct plan_bind *bind)
 {
-    uint32_t element = param->kind == MANTA_KIND_TEXT ? 1 : param->size;
+    bool is_text = param->kind == MANTA_KIND_TEXT;
+    uint64_t at = (uint64_t)node->first_arg + bind->value;
+    uint64_t end = at + (uint64_t)bind->count * (is_text ? 1 : param->size);
+    return at % 16 == 0 && bind->count >= (param->kind == MANTA_KIND_VAL) &&
+           end + is_text <= part->head.args && !(is_text && part->args[end]);
+}
+
+/* *made is the value that a node makes next. */
+static bool check_bind(const struct part *part, const struct part_node *node,
+                       const manta_param *param, const struct plan_bind *bind, uint32_t *made)
+{
     if (bind->kind == BIND_NULL) {
         return true;
     }
     if (bind->kind == BIND_VAL) {
-        uint64_t bytes = (uint64_t)bind->count * element;
-        return bind->count >= (param->kind == MANTA_KIND_VAL) &&
-               node->first_arg + bind->value + bytes <= part->head.args;
+        return check_argument(part, node, param, bind);
     }
-    return bind->value < part->head.values && bind->element == element && element &&
-           (bind->feed == PLAN_NONE || bind->feed < part->head.values) &&
-           (bind->kind != BIND_OUT || part->values[bind->value].bytes >= element);
+    if (bind->value >= part->head.values || bind->element != param->size || !bind->element) {
+        return false;
+    }
+    if (plan_is_input(bind)) {
+        return bind->value >= part->made &&
+               (bind->feed == PLAN_NONE || bind->feed < part->head.values);
+    }
+    return plan_is_edge(bind) ||
+           (bind->value == (*made)++ &&
+            (bind->kind != BIND_OUT || part->values[bind->value].bytes >= bind->element));
 }
 
 /* Every parameter is bound, in order; an inout's copy comes behind it. */
@@ -123,19 +134,20 @@ static bool check_binds(const struct part *part, const struct part_node *node,
                         const manta_function *function)
 {
     const struct plan_bind *bind = &part->binds[node->first_bind], *end = bind + node->binds;
+    uint32_t made = node->first_value;
     for (uint32_t i = 0; i < function->param_count; i++, bind++) {
         const manta_param *param = &function->params[i];
         if (bind == end || bind->param != i || !is_bound_as(param, bind->kind) ||
-            !check_bind(part, node, param, bind)) {
+            !check_bind(part, node, param, bind, &made)) {
             return false;
         }
         if (param->kind == MANTA_KIND_INOUT &&
             (++bind == end || bind->param != i || bind->kind != BIND_COPY ||
-             !check_bind(part, node, param, bind))) {
+             !check_bind(part, node, param, bind, &made))) {
             return false;
         }
     }
-    return bind == end;
+    return bind == end && MT_MAX(made - node->first_value, 1u) == node->values;
 }
 
 static int check_functions(struct part *part, manta_function *(*find)(uint32_t hash))
@@ -169,23 +181,84 @@ static uint32_t find_rank(const uint32_t *ranks, uint32_t count, uint32_t rank)
     return low < count && ranks[low] == rank ? low : PLAN_NONE;
 }
 
-/* Values of a known size lie one after the other, the slots of one together. */
+/* Who waits for a value: once its readers are counted, and once they are noted in part->nexts. */
+static void link_bind(struct part *part, uint32_t node, const struct plan_bind *bind)
+{
+    if (plan_is_edge(bind)) {
+        struct part_value *value = &part->values[bind->value];
+        if (part->nexts) {
+            part->nexts[value->first_next + value->nexts] = node;
+        }
+        value->nexts++;
+    } else if (plan_is_fed(bind)) {
+        struct part_value *value = &part->values[bind->feed];
+        if (part->nexts) {
+            part->nexts[value->first_later + value->laters] = node;
+        }
+        value->laters++;
+    }
+}
+
+static void link_all(struct part *part)
+{
+    for (uint32_t i = 0; i < part->head.values; i++) {
+        part->values[i].nexts = part->values[i].laters = 0;
+    }
+    for (uint32_t i = 0; i < part->head.nodes; i++) {
+        struct part_node *node = &part->nodes[i];
+        node->need = node->need_first = 0;
+        for (uint32_t j = 0; j < node->binds; j++) {
+            const struct plan_bind *bind = &part->binds[node->first_bind + j];
+            link_bind(part, i, bind);
+            node->need_first += plan_is_edge(bind);
+            node->need += plan_is_edge(bind) || plan_is_fed(bind);
+        }
+    }
+}
+
+static int make_links(struct part *part)
+{
+    uint32_t total = 0;
+    link_all(part);
+    for (uint32_t i = 0; i < part->head.values; i++) {
+        struct part_value *value = &part->values[i];
+        value->first_next = total;
+        value->first_later = total + value->nexts;
+        total += value->nexts + value->laters;
+    }
+    part->nexts = base_alloc((total + 1) * sizeof *part->nexts);
+    if (!part->nexts) {
+        return MANTA_E_NOMEM;
+    }
+    link_all(part);
+    return MANTA_OK;
+}
+
+/* Values of a known size lie one after the other, the slots of one together. Not aligned_alloc: what
+ * is never used of a large arena is never touched. */
 static int make_slots(struct part *part)
 {
-    size_t total = 0, count = (size_t)part->head.values * PART_DEPTH;
+    size_t total = MT_CACHE_LINE, count = (size_t)part->head.values * PART_DEPTH;
     part->slots = base_alloc((count + 1) * sizeof *part->slots);
     for (uint32_t i = 0; i < part->head.values; i++) {
         total += MT_ALIGN_UP((size_t)part->values[i].bytes, (size_t)16) * PART_DEPTH;
     }
-    part->arena = base_alloc_aligned(MT_CACHE_LINE, MT_ALIGN_UP(total + 16, (size_t)MT_CACHE_LINE));
+    part->arena = base_alloc(total);
     if (!part->slots || !part->arena) {
         return MANTA_E_NOMEM;
     }
-    uint8_t *at = part->arena;
+    uint8_t *at = (uint8_t *)MT_ALIGN_UP((uintptr_t)part->arena, (uintptr_t)MT_CACHE_LINE);
     for (size_t i = 0; i < count; i++) {
         uint32_t bytes = part->values[i / PART_DEPTH].bytes;
         part->slots[i] = (struct part_slot){.data = at, .bytes = bytes, .room = bytes};
         at += MT_ALIGN_UP((size_t)bytes, (size_t)16);
+    }
+    for (uint32_t i = 0; i < part->head.binds; i++) {
+        if (plan_is_input(&part->binds[i])) {
+            for (uint32_t round = 0; round < PART_DEPTH; round++) {
+                part_slot(part, part->binds[i].value, round)->is_input = true;
+            }
+        }
     }
     return MANTA_OK;
 }
@@ -210,7 +283,8 @@ static int make_state(struct part *part)
     for (uint32_t i = 0; i < part->head.downs; i++) {
         part->up_of_down[i] = find_rank(part->ups, part->head.ups, part->downs[i]);
     }
-    return make_slots(part);
+    int code = make_links(part);
+    return code ? code : make_slots(part);
 }
 
 static int make(struct part *part, const void *bytes, size_t size,
@@ -257,6 +331,7 @@ void part_destroy(struct part *part)
         }
     }
     base_free(part->functions);
+    base_free(part->nexts);
     base_free(part->missing);
     base_free(part->held);
     base_free(part->ready);
@@ -282,7 +357,10 @@ bool part_slot_reserve(struct part_slot *slot, uint32_t bytes)
     if (slot->is_own) {
         base_free(slot->data);
     }
-    *slot = (struct part_slot){.data = data, .room = bytes, .is_own = true};
+    slot->data = data;
+    slot->bytes = 0;
+    slot->room = bytes;
+    slot->is_own = true;
     return true;
 }
 
@@ -352,6 +430,10 @@ void part_begin(struct part *part)
         part->left[round] = part->head.nodes;
         part->held_first[round] = PLAN_NONE;
     }
+    for (size_t i = (size_t)part->made * PART_DEPTH; i < (size_t)part->head.values * PART_DEPTH;
+         i++) {
+        part->slots[i].came = 0;
+    }
     memset(part->down_done, 0, part->head.downs * sizeof *part->down_done);
     memset(part->up_told, 0, part->head.ups * sizeof *part->up_told);
 }
@@ -370,7 +452,7 @@ struct part_ready part_take(struct part *part)
 const struct part_slot *part_source(const struct part *part, const struct plan_bind *bind,
                                     uint32_t round)
 {
-    if (bind->kind != BIND_INPUT && bind->kind != BIND_INOUT_INPUT) {
+    if (!plan_is_input(bind)) {
         return part_slot(part, bind->value, round);
     }
     return round && bind->feed != PLAN_NONE ? part_slot(part, bind->feed, round - 1)

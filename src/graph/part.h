@@ -17,6 +17,10 @@
  * A value that another rank makes has slots here too, its mirror: it comes over once, however many
  * nodes read it. Inputs lie in their slot 0 for a whole launch.
  *
+ * Nothing of a part is believed that memory depends on: rows lie one behind the other, each node
+ * makes the next values, and who waits for what is worked out here, from what the nodes read. So of
+ * any bytes that part_create accepts no body runs beside one that writes what it reads.
+ *
  * Nothing here is thread-safe, sends, or calls user code.
  */
 #ifndef GRAPH_PART_H
@@ -29,14 +33,13 @@
 /* ---- What is fixed, as it travels: a part_head, then the arrays in this order */
 
 struct part_head {
-    uint32_t nodes, values, binds, nexts, dests, downs, ups, args;
+    uint32_t nodes, values, binds, dests, downs, ups, args;
 };
 
 struct part_node {
-    uint32_t function; /* its hash */
-    uint32_t number;   /* in the graph */
-    uint32_t need,
-        need_first; /* edges it waits for; in the first round without those that are fed */
+    uint32_t function;         /* its hash */
+    uint32_t number;           /* in the graph */
+    uint32_t need, need_first; /* made here: what it waits for; in the first round */
     uint32_t first_bind, binds, first_value, values, first_arg;
     char name[28]; /* may be cut off; empty: the function's */
 };
@@ -44,8 +47,8 @@ struct part_node {
 struct part_value {
     uint32_t bytes; /* that it has at least; its room at first */
     uint32_t output;
-    uint32_t first_next, nexts;   /* nodes that read it in its round */
-    uint32_t first_later, laters; /* in the next one */
+    uint32_t first_next, nexts;   /* made here: nodes that read it in its round */
+    uint32_t first_later, laters; /* made here: in the next one */
     uint32_t first_dest, dests;
 };
 
@@ -59,7 +62,9 @@ struct part_dest {
 struct part_slot {
     void *data; /* 16-aligned; room bytes */
     uint32_t bytes, room;
-    bool is_own; /* allocated apart, because it had outgrown its place in `values` */
+    uint32_t came; /* of one that is made elsewhere: the round it last came for, plus 1; 0: none */
+    bool is_own;   /* allocated apart, because it had outgrown its place in the arena */
+    bool is_input;
 };
 
 struct part_ready {
@@ -68,14 +73,15 @@ struct part_ready {
 
 struct part {
     struct part_head head;
-    const struct part_node *nodes;
-    const struct part_value *values;
+    struct part_node *nodes;
+    struct part_value *values; /* first those that are made here */
     const struct plan_bind *binds;
-    const uint32_t *nexts;
     const struct part_dest *dests;
     const uint32_t *downs, *ups; /* ranks it sends values to, and gets some from, rising */
     const uint8_t *args;
     manta_function **functions; /* by node */
+    uint32_t *nexts;            /* nodes, by value that they wait for */
+    uint32_t made;              /* values */
 
     uint32_t rounds;                        /* of the launch; 0: it has not begun here yet */
     uint32_t done;                          /* rounds below are finished here */
@@ -121,6 +127,22 @@ bool part_slot_reserve(struct part_slot *slot, uint32_t bytes);
 /* The slot that a bound parameter reads: of another round or another value, if it is an input. */
 const struct part_slot *part_source(const struct part *part, const struct plan_bind *bind,
                                     uint32_t round);
+
+/* Whether another rank may put a value of this round into its slot: it is made elsewhere, may be of
+ * use now, and has not come yet; from now on it has. So nobody reads a slot that is written, whatever
+ * other ranks say. */
+static inline bool part_admit(struct part *part, uint32_t value, uint32_t round)
+{
+    if (value < part->made || value >= part->head.values || round + 1 - part->done >= PART_DEPTH) {
+        return false;
+    }
+    struct part_slot *slot = part_slot(part, value, round);
+    if (slot->came == round + 1 || (slot->is_input && round)) {
+        return false;
+    }
+    slot->came = round + 1;
+    return true;
+}
 
 /* A value of this round is in its slot: who reads it here has one thing less to wait for. */
 void part_arrived(struct part *part, uint32_t value, uint32_t round);

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NODES_MAX = 1 << 26 };
-
 bool plan_grow(void *array, size_t *room, size_t count, size_t size)
 {
     void **at = array;
@@ -352,7 +350,7 @@ void plan_add(struct plan *plan, manta_function *function, const manta_options *
                                  .first_bind = (uint32_t)plan->bind_count,
                                  .first_value = (uint32_t)plan->value_count,
                                  .first_arg = (uint32_t)first_arg}};
-    int code = first_arg > UINT32_MAX / 2 || plan->node_count >= NODES_MAX
+    int code = first_arg > UINT32_MAX / 2 || plan->node_count >= PLAN_NODES_MAX
                    ? refuse(plan, MANTA_E_TOOBIG, "the graph has too many nodes")
                    : set_options(&call, options);
     if (code == MANTA_OK) {
@@ -431,7 +429,7 @@ static void check_fed(struct plan *plan, const struct plan_node *node)
                               .function = node->function};
     for (uint32_t i = 0; i < node->binds && plan->code == MANTA_OK; i++) {
         struct plan_bind *bind = &plan->binds[node->first_bind + i];
-        if (bind->kind != BIND_INPUT && bind->kind != BIND_INOUT_INPUT) {
+        if (!plan_is_input(bind)) {
             continue;
         }
         bind->feed = plan->values[bind->value].feed;

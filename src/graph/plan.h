@@ -23,6 +23,7 @@
 
 #define PLAN_NONE UINT32_MAX
 #define PLAN_TEXT_MAX 256
+#define PLAN_NODES_MAX (1u << 26)
 
 enum plan_bind_kind {
     BIND_VAL = 1, /* bytes of the node's arguments */
@@ -44,6 +45,23 @@ struct plan_bind {
     uint32_t element; /* bytes of one, as the body counts them */
     uint32_t count;   /* BIND_VAL: of elements */
 };
+
+/* A value of the same round is waited for. */
+static inline bool plan_is_edge(const struct plan_bind *bind)
+{
+    return bind->kind == BIND_IN || bind->kind == BIND_INOUT;
+}
+
+static inline bool plan_is_input(const struct plan_bind *bind)
+{
+    return bind->kind == BIND_INPUT || bind->kind == BIND_INOUT_INPUT;
+}
+
+/* From the second round on the value that it is fed with is waited for. */
+static inline bool plan_is_fed(const struct plan_bind *bind)
+{
+    return plan_is_input(bind) && bind->feed != PLAN_NONE;
+}
 
 struct plan_node {
     manta_function *function;

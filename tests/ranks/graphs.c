@@ -1,10 +1,11 @@
 /*
  * A recorded graph over real ranks: columns that read their own and their left neighbour's last
- * value, launched several times, with small values and large ones. With a file's name, the last
- * rank ends its own process in the middle of a launch, once; with "fails" a node fails. Rank 0
- * prints "right", or the error.
+ * value, launched several times, with small values and large ones; all bytes have to be those of a
+ * loop, and of plain tasks. With a file's name, the last rank ends its own process in the middle of
+ * a launch, once; with "fails" a node fails; with "slow" a launch takes over a second, and "running"
+ * is printed when it may be disturbed. Rank 0 prints "right", or the error.
  *
- *     graphs [FILE | fails]
+ *     graphs [FILE | fails | slow]
  */
 #include <fcntl.h>
 #include <manta/graph.h>
@@ -14,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { COLUMNS = 8, ROUNDS = 2000, LAUNCHES = 3, DEADLY_ROUND = 700, LONG = 20000 };
+enum { COLUMNS = 8, ROUNDS = 2000, LAUNCHES = 3, DEADLY_ROUND = 700, PLAIN_ROUNDS = 100 };
+enum { LONG = 20000, SLOW_US = 500 };
 
 struct cell {
     int64_t round, x;
@@ -38,7 +40,9 @@ static struct cell combine(struct cell own, struct cell left)
 MANTA_TASK(advance, in(struct cell, own), in(struct cell, left), val(int, column), text(file),
            out(struct cell, next))
 {
-    if (column == COLUMNS - 1 && own->round == DEADLY_ROUND) {
+    if (strcmp(file, "slow") == 0) {
+        usleep(SLOW_US);
+    } else if (column == COLUMNS - 1 && own->round == DEADLY_ROUND) {
         if (strcmp(file, "fails") == 0) {
             return manta_fail(7, "as asked");
         }
@@ -62,9 +66,9 @@ MANTA_TASK(shift, in(int64_t, row), outv(int64_t, next))
     return out ? MANTA_OK : MANTA_E_NOMEM;
 }
 
-static int64_t reference(int64_t rounds)
+static void by_a_loop(int64_t rounds, struct cell *now)
 {
-    struct cell now[COLUMNS], next[COLUMNS];
+    struct cell next[COLUMNS];
     for (int i = 0; i < COLUMNS; i++) {
         now[i] = (struct cell){0, i};
     }
@@ -72,9 +76,8 @@ static int64_t reference(int64_t rounds)
         for (int i = 0; i < COLUMNS; i++) {
             next[i] = combine(now[i], now[(i + COLUMNS - 1) % COLUMNS]);
         }
-        memcpy(now, next, sizeof now);
+        memcpy(now, next, sizeof next);
     }
-    return now[0].x;
 }
 
 static manta_options on(manta_graph *graph, int column, int columns)
@@ -85,10 +88,41 @@ static manta_options on(manta_graph *graph, int column, int columns)
                            .rank = MANTA_ON((uint32_t)column * size / (uint32_t)columns)};
 }
 
-static int small_values(const char *file)
+static int by_plain_tasks(int64_t rounds, struct cell *cells)
+{
+    manta_ref now[COLUMNS], next[COLUMNS];
+    for (int i = 0; i < COLUMNS; i++) {
+        struct cell cell = {0, i};
+        now[i] = manta_put(&cell, sizeof cell);
+    }
+    for (int64_t round = 0; round < rounds; round++) {
+        for (int i = 0; i < COLUMNS; i++) {
+            next[i] = advance_async(NULL, now[i], now[(i + COLUMNS - 1) % COLUMNS], i, "");
+        }
+        memcpy(now, next, sizeof next);
+    }
+    for (int i = 0; i < COLUMNS; i++) {
+        MANTA_TRY(manta_get(now[i], &cells[i], sizeof cells[i]));
+    }
+    return MANTA_OK;
+}
+
+static int check_columns(const manta_ref *results, const struct cell *wanted)
+{
+    for (int i = 0; i < COLUMNS; i++) {
+        struct cell cell;
+        MANTA_TRY(manta_get(results[i], &cell, sizeof cell));
+        if (memcmp(&cell, &wanted[i], sizeof cell) != 0) {
+            return 1;
+        }
+    }
+    return MANTA_OK;
+}
+
+static int make_columns(const char *file, manta_graph **ret_graph)
 {
     manta_graph *graph;
-    manta_ref now[COLUMNS], next[COLUMNS], results[LAUNCHES];
+    manta_ref now[COLUMNS], next[COLUMNS];
     MANTA_TRY(manta_graph_create(MANTA_BLOCKS, &graph));
     for (int i = 0; i < COLUMNS; i++) {
         now[i] = manta_graph_input(graph, sizeof(struct cell));
@@ -97,23 +131,37 @@ static int small_values(const char *file)
         const manta_options options = on(graph, i, COLUMNS);
         next[i] = advance_async(&options, now[i], now[(i + COLUMNS - 1) % COLUMNS], i, file);
         manta_graph_feed(graph, next[i], now[i]);
+        manta_graph_output(graph, next[i]);
     }
-    manta_graph_output(graph, next[0]);
     MANTA_TRY(manta_graph_seal(graph));
     for (int i = 0; i < COLUMNS; i++) {
         struct cell cell = {0, i};
         MANTA_TRY(manta_graph_set(graph, now[i], &cell, sizeof cell));
     }
+    *ret_graph = graph;
+    return MANTA_OK;
+}
+
+static int small_values(const char *file)
+{
+    manta_graph *graph;
+    manta_ref results[LAUNCHES][COLUMNS], last[COLUMNS];
+    struct cell wanted[COLUMNS];
+    MANTA_TRY(make_columns(file, &graph));
     for (int i = 0; i < LAUNCHES; i++) {
-        MANTA_TRY(manta_graph_launch(graph, ROUNDS + (uint64_t)i, &results[i]));
+        MANTA_TRY(manta_graph_launch(graph, ROUNDS + (uint64_t)i, results[i]));
+    }
+    MANTA_TRY(manta_graph_launch(graph, PLAIN_ROUNDS, last));
+    if (strcmp(file, "slow") == 0) {
+        printf("running\n");
+        fflush(stdout);
     }
     for (int i = 0; i < LAUNCHES; i++) {
-        struct cell cell;
-        MANTA_TRY(manta_get(results[i], &cell, sizeof cell));
-        if (cell.x != reference(ROUNDS + i) || cell.round != ROUNDS + i) {
-            return 1;
-        }
+        by_a_loop(ROUNDS + i, wanted);
+        MANTA_TRY(check_columns(results[i], wanted));
     }
+    MANTA_TRY(by_plain_tasks(PLAIN_ROUNDS, wanted));
+    MANTA_TRY(check_columns(last, wanted));
     manta_graph_destroy(graph);
     return MANTA_OK;
 }

@@ -391,6 +391,23 @@ static int counted(manta_ref ref, int64_t expected)
     return 0;
 }
 
+/* Of more than a message's bytes for each rank. */
+static int a_part_comes_in_several_pieces(int argc, char **argv)
+{
+    enum { NODES = 16000 };
+    manta_graph *graph;
+    manta_ref input, ref;
+    int64_t start = 7;
+    CHECK(manta_graph_create(MANTA_BLOCKS, &graph) == MANTA_OK);
+    count_graph(graph, NODES, -1, 0, &input);
+    CHECK(manta_graph_seal(graph) == MANTA_OK);
+    CHECK(manta_graph_set(graph, input, &start, sizeof start) == MANTA_OK);
+    CHECK(manta_graph_launch(graph, 2, &ref) == MANTA_OK);
+    CHECK(counted(ref, 7 + 2 * NODES) == 0);
+    manta_graph_destroy(graph);
+    return 0;
+}
+
 static int a_node_that_fails_is_named_and_the_next_launch_is_right(int argc, char **argv)
 {
     manta_graph *graph;
@@ -682,6 +699,7 @@ static int values_have_a_size_that_fits_or_the_node_is_named(int argc, char **ar
 
 TEST(a_node_that_fails_is_named_and_the_next_launch_is_right)
 TEST(a_node_that_fails_has_a_reason_of_its_own)
+TEST(a_part_comes_in_several_pieces)
 TEST(launches_queue_and_end_though_refs_and_graph_go_first)
 TEST(a_launch_is_cancelled_running_or_waiting)
 TEST(leaves_may_not_submit_or_wait)
@@ -736,11 +754,12 @@ int main(void)
         cmocka_unit_test(test_random_graphs_do_so_over_deaths),
         cmocka_unit_test(test_random_graphs_do_so_over_faults_of_any_kind),
         cmocka_unit_test(test_a_fourth_death_ends_the_launch_and_not_the_graph),
-        ENTRY(a_node_that_fails_is_named_and_the_next_launch_is_right)
-            ENTRY(a_node_that_fails_has_a_reason_of_its_own)
-                ENTRY(launches_queue_and_end_though_refs_and_graph_go_first)
-                    ENTRY(a_launch_is_cancelled_running_or_waiting)
-                        ENTRY(leaves_may_not_submit_or_wait) ENTRY(mistakes_are_told_when_sealing)
+        ENTRY(a_part_comes_in_several_pieces)
+            ENTRY(a_node_that_fails_is_named_and_the_next_launch_is_right)
+                ENTRY(a_node_that_fails_has_a_reason_of_its_own)
+                    ENTRY(launches_queue_and_end_though_refs_and_graph_go_first)
+                        ENTRY(a_launch_is_cancelled_running_or_waiting) ENTRY(
+                            leaves_may_not_submit_or_wait) ENTRY(mistakes_are_told_when_sealing)
                             ENTRY(calls_in_the_wrong_order_or_with_bad_arguments_are_refused)
                                 ENTRY(values_have_a_size_that_fits_or_the_node_is_named)};
     return cmocka_run_group_tests_name("graphs", tests, NULL, NULL);

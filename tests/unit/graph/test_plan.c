@@ -148,6 +148,95 @@ static void test_a_part_of_damaged_bytes_is_refused_or_sound(void **state)
     base_free(bytes);
 }
 
+/* Slots of what is made here are the bodies' alone; a value comes once a round, an input once. */
+static void test_a_value_is_admitted_once_and_only_where_it_is_made_elsewhere(void **state)
+{
+    size_t size;
+    uint8_t *bytes = make_part(&size);
+    struct part *part;
+    uint32_t inputs = 0, mirrors = 0;
+    assert_int_equal(part_create(bytes, size, find, &part), MANTA_OK);
+    base_free(bytes);
+    assert_int_equal(part->made, 6);
+    for (int launch = 0; launch < 2; launch++) {
+        part_begin(part);
+        for (uint32_t value = 0; value < part->head.values + 2; value++) {
+            bool is_elsewhere = value >= part->made && value < part->head.values;
+            assert_int_equal(part_admit(part, value, 0), is_elsewhere);
+            assert_false(part_admit(part, value, 0));
+            assert_false(part_admit(part, value, PART_DEPTH - 1));
+            assert_false(part_admit(part, value, UINT32_MAX));
+            bool is_mirror = part_admit(part, value, 1);
+            mirrors += is_mirror;
+            inputs += is_elsewhere && !is_mirror;
+        }
+    }
+    assert_int_equal(inputs, 2);
+    assert_int_equal(mirrors, 2);
+    part_destroy(part);
+}
+
+/* Rows of a part, to be damaged. */
+static struct part_node *nodes_of(uint8_t *bytes)
+{
+    return (struct part_node *)(bytes + MT_ALIGN_UP(sizeof(struct part_head), 16u));
+}
+
+static struct plan_bind *binds_of(uint8_t *bytes)
+{
+    const struct part_head *head = (const struct part_head *)bytes;
+    uint8_t *values =
+        (uint8_t *)nodes_of(bytes) + MT_ALIGN_UP(head->nodes * sizeof(struct part_node), 16u);
+    return (struct plan_bind *)(values +
+                                MT_ALIGN_UP(head->values * sizeof(struct part_value), 16u));
+}
+
+static void refuse_with(uint32_t *place, uint32_t lie, const uint8_t *bytes, size_t size)
+{
+    struct part *part;
+    uint32_t truth = *place;
+    *place = lie;
+    assert_int_equal(part_create(bytes, size, find, &part), MANTA_E_TYPE);
+    *place = truth;
+}
+
+static void test_a_part_whose_rows_overlap_is_refused(void **state)
+{
+    size_t size;
+    uint8_t *bytes = make_part(&size);
+    struct part_node *nodes = nodes_of(bytes);
+    struct plan_bind *binds = binds_of(bytes);
+    refuse_with(&nodes[1].first_value, 0, bytes, size);
+    refuse_with(&nodes[1].first_bind, 0, bytes, size);
+    refuse_with(&nodes[0].values, 3, bytes, size);
+    assert_int_equal(binds[0].kind, BIND_INPUT);
+    refuse_with(&binds[0].value, 1, bytes, size); /* an input that is made here */
+    assert_int_equal(binds[3].kind, BIND_OUTV);
+    refuse_with(&binds[3].value, 0, bytes, size); /* two outputs in one place */
+    refuse_with(&binds[3].value, 5, bytes, size); /* another node's */
+    assert_int_equal(binds[1].kind, BIND_VAL);
+    refuse_with(&binds[1].value, 4, bytes, size); /* not where the body may read it */
+    base_free(bytes);
+}
+
+/* As in a damaged part, whatever it says of who waits for whom: that is worked out again. */
+static void test_who_waits_for_what_is_not_believed(void **state)
+{
+    size_t size;
+    uint8_t *bytes = make_part(&size);
+    struct part *part;
+    nodes_of(bytes)[1].need = nodes_of(bytes)[1].need_first = 0;
+    nodes_of(bytes)[0].need = 77;
+    assert_int_equal(part_create(bytes, size, find, &part), MANTA_OK);
+    assert_int_equal(part->nodes[0].need, 1);
+    assert_int_equal(part->nodes[0].need_first, 0);
+    assert_int_equal(part->nodes[1].need, 1);
+    assert_int_equal(part->nodes[1].need_first, 1);
+    assert_int_equal(part->nexts[part->values[part->nodes[0].first_value].first_next], 1);
+    part_destroy(part);
+    base_free(bytes);
+}
+
 static int plan_and_part(void)
 {
     static const uint8_t down[RANKS] = {0};
@@ -188,6 +277,9 @@ int main(void)
         cmocka_unit_test(test_nodes_go_by_rank_then_to_what_they_read_then_by_the_pattern),
         cmocka_unit_test(test_nodes_of_the_dead_go_to_the_next_who_lives),
         cmocka_unit_test(test_a_part_of_damaged_bytes_is_refused_or_sound),
+        cmocka_unit_test(test_a_value_is_admitted_once_and_only_where_it_is_made_elsewhere),
+        cmocka_unit_test(test_a_part_whose_rows_overlap_is_refused),
+        cmocka_unit_test(test_who_waits_for_what_is_not_believed),
         cmocka_unit_test(test_each_allocation_may_fail_and_nothing_is_left),
     };
     return cmocka_run_group_tests_name("graph plan", tests, NULL, NULL);
