@@ -89,14 +89,18 @@
 #define MANTA_SECOND_(...) MANTA_SECOND_NOW_(__VA_ARGS__)
 #define MANTA_SECOND_NOW_(first, second, ...) second
 
-/* The list always starts with a name, so the k-th entry from the right is for k - 1 more. */
-#define MANTA_PICK_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, picked, ...) picked
+/* The list always starts with a name, so the k-th entry from the right is for k - 1 more. A task of
+ * 12 arrays has a body with 24 parameters. */
+#define MANTA_PICK_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z,  \
+                    picked, ...)                                                                   \
+    picked
 #define MANTA_COUNT_(...)                                                                          \
-    MANTA_PICK_(__VA_ARGS__, many, many, many, many, many, many, many, 12, 11, 10, 9, 8, 7, 6, 5,  \
-                4, 3, 2, 1, 0, ~)
+    MANTA_PICK_(__VA_ARGS__, many, many, many, many, many, many, many, many, many, many, many,     \
+                many, many, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, ~)
 #define MANTA_ARITY_(...)                                                                          \
     MANTA_PICK_(__VA_ARGS__, many, many, many, many, many, many, many, many, many, many, many,     \
-                many, many, many, many, many, many, many, one, none, ~)
+                many, many, many, many, many, many, many, many, many, many, many, many, many, one, \
+                none, ~)
 
 /* MANTA_EACH_(m, name, a, b): m(0, name, a) m(1, name, b). */
 #define MANTA_EACH_(m, ...)                                                                        \
@@ -263,7 +267,7 @@
 /* The table ends in an empty row, so that a task without parameters has one too. */
 #define MANTA_DESCRIPTOR_(scope, name, rows)                                                       \
     static const manta_param name##_params_[] = {                                                  \
-        MANTA_WALK_(MANTA_TABLE_, rows){0, 0, 0, 0, NULL, NULL}};                                     \
+        MANTA_WALK_(MANTA_TABLE_, rows){0, 0, 0, 0, NULL, NULL}};                                  \
     static int name##_run_(const manta_slot *manta_slots_)                                         \
     {                                                                                              \
         (void)manta_slots_;                                                                        \

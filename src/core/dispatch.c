@@ -169,16 +169,18 @@ size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out)
     return writer.at;
 }
 
-/* The values of in arguments must fit the parameter's type and, together, a message. */
+/* The values of in arguments must fit the parameter's type and, together, a message. All but whole
+ * maps do: what is larger by itself lies in a store. */
 static bool check_resolved(struct rank *rank, struct task *task, size_t bytes)
 {
     struct pack_walk walk =
         pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
     struct pack_arg arg;
-    if (bytes > MANTA_INLINE_MAX + 64u * MANTA_PARAM_MAX) {
+    if (bytes > PACK_RESOLVED_MAX) {
         task_fail(rank, task, MANTA_E_TOOBIG,
-                  "the arguments take %zu bytes with their values; at most %d travel inside a task",
-                  bytes, MANTA_INLINE_MAX);
+                  "the arguments take %zu bytes with their values; at most %u travel inside a "
+                  "task: instead of a whole map, put its values as one (manta_put)",
+                  bytes, PACK_RESOLVED_MAX);
         return false;
     }
     while (pack_next(&walk, &arg)) {

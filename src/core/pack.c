@@ -164,8 +164,9 @@ int pack_measure(const manta_function *function, const manta_slot *args, size_t 
         if (at > MANTA_INLINE_MAX) {
             snprintf(text, text_size,
                      "argument %s has %zu elements; at most %d bytes of arguments travel inside a "
-                     "task, and each text, span or refs takes 8 more",
-                     param->name, args[i].count, MANTA_INLINE_MAX);
+                     "task, and each text, span or refs takes 8 more: for more, manta_put the "
+                     "values, and take them as in(T, %s)",
+                     param->name, args[i].count, MANTA_INLINE_MAX, param->name);
             return MANTA_E_TOOBIG;
         }
     }

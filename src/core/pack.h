@@ -14,6 +14,11 @@
 
 #include "core/rank.h"
 
+/* What resolved arguments may take: each parameter the most that a value has outside of a store,
+ * as a RESULT may have in each output. With its options such a TASK is one message. */
+#define PACK_RESOLVED_MAX (MANTA_PARAM_MAX * (MANTA_INLINE_MAX + 64u))
+_Static_assert(PACK_RESOLVED_MAX + 4096 <= WIRE_BODY_MAX, "the largest task is no message");
+
 /* An array of refs that the task waits for, though its body gets no values: the parameter `after`
  * of commands. A parameter of refs has no use for a size, so 1 marks it. */
 static inline bool pack_is_after(const manta_param *param)

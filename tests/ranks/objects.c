@@ -37,6 +37,14 @@ MANTA_TASK(sum, in(double, xs), out(double, s), out(uint32_t, rank))
     return MANTA_OK;
 }
 
+MANTA_TASK(sum_four, in(double, a), in(double, b), in(double, c), in(double, d), out(double, s))
+{
+    for (size_t i = 0; i < a_len; i++) {
+        *s += a[i] + 2 * b[i] + 3 * c[i] + 4 * d[i];
+    }
+    return a_len == b_len && a_len == c_len && a_len == d_len ? MANTA_OK : MANTA_E_TASK;
+}
+
 MANTA_TASK(twice, inout(double, xs))
 {
     for (size_t i = 0; i < xs_len; i++) {
@@ -146,6 +154,27 @@ static int check_array(uint32_t ranks)
     return manta_drop(array) == MANTA_OK ? 0 : wrong("a drop");
 }
 
+/* Arguments that are not in the store, each as large as it can be. */
+static int check_together(uint32_t ranks)
+{
+    enum { MOST = MANTA_INLINE_MAX / sizeof(double) };
+    static double xs[MOST];
+    double s;
+    for (size_t i = 0; i < MOST; i++) {
+        xs[i] = (double)i;
+    }
+    manta_ref put = manta_put(xs, sizeof xs);
+    for (uint32_t rank = 0; rank < ranks; rank++) {
+        const manta_options on = {.rank = MANTA_ON(rank)};
+        manta_ref made = make_async(&on, MOST);
+        if (sum_four_get(sum_four_async(&on, put, made, made, put), &s) != MANTA_OK ||
+            s != 5.0 * MOST * (MOST - 1)) {
+            return wrong("four arguments");
+        }
+    }
+    return 0;
+}
+
 static int check_too_much(void)
 {
     const double *data;
@@ -173,7 +202,8 @@ static int driver(int argc, char **argv)
             return 1;
         }
     }
-    if (check_put(world.size) || check_array(world.size) || check_too_much()) {
+    if (check_put(world.size) || check_array(world.size) || check_together(world.size) ||
+        check_too_much()) {
         return 1;
     }
     puts("right");

@@ -148,6 +148,80 @@ static int an_inout_is_changed_for_its_own_output_only(int argc, char **argv)
     return 0;
 }
 
+enum { MOST = MANTA_INLINE_MAX / sizeof(double) }; /* that a value has outside of the store */
+
+MANTA_TASK(sum_many, in(double, a), in(double, b), in(double, c), in(double, d), in(double, e),
+           in(double, f), in(double, g), in(double, h), in(double, i), in(double, j),
+           span(double, more), out(double, s))
+{
+    const double *const all[] = {a, b, c, d, e, f, g, h, i, j};
+    if (a_len + b_len + c_len + d_len + e_len + f_len + g_len + h_len + i_len + j_len !=
+        10 * (size_t)MOST) {
+        return MANTA_E_TASK;
+    }
+    for (size_t n = 0; n < MOST; n++) {
+        for (size_t of = 0; of < 10; of++) {
+            *s += (double)(of + 1) * all[of][n];
+        }
+    }
+    for (size_t n = 0; n < more_len; n++) {
+        *s += more[n];
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(make_many, outv(double, a), outv(double, b), outv(double, c), outv(double, d),
+           outv(double, e), outv(double, f), outv(double, g), outv(double, h), outv(double, i),
+           outv(double, j), outv(double, k), outv(double, l))
+{
+    manta_outv *const all[] = {a, b, c, d, e, f, g, h, i, j, k, l};
+    for (size_t of = 0; of < 12; of++) {
+        double *x = (double *)manta_outv_alloc(all[of], MOST);
+        for (size_t n = 0; x && n < MOST; n++) {
+            x[n] = (double)(n + of);
+        }
+    }
+    return MANTA_OK;
+}
+
+MANTA_TASK(number, out(double, x))
+{
+    *x = (double)manta_map_index();
+    return MANTA_OK;
+}
+
+/* Each as large as it can be without lying in the store. */
+static int arguments_and_results_together_have_no_bound_of_their_own(int argc, char **argv)
+{
+    static double xs[MOST];
+    const void *data;
+    size_t bytes;
+    double s;
+    manta_ref map = number_map(NULL, 12 * MOST), over = number_map(NULL, 13 * MOST);
+    CHECK(sum_get(sum_async(NULL, map), &s) == MANTA_OK && s == sum_of(12 * MOST));
+    CHECK(sum_get(sum_async(NULL, over), &s) == MANTA_E_TOOBIG);
+    CHECK(strstr(manta_last_error()->text, "manta_put") != NULL);
+    for (size_t i = 0; i < MOST; i++) {
+        xs[i] = (double)i;
+    }
+    manta_ref put = manta_put(xs, sizeof xs), other = make_async(NULL, MOST);
+    for (uint32_t rank = 0; rank < world_size(); rank++) {
+        const manta_options on = {.rank = MANTA_ON(rank)};
+        manta_ref sums = sum_many_async(&on, put, other, put, other, put, other, put, other, put,
+                                        other, xs, MOST / 2);
+        CHECK(sum_many_get(sums, &s) == MANTA_OK);
+        CHECK(s == 55 * sum_of(MOST) + sum_of(MOST / 2));
+        struct make_many_refs made = make_many_async(&on);
+        manta_ref last[12];
+        memcpy(last, &made, sizeof last);
+        for (uint32_t of = 0; of < 12; of++) {
+            CHECK(manta_view(last[of], &data, &bytes) == MANTA_OK && bytes == sizeof xs);
+            CHECK(((const double *)data)[MOST - 1] == (double)(MOST - 1 + of));
+        }
+    }
+    return 0;
+}
+
 enum { CHAIN = 8, LARGE = 600000 }; /* more than half of the store */
 
 MANTA_TASK(fail_after, inout(double, xs))
@@ -356,6 +430,7 @@ static void test_inout_in_place(void **state)
     X(tasks_make_and_read_for_themselves)                                                          \
     X(an_inout_is_changed_for_its_own_output_only)                                                 \
     X(a_code_that_is_handed_on_keeps_its_reason)                                                   \
+    X(arguments_and_results_together_have_no_bound_of_their_own)                                   \
     X(values_are_explained)                                                                        \
     X(what_was_put_is_read_in_place)                                                               \
     X(a_full_store_is_a_named_error_and_goes_on_after_a_drop)
