@@ -165,7 +165,7 @@ static int begin_look(const void *place, const char *name, struct rank **ret_ran
 
 int manta_stats_get(manta_stats *ret_stats)
 {
-    struct rank *rank;
+    struct rank *rank = NULL;
     MANTA_TRY(begin_look(ret_stats, "ret_stats", &rank));
     const struct core_stats *stats = &rank->stats;
     const struct comm_stats comm = comm_get_stats(rank->comm);
@@ -197,7 +197,7 @@ int manta_stats_get(manta_stats *ret_stats)
 
 int manta_store_stats(manta_store_info *ret_info)
 {
-    struct rank *rank;
+    struct rank *rank = NULL;
     MANTA_TRY(begin_look(ret_info, "ret_info", &rank));
     const struct core_stats *stats = &rank->stats;
     struct store_stats store = {0};
