@@ -263,7 +263,7 @@
 /* The table ends in an empty row, so that a task without parameters has one too. */
 #define MANTA_DESCRIPTOR_(scope, name, rows)                                                       \
     static const manta_param name##_params_[] = {                                                  \
-        MANTA_WALK_(MANTA_TABLE_, rows){0, 0, 0, 0, NULL, NULL}};                                     \
+        MANTA_WALK_(MANTA_TABLE_, rows){0, 0, 0, 0, NULL, NULL}};                                  \
     static int name##_run_(const manta_slot *manta_slots_)                                         \
     {                                                                                              \
         (void)manta_slots_;                                                                        \
