@@ -84,25 +84,20 @@ static void refused(manta_function *function, const char *const *naming)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static manta_function again = {.name = "measure",
+                               .file = "other.c",
+                               .line = 77,
+                               .param_count = 2,
+                               .params = params,
+                               .run = body_run};
+
 static void behaviour_08_a_task_defined_twice_is_refused_at_the_start(void **state)
 {
-    static manta_function again = {.name = "measure",
-                                   .file = "other.c",
-                                   .line = 77,
-                                   .param_count = 2,
-                                   .params = params,
-                                   .run = body_run};
     refused(&again, (const char *const[]){"measure", "test_registry.c", "other.c:77", NULL});
 }
 
 static void behaviour_08_a_task_defined_again_during_a_run_is_refused(void **state)
 {
-    static manta_function again = {.name = "measure",
-                                   .file = "other.c",
-                                   .line = 77,
-                                   .param_count = 2,
-                                   .params = params,
-                                   .run = body_run};
     int status = -1;
     pid_t child = fork();
     if (child == 0) {
