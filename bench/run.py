@@ -27,7 +27,8 @@ import report
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NAMES = ["roundtrip", "rate", "local", "peers", "timeline", "shapes", "graph", "startup", "idle", "commands", "death", "tree", "streams",
          "hosts", "objects", "scaling", "taskbench"]
-# The bars against what people would use instead: how many times as many tasks/s at least, and which part of a round trip at most.
+# The bars against what people would use instead: how many times as many tasks/s at least, and which part of a
+# round trip at most.
 PEER_BARS = {"Ray": {"rate": 1000, "roundtrip": 1 / 1000}, "Dask": {"rate": 3000}}
 
 

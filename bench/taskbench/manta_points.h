@@ -23,8 +23,8 @@ struct point_pair {
     uint64_t words[TB_PAIR_BYTES / sizeof(uint64_t)];
 };
 
-/* What a point's task is told. With a period, `step` is that of round 0 of a recorded graph, and a round
- * is so many steps. */
+/* What a point's task is told. With a period, `step` is that of round 0 of a recorded graph, and a
+ * round is so many steps. */
 struct point_job {
     uint32_t graph, step, point, input_count, period;
 };

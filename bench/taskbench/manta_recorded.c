@@ -1,9 +1,9 @@
 /*
- * Task graphs in Manta as recorded graphs, launched once a pass. Where rows are whole and come again
- * after some steps, these steps are recorded and a launch has as many rounds as there are; what
- * the last of them makes is what the first of the next round reads. Other graphs (dom, tree, or steps that
- * do not fill the last round) are recorded from the first row to the last, for one round. A point
- * with more inputs than a task has parameters cannot be recorded.
+ * Task graphs in Manta as recorded graphs, launched once a pass. Where rows are whole and come
+ * again after some steps, these steps are recorded and a launch has as many rounds as there are;
+ * what the last of them makes is what the first of the next round reads. Other graphs (dom, tree,
+ * or steps that do not fill the last round) are recorded from the first row to the last, for one
+ * round. A point with more inputs than a task has parameters cannot be recorded.
  */
 #include "manta_points.h"
 

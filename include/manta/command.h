@@ -59,11 +59,11 @@ typedef struct manta_command_setup {
     size_t input_bytes;
     const char *input_path; /* the same from a file */
     manta_stream out, err;
-    uint32_t tail_bytes;   /* of each stream's end in the result; 0: 4096 */
-    uint32_t after_len;    /* refs in after */
+    uint32_t tail_bytes;    /* of each stream's end in the result; 0: 4096 */
+    uint32_t after_len;     /* refs in after */
     const manta_ref *after; /* it begins when these are ready; if one failed it fails too */
-    uint64_t grace_ns;     /* from SIGTERM to SIGKILL when it is ended; 0: SIGKILL at once */
-    uint64_t output_bytes; /* of each stream that the log keeps; 0: all */
+    uint64_t grace_ns;      /* from SIGTERM to SIGKILL when it is ended; 0: SIGKILL at once */
+    uint64_t output_bytes;  /* of each stream that the log keeps; 0: all */
     uint64_t reserved[4];
 } manta_command_setup;
 
@@ -75,9 +75,9 @@ typedef struct manta_command_result {
     uint32_t attempt; /* 1 is the first */
     uint64_t task_id; /* names its output in the log */
     uint64_t wall_ns, user_ns, system_ns;
-    uint64_t max_rss_bytes;        /* most memory of its largest process */
-    uint64_t out_bytes, err_bytes; /* captured from it */
-    uint64_t lost_bytes;           /* of these not in the log, though it was to keep them */
+    uint64_t max_rss_bytes;          /* most memory of its largest process */
+    uint64_t out_bytes, err_bytes;   /* captured from it */
+    uint64_t lost_bytes;             /* of these not in the log, though it was to keep them */
     const char *out_tail, *err_tail; /* the ends of its output; a NUL follows each */
     uint32_t out_tail_bytes, err_tail_bytes;
 } manta_command_result;
@@ -97,8 +97,7 @@ MANTA_API int manta_command_get(manta_ref ref, manta_command_result *ret_result)
 
 /* The same from the value of such a ref, as a task has it that takes the ref by in(char, x):
  * manta_command_read(x, x_len, &result). The tails point into it. Any context. */
-MANTA_API int manta_command_read(const void *value, size_t bytes,
-                                 manta_command_result *ret_result);
+MANTA_API int manta_command_read(const void *value, size_t bytes, manta_command_result *ret_result);
 
 #ifdef __cplusplus
 }

@@ -580,7 +580,7 @@ int heap_refill(struct heap *heap, struct heap_block *block)
     uint64_t others = to_put_back(heap, block) + to_put_back(heap, next);
     int code = reserve(heap, pages.end - pages.begin + others);
     if (code == MANTA_OK && (code = put_back_both(heap, &block, &next)) != MANTA_OK) {
-        heap_unfill(heap, block);
+        heap_spill(heap, block);
     } else if (code == MANTA_OK) {
         set_word(block, heap_bytes(block), HEAP_COMING);
     }
@@ -590,13 +590,6 @@ int heap_refill(struct heap *heap, struct heap_block *block)
 void heap_refilled(struct heap_block *block)
 {
     set_word(block, heap_bytes(block), HEAP_SEALED);
-}
-
-void heap_unfill(struct heap *heap, struct heap_block *block)
-{
-    set_word(block, heap_bytes(block), HEAP_SPILLED);
-    release(heap, pages_of(heap, block));
-    put_away_around(heap, block);
 }
 
 /* ---- Giving back ---------------------------------------------------------------------------- */

@@ -94,14 +94,13 @@ struct heap_raw heap_inside(const struct heap *heap, const struct heap_block *bl
 /* SEALED to LEAVING, and back. */
 void heap_leave(struct heap_block *block);
 void heap_stay(struct heap_block *block);
-/* LEAVING to SPILLED: the pages go, and the header may move. */
+/* LEAVING, or COMING, to SPILLED: the pages go, and the header may move. */
 void heap_spill(struct heap *heap, struct heap_block *block);
 /* SPILLED to COMING: reserves the pages of a block again and puts headers back; the pages inside it
  * are then to be populated, all its bytes to be written, at last heap_refilled, or, when that
- * fails, heap_unfill. MANTA_OK, or what reserve or populate said. */
+ * fails, heap_spill. MANTA_OK, or what reserve or populate said. */
 int heap_refill(struct heap *heap, struct heap_block *block) MT_CHECKED;
 void heap_refilled(struct heap_block *block);
-void heap_unfill(struct heap *heap, struct heap_block *block);
 
 /* Shortens an open block to what was used of it. O(1). */
 void heap_shorten(struct heap *heap, struct heap_block *block, uint64_t bytes);

@@ -602,7 +602,7 @@ void store_refilled(struct store *store, struct store_place at)
 void store_unfill(struct store *store, struct store_place at)
 {
     if (is_ours(store, at)) {
-        heap_unfill(heap_of(store, at), block_of(store, at));
+        heap_spill(heap_of(store, at), block_of(store, at));
     }
 }
 

@@ -1,7 +1,7 @@
 """Large values over four hosts: test_values.py VALUES SPILL.
 
-A broadcast reaches each node once, values outlive the host that they lay on, and what does not fit goes to each host's own
-disk.
+A broadcast reaches each node once, values outlive the host that they lay on, and what does not fit goes to
+each host's own disk.
 """
 import os
 import re

@@ -14,19 +14,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../folder.h"
+
 #include <hdf5.h>
 #include <manta/hdf5.h>
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/manta_hdf5_XXXXXX";
-static char path[128]; /* a file that is not there yet */
+static char path[300]; /* a file that is not there yet */
 static manta_error error;
 
 static int start(void **state)
 {
     const manta_config config = {.workers = 4};
-    return mkdtemp(folder) && manta_init(&config) == MANTA_OK ? 0 : -1;
+    return folder_make(state) == 0 && manta_init(&config) == MANTA_OK ? 0 : -1;
 }
 
 static int stop(void **state)
@@ -349,7 +350,7 @@ static void where_nothing_can_be_written_is_named(void **state)
 static void a_full_disk_is_named_and_nothing_is_left(void **state)
 {
     const manta_layout layout = MANTA_LAYOUT(double, 1 << 19), small = MANTA_LAYOUT(double, 2);
-    char disk[64], file[96];
+    char disk[300], file[320];
     double *x = calloc(1 << 19, sizeof *x);
     snprintf(disk, sizeof disk, "%s/disk", folder);
     snprintf(file, sizeof file, "%s/full.h5", disk);

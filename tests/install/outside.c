@@ -43,7 +43,8 @@ static int driver(int argc, char **argv)
     for (int i = 0; i < 10; i++) {
         sum += points[i];
     }
-    printf("%d %d %s %g\n", (int)y, (int)(sum >= 10 && sum <= 60), manta_error_name(MANTA_E_TIMEOUT), diagonal);
+    printf("%d %d %s %g\n", (int)y, (int)(sum >= 10 && sum <= 60),
+           manta_error_name(MANTA_E_TIMEOUT), diagonal);
     return MANTA_OK;
 }
 

@@ -3,20 +3,14 @@
  * tasks, maps, queues, cancellation, errors with their place, all across ranks. Prints "ok" and
  * returns 0, or names the line that does not hold.
  */
+#include "check.h"
+
 #include <manta/manta.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 enum { MANY = 1000, USER_CODE = 42 };
 

@@ -5,6 +5,8 @@
  * two jobs run side by side; "sub" of all but rank 0. Prints "ok" on rank 0. With "until" it prints
  * "running" and goes on until a call fails, as calls do after a death, and then aborts MPI.
  */
+#include "check.h"
+
 #include <manta/manta.h>
 
 #include <mpi.h>
@@ -15,14 +17,6 @@
 #include <unistd.h>
 
 enum { THREADS = 10, TASKS = 50, TAG = 5 };
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            return 1;                                                                              \
-        }                                                                                          \
-    } while (0)
 
 MANTA_TASK(triple, val(int64_t, x), out(int64_t, y))
 {

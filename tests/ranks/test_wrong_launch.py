@@ -1,4 +1,7 @@
-"""Launches that cannot work are refused within seconds, once, with the right command: test_wrong_launch.py CONDUCT LEFT RIGHT."""
+"""Launches that cannot work are refused within seconds, once, with the right command.
+
+test_wrong_launch.py CONDUCT LEFT RIGHT
+"""
 import sys
 
 import runs

@@ -15,8 +15,14 @@ namespace {
 int alive;
 
 struct counted {
-    counted() { alive++; }
-    ~counted() { alive--; }
+    counted()
+    {
+        alive++;
+    }
+    ~counted()
+    {
+        alive--;
+    }
 };
 
 void throw_deep(int kind, int depth)

@@ -487,8 +487,8 @@ MANTA_TASK(map_hits, val(uint64_t, seed), out(uint64_t, hits))
     return MANTA_OK;
 }
 
-static uint64_t
-    want_digits; /* 0: whatever the first run gives (worlds with kills are processes of their own) */
+/* 0: whatever the first run gives; worlds with kills are processes of their own. */
+static uint64_t want_digits;
 
 static int behaviour_82_the_same_digits_everywhere(int argc, char **argv)
 {

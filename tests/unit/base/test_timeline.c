@@ -1,5 +1,6 @@
 /* The timeline's rings and file: what is added is read back, what is lost is told, damage costs its
  * own block. */
+#include "../../folder.h"
 #include "base/timeline.h"
 
 #include "base/alloc.h"
@@ -19,7 +20,7 @@
 
 enum { TRACKS = 2, SMALL = 1000 };
 
-static char folder[64], file[128];
+static char file[300];
 
 /* ---- A host whose flusher can be held ------------------------------------------------------- */
 
@@ -35,8 +36,7 @@ static bool held_park(void *self, struct base_park *park, uint64_t deadline_ns)
 
 static int set_up(void **state)
 {
-    snprintf(folder, sizeof folder, "/tmp/test-timeline-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    assert_int_equal(folder_make(state), 0);
     snprintf(file, sizeof file, "%s/rank-3.timeline", folder);
     host = base_host_real;
     host.park = held_park;

@@ -1,4 +1,5 @@
 /* Making one trace of several ranks' timelines: clocks of two machines, nesting, gaps, two jobs. */
+#include "../../folder.h"
 #include "cli/trace_draw.h"
 
 #include "base/alloc.h"
@@ -15,8 +16,6 @@
 #include <cmocka.h>
 
 enum { FUNCTION = 7, QUIET = 1, QUIET_ANSWER = 2 };
-
-static char folder[64];
 
 /* ---- Timelines with clocks that say what the test wants ------------------------------------- */
 
@@ -93,21 +92,10 @@ static void add_message(struct base_timeline *timeline, uint64_t at_ns,
 
 static int set_up(void **state)
 {
-    snprintf(folder, sizeof folder, "/tmp/test-trace-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    assert_int_equal(folder_make(state), 0);
     ticks_per_us = 1000;
     now_ns = 1000000;
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    for (int i = 0; i < 2; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s/rank-%d.timeline", folder, i);
-        unlink(path);
-    }
-    return rmdir(folder);
 }
 
 /* The trace as text; owned by the C library. */
@@ -242,13 +230,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_parked_body_is_drawn_in_pieces_with_what_lies_below_it,
-                                        set_up, tear_down),
+                                        set_up, folder_remove),
         cmocka_unit_test_setup_teardown(
-            ends_without_beginnings_and_beginnings_without_ends_are_counted, set_up, tear_down),
+            ends_without_beginnings_and_beginnings_without_ends_are_counted, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(another_machines_clock_is_put_beside_rank_0s, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(files_of_two_jobs_are_refused_by_name, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nothing_is_left_when_memory_ends, set_up, tear_down),
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(files_of_two_jobs_are_refused_by_name, set_up,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(nothing_is_left_when_memory_ends, set_up, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

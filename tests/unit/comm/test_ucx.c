@@ -5,6 +5,7 @@
  * All ends of a test live in one thread and are moved on in turns. The forger is a plain
  * user of UCX who knows an end's address, and in some tests the job's secret.
  */
+#include "../../folder.h"
 #include "comm/ucx.h"
 #include "ucx_world.h"
 
@@ -511,51 +512,23 @@ static void test_lanes_are_read_as_ucx_writes_them(void **state)
     assert_false(ucx_way_parse("lane[0]: am\nlane[1]: 1:tcp -> am \n-> am lane[", &way));
 }
 
-static void write_state(const char *directory, const char *device, const char *state)
-{
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", directory, device);
-    mkdir(path, 0700);
-    snprintf(path, sizeof path, "%s/%s/ports", directory, device);
-    mkdir(path, 0700);
-    snprintf(path, sizeof path, "%s/%s/ports/1", directory, device);
-    mkdir(path, 0700);
-    snprintf(path, sizeof path, "%s/%s/ports/1/state", directory, device);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fprintf(file, "%s\n", state);
-    fclose(file);
-}
-
-static void remove_state(const char *directory, const char *device)
-{
-    static const char *const below[] = {"/ports/1/state", "/ports/1", "/ports", ""};
-    for (size_t i = 0; i < MT_COUNT(below); i++) {
-        char path[256];
-        snprintf(path, sizeof path, "%s/%s%s", directory, device, below[i]);
-        assert_int_equal(remove(path), 0);
-    }
-}
-
 static void test_tcp_beside_an_active_device_is_warned_about_once(void **state)
 {
-    char directory[] = "/tmp/manta-test-XXXXXX", text[256];
-    assert_non_null(mkdtemp(directory));
-    write_state(directory, "mlx5_0", "1: DOWN");
-    assert_false(ucx_way_has_active_device(directory));
+    char text[256];
+    assert_int_equal(folder_make(state), 0);
+    folder_write("mlx5_0/ports/1/state", "1: DOWN\n");
+    assert_false(ucx_way_has_active_device(folder));
     assert_false(ucx_way_has_active_device("/nowhere"));
-    write_state(directory, "mlx5_1", "4: ACTIVE");
-    assert_true(ucx_way_has_active_device(directory));
-    ucx_of(seats[0].comm)->devices = directory;
+    folder_write("mlx5_1/ports/1/state", "4: ACTIVE\n");
+    assert_true(ucx_way_has_active_device(folder));
+    ucx_of(seats[0].comm)->devices = folder;
     assert_talk();
     assert_true(comm_ucx_take_warning(seats[0].comm, text, sizeof text));
     assert_non_null(strstr(text, "rank 0 reaches rank 1 by tcp over "));
     say(0, FORGED_RANK, 0, 0);
     turn_all();
     assert_false(comm_ucx_take_warning(seats[0].comm, text, sizeof text));
-    remove_state(directory, "mlx5_0");
-    remove_state(directory, "mlx5_1");
-    assert_int_equal(remove(directory), 0);
+    assert_int_equal(folder_remove(state), 0);
 }
 
 static void test_the_users_own_settings_win_and_no_way_is_a_death_with_a_reason(void **state)

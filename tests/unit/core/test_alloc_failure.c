@@ -31,8 +31,8 @@ MANTA_TASK(square, val(int64_t, x), out(int64_t, y))
     return MANTA_OK;
 }
 
-MANTA_TASK(every_kind, val(int64_t, v), text(t), span(int64_t, s), in(int64_t, i), ref(r), refs(rs), out(int64_t, sum),
-           outv(char, letters), outrefs(made))
+MANTA_TASK(every_kind, val(int64_t, v), text(t), span(int64_t, s), in(int64_t, i), ref(r), refs(rs),
+           out(int64_t, sum), outv(char, letters), outrefs(made))
 {
     int64_t y = 0, part;
     char *copy = (char *)manta_outv_alloc(letters, strlen(t));
@@ -139,10 +139,12 @@ static int step_kinds(void)
     size_t letters_len, made_len;
     int64_t sum, y;
     manta_ref two = square_async(NULL, 2), refs[2] = {square_async(NULL, 3), two};
-    struct every_kind_refs got = every_kind_async(MANTA_OPTIONS(.name = "kinds", .timeout_ns = UINT64_C(60000000000)),
-                                                  1, "abc", s, 2, two, two, refs, 2);
+    struct every_kind_refs got =
+        every_kind_async(MANTA_OPTIONS(.name = "kinds", .timeout_ns = UINT64_C(60000000000)), 1,
+                         "abc", s, 2, two, two, refs, 2);
     MANTA_TRY(every_kind_get(got, &sum, &letters, &letters_len, &made, &made_len));
-    RIGHT(sum == 4 + 9 + 4 + 30 + 1 + 4 && letters_len == 3 && memcmp(letters, "abc", 3) == 0 && made_len == 2);
+    RIGHT(sum == 4 + 9 + 4 + 30 + 1 + 4 && letters_len == 3 && memcmp(letters, "abc", 3) == 0 &&
+          made_len == 2);
     MANTA_TRY(square_get(made[0], &y));
     RIGHT(y == 25);
     MANTA_TRY(square_get(made[1], &y));
@@ -233,7 +235,8 @@ static int step_stream(void)
     int64_t total = 0;
     MANTA_TRY(add_up(count_up_async(NULL, 40), &total));
     RIGHT(total == 780);
-    MANTA_TRY(sum_up_get(sum_up_async(NULL, count_up_async(MANTA_OPTIONS(.ahead = 3), 40)), &total));
+    MANTA_TRY(
+        sum_up_get(sum_up_async(NULL, count_up_async(MANTA_OPTIONS(.ahead = 3), 40)), &total));
     RIGHT(total == 780);
     return MANTA_OK;
 }
@@ -253,8 +256,9 @@ static int step_failure_and_cancel(void)
     return MANTA_OK;
 }
 
-static int (*const steps[])(void) = {step_kinds, step_consumed_and_big, step_nested, step_map,
-                                     step_queue, step_block, step_stream, step_failure_and_cancel};
+static int (*const steps[])(void) = {
+    step_kinds,  step_consumed_and_big,  step_nested, step_map, step_queue, step_block,
+    step_stream, step_failure_and_cancel};
 enum { STEPS = sizeof steps / sizeof *steps };
 
 /* All steps on a rank alone. ret_failed: how many steps ended with an error. */
@@ -268,8 +272,13 @@ static int run_once(unsigned *ret_failed)
     if (code != MANTA_OK) {
         return code;
     }
-    struct core_options options = {.host = &base_host_real, .comm = comm, .workers = 2, .cores = 1, .node_ranks = 1,
-                                   .is_crowded = 1, .host_name = "here"};
+    struct core_options options = {.host = &base_host_real,
+                                   .comm = comm,
+                                   .workers = 2,
+                                   .cores = 1,
+                                   .node_ranks = 1,
+                                   .is_crowded = 1,
+                                   .host_name = "here"};
     code = core_rank_create(&options, &rank, &error);
     if (code == MANTA_OK) {
         code = core_attach(rank);
@@ -284,7 +293,8 @@ static int run_once(unsigned *ret_failed)
         core_detach(rank);
         (void)core_finish(rank, 0);
         struct core_counts left = core_count(rank);
-        assert_int_equal(left.tasks + left.runs + left.borrows + left.scopes + left.values + left.maps, 0);
+        assert_int_equal(
+            left.tasks + left.runs + left.borrows + left.scopes + left.values + left.maps, 0);
         core_rank_destroy(rank);
     }
     comm_destroy(comm);
@@ -317,15 +327,16 @@ static void every_single_failure_ends_well(void **state)
         base_alloc_fail_at(0);
         alarm(0);
         if (base_alloc_live() != live) {
-            print_message("k = %u leaks %d allocations\n", (unsigned)failing, (int)(base_alloc_live() - live));
+            print_message("k = %u leaks %d allocations\n", (unsigned)failing,
+                          (int)(base_alloc_live() - live));
         }
         assert_int_equal(base_alloc_live(), live);
         refused_starts += code != MANTA_OK;
         with_errors += failed > 0;
         absorbed += code == MANTA_OK && failed == 0;
     } while (!first && asked >= failing++);
-    print_message("%u allocations: %u failed the start, %u a step, %u nothing\n", (unsigned)failing - 1, refused_starts,
-                  with_errors, absorbed);
+    print_message("%u allocations: %u failed the start, %u a step, %u nothing\n",
+                  (unsigned)failing - 1, refused_starts, with_errors, absorbed);
     assert_true(first || (refused_starts > 0 && with_errors > 0));
 }
 

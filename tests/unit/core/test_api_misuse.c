@@ -28,7 +28,8 @@ MANTA_TASK(square, val(int64_t, x), out(int64_t, y))
     return MANTA_OK;
 }
 
-MANTA_TASK(all_kinds, val(int32_t, v), text(t), span(int16_t, s), in(int64_t, i), ref(r), refs(rs), out(int64_t, y))
+MANTA_TASK(all_kinds, val(int32_t, v), text(t), span(int16_t, s), in(int64_t, i), ref(r), refs(rs),
+           out(int64_t, y))
 {
     *y = v + (int64_t)s_len + i[0] + (int64_t)rs_len + (t != NULL);
     return MANTA_OK;
@@ -59,8 +60,7 @@ MANTA_TASK(index_of, out(uint64_t, index))
 
 MANTA_TASK(until_cancelled, val(int32_t, unused))
 {
-    while (!manta_cancelled()) {
-    }
+    while (!manta_cancelled()) {}
     return MANTA_E_CANCELLED;
 }
 
@@ -89,7 +89,8 @@ static void refused(int got, int want, const char *naming)
     }
 }
 
-static const manta_ref zero_ref, stale_ref = {77, 3, 0}, far_ref = {UINT64_MAX, UINT32_MAX, UINT32_MAX};
+static const manta_ref zero_ref, stale_ref = {77, 3, 0},
+                                 far_ref = {UINT64_MAX, UINT32_MAX, UINT32_MAX};
 
 static void behaviour_90_get_and_view_with_bad_input(void **state)
 {
@@ -119,7 +120,8 @@ static void behaviour_90_get_and_view_with_bad_input(void **state)
 
 static void behaviour_90_wait_with_bad_input(void **state)
 {
-    manta_ref refs[2] = {square_async(NULL, 1), square_async(NULL, 2)}, bad[2] = {refs[0], stale_ref};
+    manta_ref refs[2] = {square_async(NULL, 1), square_async(NULL, 2)},
+              bad[2] = {refs[0], stale_ref};
     uint8_t ready[2] = {9, 9};
     refused(manta_wait(NULL, 2, 1, 0, ready), MANTA_E_INVALID, "refs is NULL");
     refused(manta_wait(refs, 2, 3, 0, ready), MANTA_E_INVALID, "3 of 2");
@@ -160,7 +162,10 @@ static void behaviour_90_commands_with_bad_input(void **state)
         {argv, {.err = {(manta_stream_to)-1, NULL}}, MANTA_E_INVALID, "err.to"},
         {argv, {.out = {MANTA_STREAM_FILE, NULL}}, MANTA_E_INVALID, "out.path"},
         {argv, {.err = {MANTA_STREAM_RANK, "x"}}, MANTA_E_INVALID, "err.path"},
-        {argv, {.environment = (const char *[]){"a=1", "=b", NULL}}, MANTA_E_INVALID, "environment has '=b'"},
+        {argv,
+         {.environment = (const char *[]){"a=1", "=b", NULL}},
+         MANTA_E_INVALID,
+         "environment has '=b'"},
         {argv, {.environment = (const char *[]){"", NULL}}, MANTA_E_INVALID, "environment has ''"},
         {argv, {.environment_whole = 2}, MANTA_E_INVALID, "environment_whole"},
         {argv, {.accept_codes = -1}, MANTA_E_INVALID, "accept_codes"},
@@ -178,10 +183,12 @@ static void behaviour_90_commands_with_bad_input(void **state)
         refused(bad[i].code, bad[i].code, bad[i].naming);
     }
     const manta_command_setup after = {.after = refs, .after_len = 1};
-    refused(manta_command_get(manta_command(NULL, argv, &after), &result), MANTA_E_NOTFOUND, "after");
+    refused(manta_command_get(manta_command(NULL, argv, &after), &result), MANTA_E_NOTFOUND,
+            "after");
     refused(manta_command_get(square_async(NULL, 2), &result), MANTA_E_TYPE, "not a command's");
     refused(manta_command_get(zero_ref, &result), MANTA_E_INVALID, "ref");
-    refused(manta_command_get(manta_command(NULL, argv, NULL), NULL), MANTA_E_INVALID, "ret_result");
+    refused(manta_command_get(manta_command(NULL, argv, NULL), NULL), MANTA_E_INVALID,
+            "ret_result");
     manta_options isolated = {.isolated = 1};
     refused(manta_command_get(manta_command(&isolated, argv, NULL), &result), MANTA_E_INVALID,
             "option isolated");
@@ -231,7 +238,8 @@ static void behaviour_90_arguments_that_are_null_or_huge(void **state)
     manta_ref refs[2] = {square_async(NULL, 3), square_async(NULL, 3)}, made;
     const char *const names[] = {"v", "t", "s", "i", "r", "rs"};
     for (int i = 0; i < 6; i++) {
-        manta_slot slots[7] = {{&v, 1}, {(void *)"text", 4}, {&s, 1}, {&refs[0], 1}, {&refs[0], 1}, {refs, 2}};
+        manta_slot slots[7] = {{&v, 1},       {(void *)"text", 4}, {&s, 1},
+                               {&refs[0], 1}, {&refs[0], 1},       {refs, 2}};
         slots[i].data = NULL;
         manta_submit(&all_kinds_function, NULL, slots, &made);
         char naming[32];
@@ -256,7 +264,8 @@ static void behaviour_90_arguments_that_are_null_or_huge(void **state)
     made = all_kinds_async(NULL, 1, "t", &s, 1, refs[0], stale_ref, refs, 2);
     refused(manta_get(made, &y, sizeof y), MANTA_E_NOTFOUND, "argument r is");
     made = all_kinds_async(NULL, 1, "t", &s, 1, zero_ref, refs[0], refs, 2);
-    refused(manta_get(made, &y, sizeof y), MANTA_E_NOTFOUND, "argument i is a ref that is all zero");
+    refused(manta_get(made, &y, sizeof y), MANTA_E_NOTFOUND,
+            "argument i is a ref that is all zero");
     refs[1] = far_ref;
     made = all_kinds_async(NULL, 1, "t", &s, 1, refs[0], refs[0], refs, 2);
     refused(manta_get(made, &y, sizeof y), MANTA_E_NOTFOUND, "argument rs is");
@@ -287,9 +296,10 @@ static void behaviour_90_submit_and_map_with_bad_input(void **state)
     refused(manta_last_error()->code, MANTA_E_INVALID, "args is NULL");
     assert_true(manta_map(&unknown, NULL, slots, 4).parent == 0);
     refused(manta_last_error()->code, MANTA_E_INVALID, "not registered");
-    refused(manta_map_get(square_map(NULL, UINT64_MAX, 3), values, 8, 4, codes), MANTA_E_LIMIT, "runs were asked");
-    refused(manta_map_get(manta_map(&two_outputs_function, NULL, slots, 4), values, 8, 4, codes), MANTA_E_TYPE,
-            "2 outputs");
+    refused(manta_map_get(square_map(NULL, UINT64_MAX, 3), values, 8, 4, codes), MANTA_E_LIMIT,
+            "runs were asked");
+    refused(manta_map_get(manta_map(&two_outputs_function, NULL, slots, 4), values, 8, 4, codes),
+            MANTA_E_TYPE, "2 outputs");
     manta_ref map = square_map(NULL, 4, 3);
     refused(manta_map_get(map, NULL, 8, 4, codes), MANTA_E_INVALID, "values is NULL");
     refused(manta_map_get(map, values, 4, 4, codes), MANTA_E_TYPE, "4 values of 8 bytes");
@@ -300,7 +310,8 @@ static void behaviour_90_submit_and_map_with_bad_input(void **state)
     refused(manta_map_progress(map, NULL), MANTA_E_INVALID, "ret_done is NULL");
     refused(manta_map_progress(stale_ref, &done), MANTA_E_NOTFOUND, "ref");
     assert_true(manta_map_at(map, 3).parent == map.parent && manta_map_at(map, 4).parent == 0);
-    assert_true(manta_map_at(map, UINT64_MAX).parent == 0 && manta_map_at(stale_ref, 0).parent == 0);
+    assert_true(manta_map_at(map, UINT64_MAX).parent == 0 &&
+                manta_map_at(stale_ref, 0).parent == 0);
     assert_int_equal(square_map_get(square_map(NULL, 0, 3), values, 0), MANTA_OK);
     assert_int_equal(manta_map_get(map, values, 8, 4, NULL), MANTA_OK);
 }
@@ -311,20 +322,26 @@ static void behaviour_90_options_out_of_range(void **state)
     int64_t y;
     memset(name, 'n', sizeof name);
     name[63] = '\0';
-    const manta_options fine[] = {{.name = name}, {.name = ""}, {.priority = -8}, {.priority = 7}, {.rank = MANTA_ON(0)},
-                                  {.retries = MANTA_NO_RETRY}, {.timeout_ns = UINT64_MAX}};
-    const manta_options bad[] = {{.priority = -9}, {.priority = INT32_MAX}, {.rank = MANTA_ON(1)},
-                                 {.rank = UINT32_MAX}, {.retries = -2}, {.retries = INT32_MAX},
-                                 {.retry_errors = 9}, {.reserved = {1}}};
-    const char *const naming[] = {"option priority", "option priority", "option rank",
-                                  "option rank", "option retries", "option retries",
+    const manta_options fine[] = {{.name = name},
+                                  {.name = ""},
+                                  {.priority = -8},
+                                  {.priority = 7},
+                                  {.rank = MANTA_ON(0)},
+                                  {.retries = MANTA_NO_RETRY},
+                                  {.timeout_ns = UINT64_MAX}};
+    const manta_options bad[] = {
+        {.priority = -9}, {.priority = INT32_MAX}, {.rank = MANTA_ON(1)}, {.rank = UINT32_MAX},
+        {.retries = -2},  {.retries = INT32_MAX},  {.retry_errors = 9},   {.reserved = {1}}};
+    const char *const naming[] = {"option priority",     "option priority",   "option rank",
+                                  "option rank",         "option retries",    "option retries",
                                   "option retry_errors", "option reserved[0]"};
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
         assert_int_equal(square_get(square_async(&fine[i], 2), &y), MANTA_OK);
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         refused(square_get(square_async(&bad[i], 2), &y), MANTA_E_INVALID, naming[i]);
-        refused(manta_map_get(square_map(&bad[i], 1, 2), &y, 8, 1, NULL), MANTA_E_INVALID, naming[i]);
+        refused(manta_map_get(square_map(&bad[i], 1, 2), &y, 8, 1, NULL), MANTA_E_INVALID,
+                naming[i]);
     }
     name[63] = 'n';
     name[79] = '\0';
@@ -451,7 +468,7 @@ MANTA_TASK(lends_its_source, stream(int64_t, xs))
     int64_t x = 1;
     somebody_elses = xs;
     return yields_for_another_get(yields_for_another_async(NULL, 0)) ? MANTA_E_TASK
-                                                                       : manta_yield(xs, &x, 1);
+                                                                     : manta_yield(xs, &x, 1);
 }
 
 static void behaviour_90_streams_with_bad_input(void **state)
@@ -564,12 +581,14 @@ static void behaviour_90_before_start_and_after_stop(void **state)
         assert_int_equal(manta_init(&config), MANTA_E_STATE);
         if (old_queue) { /* of the run before */
             manta_ref ref;
-            refused(manta_queue_add(old_queue, square_async(NULL, 1), NULL), MANTA_E_STATE, "queue");
+            refused(manta_queue_add(old_queue, square_async(NULL, 1), NULL), MANTA_E_STATE,
+                    "queue");
             refused(manta_queue_next(old_queue, 0, &ref, NULL), MANTA_E_STATE, "queue");
             manta_queue_destroy(old_queue);
         }
         assert_int_equal(manta_queue_create(&old_queue), MANTA_OK);
-        assert_int_equal(manta_queue_add(old_queue, until_cancelled_async(NULL, 1), NULL), MANTA_OK);
+        assert_int_equal(manta_queue_add(old_queue, until_cancelled_async(NULL, 1), NULL),
+                         MANTA_OK);
         assert_int_equal(manta_queue_add(old_queue, square_async(NULL, 1), NULL), MANTA_OK);
         assert_int_equal(square_get(square_async(NULL, 3), &y), MANTA_OK);
         assert_int_equal(manta_fini(), MANTA_OK);
@@ -625,7 +644,8 @@ static void *hammer(void *arg)
     for (int i = 0; i < ROUNDS && code == MANTA_OK; i++) {
         code = hammer_once((uint64_t)(uintptr_t)arg, i);
         if (code != MANTA_OK) {
-            print_message("round %d: %s: %s\n", i, manta_error_name(code), manta_last_error()->text);
+            print_message("round %d: %s: %s\n", i, manta_error_name(code),
+                          manta_last_error()->text);
         }
     }
     return (void *)(intptr_t)code;
@@ -676,7 +696,8 @@ static void *block(void *arg)
             return (void *)1;
         }
         manta_ref ref = square_async(NULL, i);
-        if (square_get(ref, &y) != MANTA_OK || manta_scope_end() != MANTA_OK || manta_drop(ref) != MANTA_E_NOTFOUND) {
+        if (square_get(ref, &y) != MANTA_OK || manta_scope_end() != MANTA_OK ||
+            manta_drop(ref) != MANTA_E_NOTFOUND) {
             return (void *)2;
         }
     }

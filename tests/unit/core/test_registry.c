@@ -27,12 +27,17 @@ MANTA_TASK(measure, val(int32_t, x), out(int32_t, y))
     return MANTA_OK;
 }
 
-static const manta_param params[] = {{MANTA_KIND_VAL, 4, 4, 0, "int32_t", "x"}, {MANTA_KIND_OUT, 4, 4, 0, "int32_t", "y"}};
+static const manta_param params[] = {{MANTA_KIND_VAL, 4, 4, 0, "int32_t", "x"},
+                                     {MANTA_KIND_OUT, 4, 4, 0, "int32_t", "y"}};
 
 static int start(struct rank **ret_rank, struct comm **ret_comm, manta_error *ret_error)
 {
     assert_int_equal(comm_create_alone(&base_host_real, ret_comm), MANTA_OK);
-    struct core_options options = {.host = &base_host_real, .comm = *ret_comm, .workers = 1, .cores = 1, .node_ranks = 1,
+    struct core_options options = {.host = &base_host_real,
+                                   .comm = *ret_comm,
+                                   .workers = 1,
+                                   .cores = 1,
+                                   .node_ranks = 1,
                                    .host_name = "here"};
     return core_rank_create(&options, ret_rank, ret_error);
 }
@@ -79,17 +84,20 @@ static void refused(manta_function *function, const char *const *naming)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static manta_function again = {.name = "measure",
+                               .file = "other.c",
+                               .line = 77,
+                               .param_count = 2,
+                               .params = params,
+                               .run = body_run};
+
 static void behaviour_08_a_task_defined_twice_is_refused_at_the_start(void **state)
 {
-    static manta_function again = {.name = "measure", .file = "other.c", .line = 77, .param_count = 2,
-                                   .params = params, .run = body_run};
     refused(&again, (const char *const[]){"measure", "test_registry.c", "other.c:77", NULL});
 }
 
 static void behaviour_08_a_task_defined_again_during_a_run_is_refused(void **state)
 {
-    static manta_function again = {.name = "measure", .file = "other.c", .line = 77, .param_count = 2,
-                                   .params = params, .run = body_run};
     int status = -1;
     pid_t child = fork();
     if (child == 0) {
@@ -102,7 +110,8 @@ static void behaviour_08_a_task_defined_again_during_a_run_is_refused(void **sta
         bool is_right = start(&rank, &comm, &error) == MANTA_OK && core_attach(rank) == MANTA_OK;
         manta_function_register(&again);
         manta_submit(&again, NULL, slots, &ref);
-        is_right &= ref.parent == 0 && strstr(manta_last_error()->text, "measure is not registered");
+        is_right &=
+            ref.parent == 0 && strstr(manta_last_error()->text, "measure is not registered");
         is_right &= measure_get(measure_async(NULL, 5), &y) == MANTA_OK && y == 5;
         core_detach(rank);
         stop(rank, comm);
@@ -115,15 +124,22 @@ static void behaviour_08_a_task_defined_again_during_a_run_is_refused(void **sta
 static void behaviour_90_malformed_descriptors_are_refused(void **state)
 {
     const char *const naming[] = {"bad", "malformed", NULL};
-    const manta_param no_size = {MANTA_KIND_VAL, 0, 4, 0, "int32_t", "x"}, huge = {MANTA_KIND_VAL, UINT32_MAX, 4, 0, "big", "x"};
-    const manta_param kind = {99, 4, 4, 0, "int32_t", "x"}, align = {MANTA_KIND_VAL, 4, 3, 0, "int32_t", "x"};
+    const manta_param no_size = {MANTA_KIND_VAL, 0, 4, 0, "int32_t", "x"},
+                      huge = {MANTA_KIND_VAL, UINT32_MAX, 4, 0, "big", "x"};
+    const manta_param kind = {99, 4, 4, 0, "int32_t", "x"},
+                      align = {MANTA_KIND_VAL, 4, 3, 0, "int32_t", "x"};
     const manta_param nameless = {MANTA_KIND_VAL, 4, 4, 0, "int32_t", NULL};
     const manta_param *const bad[] = {&no_size, &huge, &kind, &align, &nameless, NULL};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        manta_function function = {.name = "bad", .file = "bad.c", .param_count = 1, .params = bad[i], .run = body_run};
+        manta_function function = {
+            .name = "bad", .file = "bad.c", .param_count = 1, .params = bad[i], .run = body_run};
         refused(&function, naming);
     }
-    manta_function many = {.name = "bad", .file = "bad.c", .param_count = UINT32_MAX, .params = params, .run = body_run};
+    manta_function many = {.name = "bad",
+                           .file = "bad.c",
+                           .param_count = UINT32_MAX,
+                           .params = params,
+                           .run = body_run};
     manta_function bodyless = {.name = "bad", .file = "bad.c"};
     manta_function unnamed = {.file = "bad.c", .run = body_run};
     refused(&many, naming);

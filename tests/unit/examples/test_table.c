@@ -1,5 +1,6 @@
 /* The result table, read back with HDF5's own reader: the values, the facts beside them, and bad
  * paths. */
+#include "../../folder.h"
 #include "grid.h"
 #include "table.h"
 
@@ -15,8 +16,7 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/manta_table_XXXXXX";
-static char path[64];
+static char path[300];
 
 static const struct table_row rows[2] = {
     {{CONTRACT_PUT, CONTRACT_EUROPEAN, 100, 95, 0.05, 0.01, 0.2, 1, 12, 1000}, 3.25, 0.01, 3.26},
@@ -26,7 +26,7 @@ static const struct table_facts facts = {.seed = 42, .samples = 3000, .version =
 
 static int make_folder(void **state)
 {
-    if (!mkdtemp(folder)) {
+    if (folder_make(state)) {
         return -1;
     }
     snprintf(path, sizeof path, "%s/prices.h5", folder);
@@ -162,7 +162,7 @@ static void what_cannot_be_written_has_a_reason_and_leaves_nothing(void **state)
     text[0] = '\0';
     assert_int_equal(table_write(folder, rows, 2, &facts, text, sizeof text), -1);
     assert_true(strlen(text) > 0);
-    char part[64];
+    char part[300];
     snprintf(part, sizeof part, "%s.part", folder);
     assert_int_not_equal(access(part, F_OK), 0);
 }

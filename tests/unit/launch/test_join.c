@@ -51,16 +51,10 @@ static int tear_down(void **state)
 
 static struct watch *watch_of(uint32_t rank)
 {
-    struct watch_options options = {.host = host,
-                                    .host_name = cards[rank].card.host,
-                                    .owner = WATCH_GUEST,
-                                    .rank = rank,
-                                    .stop_timeout_ns = 50 * MS,
-                                    .silence_ns = silence_ns,
-                                    .log = {collect, NULL, BASE_LOG_INFO}};
-    struct watch *watch = NULL;
-    assert_int_equal(watch_start(&options, &watch), MANTA_OK);
-    return watch;
+    return start_watch((struct watch_options){.host_name = cards[rank].card.host,
+                                              .owner = WATCH_GUEST,
+                                              .rank = rank,
+                                              .silence_ns = silence_ns});
 }
 
 /* A child on a host of its own. */

@@ -33,15 +33,8 @@ static enum watch_owner owner = WATCH_GUEST;
 
 static struct watch *watch_of(enum watch_owner of)
 {
-    struct watch_options options = {.host = host,
-                                    .host_name = "n1",
-                                    .owner = of,
-                                    .stop_timeout_ns = 50 * MS,
-                                    .silence_ns = silence_ns,
-                                    .log = {collect, NULL, BASE_LOG_INFO}};
-    struct watch *watch = NULL;
-    assert_int_equal(watch_start(&options, &watch), MANTA_OK);
-    return watch;
+    return start_watch(
+        (struct watch_options){.host_name = "n1", .owner = of, .silence_ns = silence_ns});
 }
 
 /* A child: takes what is handed over, joins, does `act`, ends with its result. */

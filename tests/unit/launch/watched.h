@@ -23,6 +23,17 @@ static inline void collect(void *arg, int level, const char *line)
     snprintf(said + length, sizeof said - length, "%s\n", line);
 }
 
+/* What is not given: the time to stop, and that what it says is collected. */
+static inline struct watch *start_watch(struct watch_options options)
+{
+    struct watch *watch = NULL;
+    options.host = host;
+    options.stop_timeout_ns = 50 * MS;
+    options.log = (struct base_log){collect, NULL, BASE_LOG_INFO};
+    assert_int_equal(watch_start(&options, &watch), MANTA_OK);
+    return watch;
+}
+
 static inline void hear_of_death(void *arg, uint32_t rank)
 {
     atomic_fetch_or(&deaths_told, 1u << rank);

@@ -166,12 +166,12 @@ static inline int count_fds_once(const char *process)
     char path[64];
     int count = 0;
     snprintf(path, sizeof path, "/proc/%s/fd", process);
-    DIR *folder = opendir(path);
-    assert_non_null(folder);
-    while (readdir(folder)) {
+    DIR *fds = opendir(path);
+    assert_non_null(fds);
+    while (readdir(fds)) {
         count++;
     }
-    closedir(folder);
+    closedir(fds);
     return count;
 }
 

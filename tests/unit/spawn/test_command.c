@@ -1,4 +1,5 @@
 /* Commands: every field of the request does what it says, every end is told as it was. */
+#include "../../folder.h"
 #include "harness.h"
 
 #include <fcntl.h>
@@ -6,21 +7,13 @@
 #include <sys/stat.h>
 
 static struct outcome outcome;
-static char folder[] = "/tmp/manta_test_XXXXXX";
 
 static const struct spawn_limits tails = {.tail_bytes = 4096};
-
-static const char *path_of(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static const char *content_of(const char *name)
 {
     static char text[4096];
-    FILE *file = fopen(path_of(name), "r");
+    FILE *file = fopen(folder_path(name), "r");
     assert_non_null(file);
     text[fread(text, 1, sizeof text - 1, file)] = '\0';
     fclose(file);
@@ -138,7 +131,7 @@ static void standard_input_is_empty_bytes_or_a_file(void **state)
             .argv = ARGV("cat"), .input = "given", .input_bytes = 5, .limits = tails},
         &outcome);
     assert_string_equal(outcome.out, "given");
-    FILE *file = fopen(path_of("input"), "w");
+    FILE *file = fopen(folder_path("input"), "w");
     fputs("from a file", file);
     fclose(file);
     run_command(
@@ -286,14 +279,14 @@ static void what_cannot_begin_says_why_and_what_to_do(void **state)
     refused(&(struct spawn_command){.argv = ARGV("")}, MANTA_E_NOTFOUND, "cannot run", "full path");
     refused(&(struct spawn_command){.argv = ARGV("/tmp")}, MANTA_E_INVALID,
             "cannot run /tmp (Is a directory)", "name the program in it");
-    FILE *file = fopen(path_of("plain"), "w");
+    FILE *file = fopen(folder_path("plain"), "w");
     fputs("neither script nor program\n", file);
     fclose(file);
-    refused(&(struct spawn_command){.argv = ARGV(path_of("plain"))}, MANTA_E_SYSTEM,
+    refused(&(struct spawn_command){.argv = ARGV(folder_path("plain"))}, MANTA_E_SYSTEM,
             "Permission denied", "chmod +x");
-    chmod(path_of("plain"), 0755);
-    refused(&(struct spawn_command){.argv = ARGV(path_of("plain"))}, MANTA_E_INVALID, "Exec format",
-            "#!/bin/sh");
+    chmod(folder_path("plain"), 0755);
+    refused(&(struct spawn_command){.argv = ARGV(folder_path("plain"))}, MANTA_E_INVALID,
+            "Exec format", "#!/bin/sh");
     refused(&(struct spawn_command){.argv = ARGV("true"), .directory = "/no/such"},
             MANTA_E_NOTFOUND, "directory /no/such of true", "every node");
     refused(&(struct spawn_command){.argv = ARGV("true"), .input_path = "/no/such"},
@@ -364,15 +357,9 @@ static void broken_requests_are_refused_before_they_are_sent(void **state)
 
 static int make_folder(void **state)
 {
-    FILE *file = mkdtemp(folder) ? fopen(path_of("name"), "w") : NULL;
-    return file ? fclose(file) : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
+    int code = folder_make(state);
+    folder_write("name", "");
+    return code;
 }
 
 int main(void)
@@ -402,5 +389,5 @@ int main(void)
         TEST(a_lack_of_descriptors_and_processes_is_told),
         TEST(broken_requests_are_refused_before_they_are_sent),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, folder_remove);
 }

@@ -1,5 +1,6 @@
 /* Lives and deaths: of the spawner, of the rank, of the connection. Nothing is answered twice or
  * not at all, nothing is left behind. */
+#include "../../folder.h"
 #include "harness.h"
 
 #include "base/alloc.h"
@@ -117,8 +118,8 @@ static void a_killed_spawner_loses_what_ran_and_is_replaced(void **state)
 {
     int by_end[SPAWN_ENDS] = {0};
     struct spawn_done done = done_of(&outcome);
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/manta_test_background_%d", getpid());
+    assert_int_equal(folder_make(state), 0);
+    const char *path = folder_path("background");
     pid_t background = 0;
     assert_int_equal(
         spawn_command(spawn,
@@ -141,7 +142,7 @@ static void a_killed_spawner_loses_what_ran_and_is_replaced(void **state)
     kill(before, SIGKILL);
     wait_answer(&outcome);
     wait_all();
-    unlink(path);
+    assert_int_equal(folder_remove(state), 0);
     assert_int_equal(outcome.result.end, SPAWN_ENDED_LOST);
     assert_int_equal(outcome.result.error.code, MANTA_E_CRASH);
     assert_non_null(strstr(outcome.result.error.text, "spawner"));
@@ -499,13 +500,13 @@ static void a_spawner_outlives_the_thread_that_started_it(void **state)
 
 static void a_program_started_by_a_relative_path_has_a_spawner(void **state)
 {
-    char path[4096], folder[4096], name[4200], word[16] = "";
+    char path[4096], here[4096], name[4200], word[16] = "";
     int output;
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     assert_true(length > 0);
     path[length] = '\0';
-    strcpy(folder, path);
-    assert_int_equal(chdir(dirname(folder)), 0);
+    strcpy(here, path);
+    assert_int_equal(chdir(dirname(here)), 0);
     snprintf(name, sizeof name, "./%s", basename(path));
     pid_t rank = start_rank(name, "rank", &output);
     assert_true(read(output, word, sizeof word - 1) > 0);

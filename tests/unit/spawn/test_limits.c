@@ -157,11 +157,9 @@ static void what_a_command_leaves_behind_goes_with_it(void **state)
 static void a_daemon_may_live_as_long_as_its_command(void **state)
 {
     run_command(
-        &(struct spawn_command){
-            .argv = SHELL("(setsid sleep 50 & echo $! > /tmp/manta_test_daemon_$PPID);"
-                          "sleep 0.6; kill -0 $(cat /tmp/manta_test_daemon_$PPID) && echo lives;"
-                          "rm /tmp/manta_test_daemon_$PPID"),
-            .limits = {.tail_bytes = 100}},
+        &(struct spawn_command){.argv = SHELL("daemon=$(setsid sleep 50 >/dev/null & echo $!);"
+                                              "sleep 0.6; kill -0 $daemon && echo lives"),
+                                .limits = {.tail_bytes = 100}},
         &outcome);
     assert_string_equal(outcome.out, "lives\n");
 }

@@ -1,4 +1,5 @@
 /* The log: what commands say comes back by id, attempt and stream, whatever happened to its end. */
+#include "../../folder.h"
 #include "harness.h"
 
 #include "spawn/log.h"
@@ -7,19 +8,18 @@
 #include <sys/stat.h>
 
 static struct outcome outcome;
-static char folder[] = "/tmp/manta_test_XXXXXX", path[64];
+static char path[300];
 
 static const char *file_of(const char *suffix)
 {
-    static char name[80];
+    static char name[310];
     snprintf(name, sizeof name, "%s.%s", path, suffix);
     return name;
 }
 
 static int set_up(void **state)
 {
-    strcpy(folder, "/tmp/manta_test_XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    assert_int_equal(folder_make(state), 0);
     snprintf(path, sizeof path, "%s/log", folder);
     open_spawn(path);
     return 0;

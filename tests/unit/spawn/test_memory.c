@@ -1,4 +1,5 @@
 /* Memory: how near the limit is, in recorded layouts of both versions of control groups; trees. */
+#include "../../folder.h"
 #include "harness.h"
 
 #include "base/alloc.h"
@@ -9,41 +10,17 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static char folder[] = "/tmp/manta_test_XXXXXX";
-static char proc_root[64], cgroup_root[64];
+static char proc_root[300], cgroup_root[300];
 static struct spawn_memory_source source;
-
-static void write_file(const char *name, const char *text)
-{
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    for (char *slash = path + strlen(folder) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
-        *slash = '\0';
-        mkdir(path, 0700);
-        *slash = '/';
-    }
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
 
 static int set_up(void **state)
 {
-    strcpy(folder, "/tmp/manta_test_XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    assert_int_equal(folder_make(state), 0);
     snprintf(proc_root, sizeof proc_root, "%s/proc", folder);
     snprintf(cgroup_root, sizeof cgroup_root, "%s/cgroup", folder);
     source = (struct spawn_memory_source){proc_root, cgroup_root};
-    write_file("proc/meminfo", "MemTotal:  1000 kB\nMemFree: 100 kB\nMemAvailable:  600 kB\n");
+    folder_write("proc/meminfo", "MemTotal:  1000 kB\nMemFree: 100 kB\nMemAvailable:  600 kB\n");
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    char command[64];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
 }
 
 static void expect(uint64_t limit, uint64_t used, bool is_cgroup)
@@ -63,46 +40,46 @@ static void the_node_counts_where_nothing_limits(void **state)
 
 static void a_job_of_version_two_counts_without_its_caches(void **state)
 {
-    write_file("proc/self/cgroup", "0::/slurm/job_7/step_0\n");
-    write_file("proc/self/mountinfo", "35 31 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
-    write_file("cgroup/slurm/job_7/step_0/memory.max", "max\n");
-    write_file("cgroup/slurm/job_7/step_0/memory.current", "300000\n");
-    write_file("cgroup/slurm/job_7/memory.max", "500000\n");
-    write_file("cgroup/slurm/job_7/memory.current", "450000\n");
-    write_file("cgroup/slurm/job_7/memory.stat", "anon 1\ninactive_file 50000\nactive_file 9\n");
+    folder_write("proc/self/cgroup", "0::/slurm/job_7/step_0\n");
+    folder_write("proc/self/mountinfo", "35 31 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    folder_write("cgroup/slurm/job_7/step_0/memory.max", "max\n");
+    folder_write("cgroup/slurm/job_7/step_0/memory.current", "300000\n");
+    folder_write("cgroup/slurm/job_7/memory.max", "500000\n");
+    folder_write("cgroup/slurm/job_7/memory.current", "450000\n");
+    folder_write("cgroup/slurm/job_7/memory.stat", "anon 1\ninactive_file 50000\nactive_file 9\n");
     expect(500000, 400000, true);
-    write_file("cgroup/slurm/job_7/memory.high", "410000\n");
+    folder_write("cgroup/slurm/job_7/memory.high", "410000\n");
     expect(410000, 400000, true);
 }
 
 static void a_job_of_version_one_counts(void **state)
 {
-    write_file("proc/self/cgroup", "5:cpu:/\n4:cpuacct,memory:/job_7\n0::/\n");
-    write_file("proc/self/mountinfo",
-               "35 31 0:32 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
-               "36 31 0:33 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
-    write_file("cgroup/memory/job_7/memory.limit_in_bytes", "200000\n");
-    write_file("cgroup/memory/job_7/memory.usage_in_bytes", "199000\n");
-    write_file("cgroup/memory/job_7/memory.stat", "inactive_file 1\ntotal_inactive_file 9000\n");
-    write_file("cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-    write_file("cgroup/memory/memory.usage_in_bytes", "5\n");
+    folder_write("proc/self/cgroup", "5:cpu:/\n4:cpuacct,memory:/job_7\n0::/\n");
+    folder_write("proc/self/mountinfo",
+                 "35 31 0:32 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+                 "36 31 0:33 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+    folder_write("cgroup/memory/job_7/memory.limit_in_bytes", "200000\n");
+    folder_write("cgroup/memory/job_7/memory.usage_in_bytes", "199000\n");
+    folder_write("cgroup/memory/job_7/memory.stat", "inactive_file 1\ntotal_inactive_file 9000\n");
+    folder_write("cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    folder_write("cgroup/memory/memory.usage_in_bytes", "5\n");
     expect(200000, 190000, true);
 }
 
 static void in_a_container_the_mount_is_the_root(void **state)
 {
-    write_file("proc/self/cgroup", "0::/kube/pod\n");
-    write_file("proc/self/mountinfo",
-               "35 31 0:32 /kube/pod /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
-    write_file("cgroup/memory.max", "100000\n");
-    write_file("cgroup/memory.current", "60000\n");
+    folder_write("proc/self/cgroup", "0::/kube/pod\n");
+    folder_write("proc/self/mountinfo",
+                 "35 31 0:32 /kube/pod /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    folder_write("cgroup/memory.max", "100000\n");
+    folder_write("cgroup/memory.current", "60000\n");
     expect(100000, 60000, true);
 }
 
 static void the_node_counts_if_it_has_less_left_than_the_job(void **state)
 {
     a_job_of_version_two_counts_without_its_caches(state);
-    write_file("proc/meminfo", "MemTotal:  1000 kB\nMemAvailable:  5 kB\n");
+    folder_write("proc/meminfo", "MemTotal:  1000 kB\nMemAvailable:  5 kB\n");
     expect(1000 << 10, 995 << 10, false);
 }
 
@@ -176,7 +153,7 @@ static void launchers_variables_go_and_the_users_stay(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, folder_remove)
     const struct CMUnitTest tests[] = {
         TEST(the_node_counts_where_nothing_limits),
         TEST(a_job_of_version_two_counts_without_its_caches),

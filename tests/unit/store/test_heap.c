@@ -304,7 +304,7 @@ static void spill_or_refill_or_free(struct heap *heap, struct slot *slot, uint8_
     } else if (what < 95) {
         (void)refill(heap, slot, with);
     } else if (heap_refill(heap, header(heap, slot)) == MANTA_OK) {
-        heap_unfill(heap, header(heap, slot));
+        heap_spill(heap, header(heap, slot));
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../../folder.h"
 #include "store/crc32c.h"
 #include "store/disk.h"
 #include "store/store.h"
@@ -33,7 +34,6 @@ enum { RANKS = 2, BLOCKS = 24 };
 static const uint64_t bound = 16 * MIB;
 static int memory = -1;
 static struct disk_files files;
-static char directory[] = "/tmp/manta-test-spill-XXXXXX";
 
 static int set_up(void **state)
 {
@@ -41,7 +41,7 @@ static int set_up(void **state)
     memory = memfd_create("test", MFD_CLOEXEC);
     return ftruncate(memory, (off_t)store_bytes(RANKS, bound)) ||
            store_format(memory, 0, RANKS, bound) != MANTA_OK ||
-           disk_make_files(directory, store_bytes(RANKS, bound), &files, text, sizeof text) !=
+           disk_make_files(folder, store_bytes(RANKS, bound), &files, text, sizeof text) !=
                MANTA_OK;
 }
 
@@ -284,11 +284,11 @@ static void an_heir_has_what_the_dead_had_spilled(void **state)
 
 static void only_a_directory_on_a_local_disk_will_do(void **state)
 {
-    char text[300], path[100];
-    assert_int_equal(disk_check(directory, text, sizeof text), MANTA_OK);
+    char text[300];
+    const char *path = folder_path("file");
+    assert_int_equal(disk_check(folder, text, sizeof text), MANTA_OK);
     assert_int_equal(disk_check("/nowhere/at/all", text, sizeof text), MANTA_E_NOTFOUND);
     assert_non_null(strstr(text, "/nowhere/at/all"));
-    snprintf(path, sizeof path, "%s/file", directory);
     close(open(path, O_CREAT | O_WRONLY, 0600));
     assert_int_equal(disk_check(path, text, sizeof text), MANTA_E_NOTFOUND);
     assert_non_null(strstr(text, "is not a directory"));
@@ -300,8 +300,9 @@ static void only_a_directory_on_a_local_disk_will_do(void **state)
 /* A small file system of its own. */
 static void a_full_disk_is_said_and_what_is_on_it_stays(void **state)
 {
-    char text[300], small[] = "/tmp/manta-test-full-XXXXXX";
-    assert_non_null(mkdtemp(small));
+    char text[300];
+    const char *small = folder_path("small");
+    assert_int_equal(mkdir(small, 0700), 0);
     if (mount("test", small, "tmpfs", 0, "size=3m") != 0) {
         rmdir(small);
         print_message("skipped: mounting a small file system: %s\n", strerror(errno));
@@ -335,7 +336,7 @@ static void an_offset_at_the_end_of_a_file_goes_on_in_the_next(void **state)
     struct disk_files two;
     struct disk *disk;
     uint64_t data[3000], back[3000];
-    if (disk_make_files(directory, DISK_FILE_BYTES + MIB, &two, text, sizeof text) != MANTA_OK) {
+    if (disk_make_files(folder, DISK_FILE_BYTES + MIB, &two, text, sizeof text) != MANTA_OK) {
         print_message("skipped: no files of 8 TiB here: %s\n", text);
         skip();
     }
@@ -372,10 +373,5 @@ int main(void)
         cmocka_unit_test(an_offset_at_the_end_of_a_file_goes_on_in_the_next),
         cmocka_unit_test(the_sum_is_crc32c),
     };
-    if (!mkdtemp(directory)) {
-        return 1;
-    }
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    rmdir(directory);
-    return failed;
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
