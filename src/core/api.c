@@ -185,8 +185,7 @@ int fetch_output(struct context *context, struct output *output)
         code = code ? code : copy->code;
     }
     if (code == MANTA_OK && !output->copy) {
-        output->copy = copy;
-        output->data = copy->data;
+        fetch_keep(rank, copy, output);
         return MANTA_OK;
     }
     fetch_drop(rank, copy);
@@ -201,14 +200,6 @@ static int pin_value(struct context *context, const struct target *target)
 {
     const struct location *of = target_place(target);
     return of ? pin_wait_for(context, of) : MANTA_OK;
-}
-
-static void unpin_value(struct context *context, const struct target *target)
-{
-    const struct location *of = target_place(target);
-    if (of) {
-        pin_drop(context->rank, of);
-    }
 }
 
 static inline int settle_target(struct context *context, const struct target *target)
@@ -295,8 +286,12 @@ static MT_NOINLINE int copy_stored_value(struct context *context, const struct t
 {
     int code = pin_settled(context, target);
     if (code == MANTA_OK) {
+        const struct location *at = target_place(target);
+        struct location of = at ? *at : (struct location){0}; /* after a death it is another */
         code = copy_value(context, target, value, size);
-        unpin_value(context, target);
+        if (at) {
+            pin_drop(context->rank, &of);
+        }
     }
     return code;
 }
@@ -420,7 +415,10 @@ static int view(struct context *context, manta_ref ref, const manta_layout *expe
         code = inspect(context, &target, expected, ret_array);
         code = code ? code : note_view(context, ref, &target);
         if (code != MANTA_OK) {
-            unpin_value(context, &target);
+            const struct location *of = target_place(&target);
+            if (of) {
+                pin_drop(context->rank, of);
+            }
         }
     }
     if (code == MANTA_OK) {

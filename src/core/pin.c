@@ -2,6 +2,7 @@
 
 #include "core/context.h"
 #include "core/exec.h"
+#include "core/fetch.h"
 #include "core/heirs.h"
 #include "core/idle.h"
 #include "core/message.h"
@@ -121,6 +122,7 @@ static bool is_same(const struct location *a, const struct location *b)
 int pin_take(struct rank *rank, const struct location *of, struct pin_wait *wait)
 {
     if (!is_near(rank, of)) {
+        fetch_begin_read(rank, of);
         return MANTA_OK;
     }
     struct pin *pin = find(rank, of);
@@ -150,6 +152,10 @@ int pin_take(struct rank *rank, const struct location *of, struct pin_wait *wait
 
 void pin_drop(struct rank *rank, const struct location *of)
 {
+    if (!is_near(rank, of)) {
+        fetch_end_read(rank, of);
+        return;
+    }
     struct pin *pin = find(rank, of);
     if (pin && --pin->count == 0) {
         spill_touch(rank, of);
