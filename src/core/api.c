@@ -11,6 +11,7 @@
 #include "core/message.h"
 #include "core/pin.h"
 #include "core/registry.h"
+#include "core/room.h"
 #include "core/scope.h"
 #include "core/task.h"
 #include "core/timeline.h"
@@ -189,6 +190,9 @@ int fetch_output(struct context *context, struct output *output)
         return MANTA_OK;
     }
     fetch_drop(rank, copy);
+    if (code == MANTA_E_LIMIT) {
+        return room_refuse(context, output->place.bytes, "are to come from another node");
+    }
     return code == MANTA_OK
                ? MANTA_OK
                : context_fail(context, code, "the value has %llu bytes on rank %u, on another node",

@@ -202,9 +202,11 @@ static int wait_until_pinned(struct context *context, const struct location *of)
 int pin_wait_for(struct context *context, const struct location *of)
 {
     int code = wait_until_pinned(context, of);
+    if (code == MANTA_E_LIMIT) {
+        return room_refuse(context, of->bytes, "are to come back from disk");
+    }
     const char *what = code == MANTA_E_LOST       ? "the value could not be read back whole"
                        : code == MANTA_E_SHUTDOWN ? "the job is ending"
-                       : code == MANTA_E_LIMIT    ? "there was no room for the value to come back"
                                                   : "the value did not come back";
     return code == MANTA_OK
                ? MANTA_OK
@@ -561,6 +563,12 @@ bool pin_refuse_last(struct rank *rank)
     struct start *start = MT_CONTAINER(rank->starting.prev, struct start, link);
     base_list_remove(&start->link);
     start->run->code = MANTA_E_LIMIT;
+    base_free(start->run->error);
+    start->run->error = base_alloc(sizeof *start->run->error);
+    if (start->run->error) {
+        start->run->error->code = MANTA_E_LIMIT;
+        room_say_full(rank, start->run->error->text, sizeof start->run->error->text);
+    }
     exec_queue_fetched(rank, start->run);
     return true;
 }
