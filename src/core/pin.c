@@ -35,6 +35,12 @@ bool pin_is_held(struct rank *rank, const struct location *of)
     return pin && pin->count;
 }
 
+bool pin_is_counted(const struct pin *pin, struct location *ret_of)
+{
+    *ret_of = pin->of;
+    return pin->count > 0;
+}
+
 static bool is_near(struct rank *rank, const struct location *of)
 {
     return comm_node_index(rank->comm, of->rank) != COMM_ELSEWHERE;

@@ -35,6 +35,10 @@ int pin_wait_for(struct context *context, const struct location *of) MT_CHECKED;
 /* By share and place alone. */
 bool pin_is_held(struct rank *rank, const struct location *of);
 
+struct pin;
+/* It is read now, and where that is. */
+bool pin_is_counted(const struct pin *pin, struct location *ret_of);
+
 void pin_peer_down(struct rank *rank, uint32_t dead);
 /* All counts are zero; whoever still waits is forgotten. */
 void pin_fini(struct rank *rank);

@@ -486,6 +486,8 @@ struct rank {
     struct base_list starting;  /* tasks whose arguments do not fit yet */
     struct spill *spill;        /* NULL, as room: there is no store */
     struct room *room;
+    struct base_list tables; /* being gathered: see table.h */
+    uint32_t table_serial;   /* of the latest */
     uint32_t squeezed;              /* bodies that wait for bytes or for room: see room.h */
     uint64_t squeezed_ns;           /* when that last changed */
     struct scope root;              /* of the driver; threads beyond the first have their own: */
