@@ -385,6 +385,19 @@ typedef struct manta_object {
  * `object` is borrowed for the call. MANTA_E_NOMEM. */
 MANTA_API int manta_store_each(void (*each)(void *arg, const manta_object *object), void *arg);
 
+/*
+ * Writes what the stores of all nodes hold to a new file at `path`, a line for each value with tabs
+ * between: bytes; where (memory, disk, written: being made); whose share; the owner's rank; other
+ * ranks that hold the ref; ranks that read it now; its ref; the task that made it and where that is
+ * written ("copy": of a value of another node). "-" where there is none. Asks every rank, and stops
+ * none: what moves meanwhile may be missed. Blocks until all have answered, without a worker or
+ * room in the store. From a driver, a thread or a body. MANTA_E_SYSTEM: the file cannot be written,
+ * MANTA_E_NOMEM, MANTA_E_INVALID.
+ *
+ *     manta_store_dump("values.tsv");
+ */
+MANTA_API int manta_store_dump(const char *path);
+
 typedef enum manta_moment { MANTA_AT_START, MANTA_AT_STOP } manta_moment;
 /* Calls hook(arg) on every rank that registers it: at start before any task, at stop after the
  * last; at most 16 each. Before manta_run or manta_init. A start hook that returns non-zero fails

@@ -11,6 +11,7 @@
 #include "core/message.h"
 #include "core/pin.h"
 #include "core/registry.h"
+#include "core/room.h"
 #include "core/scope.h"
 #include "core/task.h"
 #include "core/timeline.h"
@@ -185,11 +186,13 @@ int fetch_output(struct context *context, struct output *output)
         code = code ? code : copy->code;
     }
     if (code == MANTA_OK && !output->copy) {
-        output->copy = copy;
-        output->data = copy->data;
+        fetch_keep(rank, copy, output);
         return MANTA_OK;
     }
     fetch_drop(rank, copy);
+    if (code == MANTA_E_LIMIT) {
+        return room_refuse(context, output->place.bytes, "are to come from another node");
+    }
     return code == MANTA_OK
                ? MANTA_OK
                : context_fail(context, code, "the value has %llu bytes on rank %u, on another node",
@@ -201,14 +204,6 @@ static int pin_value(struct context *context, const struct target *target)
 {
     const struct location *of = target_place(target);
     return of ? pin_wait_for(context, of) : MANTA_OK;
-}
-
-static void unpin_value(struct context *context, const struct target *target)
-{
-    const struct location *of = target_place(target);
-    if (of) {
-        pin_drop(context->rank, of);
-    }
 }
 
 static inline int settle_target(struct context *context, const struct target *target)
@@ -295,8 +290,12 @@ static MT_NOINLINE int copy_stored_value(struct context *context, const struct t
 {
     int code = pin_settled(context, target);
     if (code == MANTA_OK) {
+        const struct location *at = target_place(target);
+        struct location of = at ? *at : (struct location){0}; /* after a death it is another */
         code = copy_value(context, target, value, size);
-        unpin_value(context, target);
+        if (at) {
+            pin_drop(context->rank, &of);
+        }
     }
     return code;
 }
@@ -420,7 +419,10 @@ static int view(struct context *context, manta_ref ref, const manta_layout *expe
         code = inspect(context, &target, expected, ret_array);
         code = code ? code : note_view(context, ref, &target);
         if (code != MANTA_OK) {
-            unpin_value(context, &target);
+            const struct location *of = target_place(&target);
+            if (of) {
+                pin_drop(context->rank, of);
+            }
         }
     }
     if (code == MANTA_OK) {

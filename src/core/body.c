@@ -402,7 +402,7 @@ const char *exec_reason(int code)
     case MANTA_E_NOMEM:
         return "no memory for its arguments or results";
     case MANTA_E_LIMIT:
-        return "the node's store is full (MANTA_STORE)";
+        return "the node's store is full: close views, drop refs, or set MANTA_STORE";
     case MANTA_E_TOOBIG:
         return "its arguments together are larger than the node's store (MANTA_STORE)";
     case MANTA_E_LOST:

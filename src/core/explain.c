@@ -5,6 +5,7 @@
  */
 #include "core/context.h"
 #include "core/map.h"
+#include "core/node.h"
 #include "core/object.h"
 #include "core/pin.h"
 #include "core/registry.h"
@@ -225,16 +226,6 @@ struct listing {
     uint64_t count, room;
 };
 
-static uint32_t rank_at(const struct rank *rank, uint32_t index)
-{
-    for (uint32_t i = rank_node(rank, rank->number); i < rank->size; i++) {
-        if (comm_node_index(rank->comm, i) == index) {
-            return i;
-        }
-    }
-    return UINT32_MAX;
-}
-
 static uint32_t owner_of(struct rank *rank, manta_ref ref)
 {
     struct target target = target_find(rank, ref);
@@ -252,7 +243,7 @@ static void list(void *arg, const struct store_entry *entry)
         return;
     }
     const manta_function *function = registry_find(entry->tag.function);
-    uint32_t share = rank_at(rank, entry->index);
+    uint32_t share = node_rank_at(rank, entry->index);
     struct location of = {entry->tag.parent, entry->tag.position, share, entry->place,
                           entry->bytes};
     bool is_copy = entry->tag.function == REPLICA_TAG;

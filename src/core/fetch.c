@@ -7,6 +7,7 @@
 #include "core/object.h"
 #include "core/pack.h"
 #include "core/registry.h"
+#include "core/spill.h"
 
 static struct base_key key_of(const struct location *of)
 {
@@ -65,6 +66,7 @@ struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fe
         }
         copy->of = *of;
         base_list_init(&copy->waits);
+        base_list_init(&copy->idle);
         ask(rank, copy);
     }
     copy->sharers++;
@@ -90,6 +92,81 @@ void fetch_drop(struct rank *rank, struct copy *copy)
     }
     base_free(copy);
 }
+
+/* ---- Kept by values ------------------------------------------------------------------------- */
+
+static void set_busy(struct rank *rank, struct copy *copy)
+{
+    if (!base_list_is_empty(&copy->idle)) {
+        base_list_remove(&copy->idle);
+        rank->idle_copy_bytes -= copy->of.bytes;
+    }
+}
+
+static void set_idle_if_so(struct rank *rank, struct copy *copy)
+{
+    if (copy->keeper && copy->readers == 0 && base_list_is_empty(&copy->idle)) {
+        base_list_push_back(&rank->idle_copies, &copy->idle);
+        rank->idle_copy_bytes += copy->of.bytes;
+        spill_show(rank);
+    }
+}
+
+void fetch_keep(struct rank *rank, struct copy *copy, struct output *output)
+{
+    output->copy = copy;
+    output->data = copy->data;
+    copy->keeper = copy->keeper ? copy->keeper : output;
+    set_idle_if_so(rank, copy);
+}
+
+void fetch_stay(struct rank *rank, struct copy *copy)
+{
+    copy->keeper = NULL;
+    set_busy(rank, copy);
+}
+
+void fetch_let_go(struct rank *rank, struct output *output)
+{
+    struct copy *copy = output->copy;
+    if (copy && copy->keeper == output) {
+        fetch_stay(rank, copy);
+    }
+    output->copy = NULL;
+    fetch_drop(rank, copy);
+}
+
+void fetch_begin_read(struct rank *rank, const struct location *of)
+{
+    struct copy *copy = fetch_find(rank, of);
+    if (copy) {
+        copy->readers++;
+        set_busy(rank, copy);
+    }
+}
+
+void fetch_end_read(struct rank *rank, const struct location *of)
+{
+    struct copy *copy = fetch_find(rank, of);
+    if (copy && copy->readers) {
+        copy->readers--;
+        set_idle_if_so(rank, copy);
+    }
+}
+
+uint64_t fetch_release(struct rank *rank, uint64_t bytes)
+{
+    uint64_t released = 0;
+    while (released < bytes && !base_list_is_empty(&rank->idle_copies)) {
+        struct copy *copy = MT_CONTAINER(rank->idle_copies.next, struct copy, idle);
+        released += copy->of.bytes;
+        copy->keeper->data = NULL;
+        fetch_let_go(rank, copy->keeper);
+    }
+    return released;
+}
+
+/* ---- Being told ----------------------------------------------------------------------------- */
 
 void fetch_on_here(struct rank *rank, uint32_t from, const struct wire_header *header,
                    struct wire_reader *body)

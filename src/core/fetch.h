@@ -11,6 +11,10 @@
  * before them start; one at least is always on. When the agent dies before the bytes are here the
  * next one is asked; what is here stays readable in the share of the dead, and is claimed
  * (heirs.h).
+ *
+ * What a get or a view has brought here stays with the value's record, for the next one. When room
+ * is needed on the node, those go that nobody reads just now, the longest unread first
+ * (fetch_release): a record without its copy is one whose value is elsewhere.
  */
 #ifndef CORE_FETCH_H
 #define CORE_FETCH_H
@@ -20,7 +24,10 @@
 struct copy {
     struct location of;
     uint32_t sharers;
-    int code; /* when it is over */
+    uint32_t readers;      /* gets and views: then it is not given back */
+    struct output *keeper; /* has a share that it can do without; NULL: none has */
+    struct base_list idle; /* in rank->idle_copies: it has a keeper, and no readers */
+    int code;              /* when it is over */
     bool is_over;
     bool is_claimed;
     const void *data;       /* in the agent's share; NULL: not here */
@@ -42,6 +49,19 @@ struct copy *fetch_begin(struct rank *rank, const struct location *of, struct fe
                          int *ret_code);
 /* Ends a share; a wait is to be unlinked before. Accepts NULL. */
 void fetch_drop(struct rank *rank, struct copy *copy);
+/* The output shares the copy, which is here, for as long as nobody needs the room; or, with
+ * fetch_stay, for as long as it is. */
+void fetch_keep(struct rank *rank, struct copy *copy, struct output *output);
+void fetch_stay(struct rank *rank, struct copy *copy);
+/* Ends the output's share, if it has one. */
+void fetch_let_go(struct rank *rank, struct output *output);
+/* A get or view of a place elsewhere begins to read, and ends. */
+void fetch_begin_read(struct rank *rank, const struct location *of);
+void fetch_end_read(struct rank *rank, const struct location *of);
+/* Gives back so many bytes of copies that are only kept; returns how many. They are free when all
+ * other readers of the node have done so, and the agent has let go (fetch_evict). */
+uint64_t fetch_release(struct rank *rank, uint64_t bytes);
+
 /* The bytes of a place, on this node or copied from another; NULL: they are not here. */
 const void *fetch_data(struct rank *rank, const struct location *of);
 

@@ -32,6 +32,7 @@ bool lost_find_copy(struct rank *rank, struct output *output)
         copy->sharers++;
         output->copy = copy;
     }
+    fetch_stay(rank, copy); /* it is all there is */
     heirs_end_claim(rank, output);
     output->data = copy->data;
     output->place.rank = copy->agent;

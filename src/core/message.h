@@ -11,7 +11,7 @@
  * CHUNK; FREED (by the maker: the value is gone) source -> owner    OPEN; back: TERMS; source ->
  * reader: ITEMS; back: TAKEN; owner -> reader: ENDED; back: READ (streams, see stream.h) on a node
  * RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads these?), ROOM (make
- * some) reader -> owner    LOST (the bytes cannot be had from this place) owner of a graph -> its
+ * some) anybody -> all    TABLE; back: TABLE_PART (what the stores hold) reader -> owner    LOST (the bytes cannot be had from this place) owner of a graph -> its
  * members    GRAPH_PART, GRAPH_LAUNCH, GRAPH_STOP, GRAPH_DROP; back: GRAPH_READY, GRAPH_RESULT,
  * GRAPH_FAILED, GRAPH_ENDED; between them: GRAPH_VALUE, GRAPH_TOLD (graph.h) anybody -> heir CLAIM
  * (a place in a dead rank's share); back: CLAIMED rank <-> home      REGISTER, REGISTERED, OFFER,
@@ -77,6 +77,8 @@
     X(GRAPH_STOP, member_on_stop)                                                                  \
     X(GRAPH_ENDED, conduct_on_ended)                                                               \
     X(GRAPH_DROP, member_on_drop)                                                                  \
+    X(TABLE, table_on_table)                                                                       \
+    X(TABLE_PART, table_on_table_part)                                                             \
     X(SETTLED, recover_on_settled)                                                                 \
     X(CLEARED, recover_on_cleared)                                                                 \
     X(QUIET, finish_on_quiet)                                                                      \
@@ -207,6 +209,13 @@ struct message_leave_entry {
 
 struct message_room {
     uint64_t bytes;
+};
+
+/* Of a TABLE_PART: what its sender knows of a place in a store; see table.c. */
+struct table_entry {
+    uint64_t parent, offset, bytes;
+    uint32_t position, share, function;
+    uint32_t kind, rank, where;
 };
 
 /* The third party of a HOLD. */

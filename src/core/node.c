@@ -34,3 +34,13 @@ uint32_t node_agent(struct rank *rank, struct base_key of)
     } while (at != rank->number);
     return agent;
 }
+
+uint32_t node_rank_at(const struct rank *rank, uint32_t index)
+{
+    for (uint32_t i = rank_node(rank, rank->number); i < rank->size; i++) {
+        if (comm_node_index(rank->comm, i) == index) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}

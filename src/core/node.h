@@ -4,6 +4,9 @@
 
 #include "core/rank.h"
 
+/* The rank with this index on this node; UINT32_MAX: none. O(ranks). */
+uint32_t node_rank_at(const struct rank *rank, uint32_t index);
+
 /* Another rank of the same node; called again and again it goes round all of them, dead ones too.
  * Itself when it is alone (or memory is out). O(1), the first time O(ranks). */
 uint32_t node_next(struct rank *rank, uint32_t of);

@@ -2,6 +2,7 @@
 
 #include "core/context.h"
 #include "core/exec.h"
+#include "core/fetch.h"
 #include "core/heirs.h"
 #include "core/idle.h"
 #include "core/message.h"
@@ -32,6 +33,12 @@ bool pin_is_held(struct rank *rank, const struct location *of)
 {
     const struct pin *pin = find(rank, of);
     return pin && pin->count;
+}
+
+bool pin_is_counted(const struct pin *pin, struct location *ret_of)
+{
+    *ret_of = pin->of;
+    return pin->count > 0;
 }
 
 static bool is_near(struct rank *rank, const struct location *of)
@@ -121,6 +128,7 @@ static bool is_same(const struct location *a, const struct location *b)
 int pin_take(struct rank *rank, const struct location *of, struct pin_wait *wait)
 {
     if (!is_near(rank, of)) {
+        fetch_begin_read(rank, of);
         return MANTA_OK;
     }
     struct pin *pin = find(rank, of);
@@ -150,6 +158,10 @@ int pin_take(struct rank *rank, const struct location *of, struct pin_wait *wait
 
 void pin_drop(struct rank *rank, const struct location *of)
 {
+    if (!is_near(rank, of)) {
+        fetch_end_read(rank, of);
+        return;
+    }
     struct pin *pin = find(rank, of);
     if (pin && --pin->count == 0) {
         spill_touch(rank, of);
@@ -196,9 +208,11 @@ static int wait_until_pinned(struct context *context, const struct location *of)
 int pin_wait_for(struct context *context, const struct location *of)
 {
     int code = wait_until_pinned(context, of);
+    if (code == MANTA_E_LIMIT) {
+        return room_refuse(context, of->bytes, "are to come back from disk");
+    }
     const char *what = code == MANTA_E_LOST       ? "the value could not be read back whole"
                        : code == MANTA_E_SHUTDOWN ? "the job is ending"
-                       : code == MANTA_E_LIMIT    ? "there was no room for the value to come back"
                                                   : "the value did not come back";
     return code == MANTA_OK
                ? MANTA_OK
@@ -555,6 +569,12 @@ bool pin_refuse_last(struct rank *rank)
     struct start *start = MT_CONTAINER(rank->starting.prev, struct start, link);
     base_list_remove(&start->link);
     start->run->code = MANTA_E_LIMIT;
+    base_free(start->run->error);
+    start->run->error = base_alloc(sizeof *start->run->error);
+    if (start->run->error) {
+        start->run->error->code = MANTA_E_LIMIT;
+        room_say_full(rank, start->run->error->text, sizeof start->run->error->text);
+    }
     exec_queue_fetched(rank, start->run);
     return true;
 }

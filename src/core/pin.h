@@ -6,7 +6,7 @@
  * node can read, and a count: no message. For one that is on the disk, or on its way, the rank that
  * answers for it is asked, and the answer finds the pin waiting and counts at once. Blocks
  * of other nodes are read from copies (fetch.h), which have counts of their own: here they are
- * neither counted nor refused.
+ * not refused.
  *
  * Tasks take all their arguments into use at once, or wait unstarted. If all are in memory a task
  * starts when less than half of the store's bound is in use on the node, or it is the first of
@@ -34,6 +34,10 @@ void pin_drop(struct rank *rank, const struct location *of);
 int pin_wait_for(struct context *context, const struct location *of) MT_CHECKED;
 /* By share and place alone. */
 bool pin_is_held(struct rank *rank, const struct location *of);
+
+struct pin;
+/* It is read now, and where that is. */
+bool pin_is_counted(const struct pin *pin, struct location *ret_of);
 
 void pin_peer_down(struct rank *rank, uint32_t dead);
 /* All counts are zero; whoever still waits is forgotten. */

@@ -54,6 +54,8 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->idle);
     base_list_init(&rank->starting);
     base_list_init(&rank->idle_replicas);
+    base_list_init(&rank->idle_copies);
+    base_list_init(&rank->tables);
     base_list_init(&rank->gone_replicas);
     base_list_init(&rank->unfetched);
     base_list_init(&rank->resting);

@@ -473,6 +473,8 @@ struct rank {
     uint64_t loans;                 /* chunks lent to comm */
     struct base_list idle_replicas; /* read by nobody; the longest unread first */
     uint64_t idle_replica_bytes;
+    struct base_list idle_copies; /* kept by values, and not read: the longest unread first */
+    uint64_t idle_copy_bytes;
     struct base_list unfetched; /* runs whose copies are not asked for yet: see fetch.h */
     uint64_t ahead_bytes;       /* of copies asked for by runs that have not started */
     struct base_map spreads;    /* who fetches values of this share, by place */
@@ -484,6 +486,8 @@ struct rank {
     struct base_list starting;  /* tasks whose arguments do not fit yet */
     struct spill *spill;        /* NULL, as room: there is no store */
     struct room *room;
+    struct base_list tables; /* being gathered: see table.h */
+    uint32_t table_serial;   /* of the latest */
     uint32_t squeezed;              /* bodies that wait for bytes or for room: see room.h */
     uint64_t squeezed_ns;           /* when that last changed */
     struct scope root;              /* of the driver; threads beyond the first have their own: */

@@ -38,6 +38,7 @@
 #include "core/request.h"
 #include "core/scope.h"
 #include "core/stream.h"
+#include "core/table.h"
 #include "core/task.h"
 #include "core/timeline.h"
 #include "core/value.h"
@@ -372,6 +373,7 @@ void recover_peer_down(void *owner, uint32_t dead)
     fetch_peer_down(rank, dead);
     spill_peer_down(rank, dead);
     pin_peer_down(rank, dead);
+    table_peer_down(rank, dead);
     home_forget_owner(rank, dead);
     (void)redirect_all(rank, dead);
     move_to_new_homes(rank, dead);

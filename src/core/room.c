@@ -12,11 +12,13 @@
 #include "core/wait.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define PATIENCE_NS UINT64_C(30000000000)
 #define STAGGER_NS UINT64_C(100000000) /* so that not all ranks refuse one at the same time */
 #define QUIET_NS UINT64_C(100000000)
 #define SQUEEZE_NS UINT64_C(2000000000)
+#define MORE "; and %u more"
 #define SLACK_BYTES UINT64_C(65536) /* headers, and pages shared with neighbours */
 
 /* ---- The node ------------------------------------------------------------------------------- */
@@ -305,7 +307,8 @@ static int wait_for_room(struct context *context, uint64_t bytes, const struct s
 
 /* What a rank has in use. */
 struct use {
-    uint64_t written_bytes;
+    uint32_t rank;
+    uint64_t read_bytes, written_bytes;
     const char *writer; /* a task that writes some of it; NULL: not known */
 };
 
@@ -319,43 +322,91 @@ static void add_written(void *arg, const struct store_entry *entry)
     }
 }
 
-static size_t say_use(char *text, size_t size, uint32_t of, uint64_t read, const struct use *use)
+static int by_bytes(const void *a, const void *b)
 {
-    int done = snprintf(text, size, "; rank %u reads %s", of, base_size(read).text);
-    if (use->written_bytes && (size_t)done < size) {
-        done += snprintf(text + done, size - (size_t)done, ", writes %s%s%s%s",
-                         base_size(use->written_bytes).text, use->writer ? " (" : "",
-                         use->writer ? use->writer : "", use->writer ? ")" : "");
-    }
-    return (size_t)done;
+    const struct use *x = a, *y = b;
+    uint64_t of_x = x->read_bytes + x->written_bytes, of_y = y->read_bytes + y->written_bytes;
+    return of_x != of_y ? (of_x < of_y ? 1 : -1) : (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-/* "; rank 3 reads 12 MiB, writes 4 MiB (make); ..." */
+/* All ranks of the node, by their index on it; the array has an entry for each. */
+static void find_users(struct rank *rank, struct use *uses)
+{
+    for (uint32_t i = 0; i < rank->room->near_count; i++) {
+        uint32_t of = rank->room->near[i];
+        struct use *use = &uses[comm_node_index(rank->comm, of)];
+        use->rank = of;
+        use->read_bytes = rank->down[of] ? 0 : slot_of(rank, of).pinned_bytes;
+    }
+    store_each(rank->options.store, add_written, uses);
+}
+
+static size_t say_use(char *text, size_t size, const struct use *use)
+{
+    bool is_written = use->written_bytes > 0, is_named = is_written && use->writer;
+    int length = snprintf(text, size, "; rank %u reads %s%s%s%s%s%s", use->rank,
+                          base_size(use->read_bytes).text, is_written ? ", writes " : "",
+                          is_written ? base_size(use->written_bytes).text : "",
+                          is_named ? " (" : "", is_named ? use->writer : "", is_named ? ")" : "");
+    return (size_t)length;
+}
+
+/* "; rank 3 reads 12 MiB, writes 4 MiB (make); ...; and 5 more": those who use most first. */
 static void say_users(struct rank *rank, char *text, size_t size)
 {
-    struct use *uses = base_alloc(rank->options.node_ranks * sizeof *uses);
+    uint32_t count = rank->options.node_ranks, said = 0, users = 0;
+    struct use *uses = base_alloc(count * sizeof *uses);
     size_t used = 0;
     text[0] = '\0';
     if (!uses) {
         return;
     }
-    store_each(rank->options.store, add_written, uses);
-    for (uint32_t i = 0; i < rank->room->near_count && used < size; i++) {
-        uint32_t of = rank->room->near[i];
-        const struct use *use = &uses[comm_node_index(rank->comm, of)];
-        uint64_t read = slot_of(rank, of).pinned_bytes;
-        if ((read || use->written_bytes) && !rank->down[of]) {
-            used += say_use(text + used, size - used, of, read, use);
+    find_users(rank, uses);
+    qsort(uses, count, sizeof *uses, by_bytes);
+    while (users < count && uses[users].read_bytes + uses[users].written_bytes) {
+        users++;
+    }
+    for (; said < users; said++) {
+        size_t more = (size_t)snprintf(NULL, 0, MORE, users - said);
+        size_t room = size - used - (said + 1 < users ? more : 0);
+        size_t length = used + more < size ? say_use(text + used, room, &uses[said]) : room;
+        if (length >= room) {
+            snprintf(text + used, size - used, MORE, users - said);
+            break;
         }
+        used += length;
     }
     base_free(uses);
+}
+
+void room_say_full(struct rank *rank, char *text, size_t size)
+{
+    struct store_stats stats = store_get_stats(rank->options.store);
+    const char *disk = !store_has_disk(rank->options.store) ? "nothing can be spilled (MANTA_SPILL)"
+                       : any_of_node(rank, has_trouble, NULL) ? spill_trouble(rank)
+                                                              : "all else is on disk";
+    int length =
+        snprintf(text, size,
+                 "the store holds %s of %s, %s (close views, drop refs, or set "
+                 "MANTA_STORE)",
+                 base_size(stats.held_bytes).text, base_size(stats.bound_bytes).text, disk);
+    if ((size_t)length < size) {
+        say_users(rank, text + length, size - (size_t)length);
+    }
+}
+
+int room_refuse(struct context *context, uint64_t bytes, const char *what)
+{
+    char asked[64], full[MANTA_ERROR_TEXT_MAX];
+    int length = snprintf(asked, sizeof asked, "%s %s, ", base_size(bytes).text, what);
+    room_say_full(context->rank, full, sizeof full - (size_t)length);
+    return context_fail(context, MANTA_E_LIMIT, "%s%s", asked, full);
 }
 
 static int say_why(struct context *context, int code, uint64_t bytes)
 {
     struct rank *rank = context->rank;
     struct store_stats stats = store_get_stats(rank->options.store);
-    char users[MANTA_ERROR_TEXT_MAX];
     if (code == MANTA_E_NOMEM) {
         return context_fail(context, code,
                             "%llu bytes were asked for, and the machine has no more memory; the "
@@ -372,15 +423,7 @@ static int say_why(struct context *context, int code, uint64_t bytes)
     if (code == MANTA_E_SHUTDOWN) {
         return context_fail(context, code, "the job is ending");
     }
-    say_users(rank, users, sizeof users);
-    const char *disk = !store_has_disk(rank->options.store) ? "nothing can be spilled (MANTA_SPILL)"
-                       : any_of_node(rank, has_trouble, NULL) ? spill_trouble(rank)
-                                                              : "all else is on disk";
-    return context_fail(context, code,
-                        "%s were asked for, the store holds %s of %s, %s (close views, drop refs, "
-                        "or set MANTA_STORE)%s",
-                        base_size(bytes).text, base_size(stats.held_bytes).text,
-                        base_size(stats.bound_bytes).text, disk, users);
+    return room_refuse(context, bytes, "were asked for");
 }
 
 int room_create(struct context *context, uint64_t bytes, const struct store_tag *tag,

@@ -90,6 +90,10 @@ bool room_is_quiet(struct rank *rank);
  * given up meanwhile. What is wrong is in last_error. */
 int room_create(struct context *context, uint64_t bytes, const struct store_tag *tag,
                 struct store_room *ret_room) MT_CHECKED;
+/* Why there is no room, what to do, and who uses how much of it, for a person. */
+void room_say_full(struct rank *rank, char *text, size_t size);
+/* last_error says the same of so many bytes that "were asked for". Returns MANTA_E_LIMIT. */
+int room_refuse(struct context *context, uint64_t bytes, const char *what);
 /* Gives it back: no value comes of it. What is free now is shown to the other ranks, which ask
  * nobody who shows nothing. */
 void room_abandon(struct rank *rank, const struct store_room *room);

@@ -1,5 +1,6 @@
 #include "core/spill_disk.h"
 
+#include "core/fetch.h"
 #include "core/heirs.h"
 #include "core/message.h"
 #include "core/pin.h"
@@ -27,7 +28,8 @@ static struct store *store_of(const struct spill *spill)
 void spill_show(struct rank *rank)
 {
     const struct spill *spill = rank->spill;
-    uint64_t spare = store_free_bytes(rank->options.store) + rank->idle_replica_bytes;
+    uint64_t spare =
+        store_free_bytes(rank->options.store) + rank->idle_replica_bytes + rank->idle_copy_bytes;
     if (store_has_disk(rank->options.store) && spill->trouble == MANTA_OK) {
         spare += spill->here_bytes;
     }
@@ -403,6 +405,7 @@ uint64_t spill_release(struct rank *rank, uint64_t bytes)
     if (done < bytes && fetch_evict(rank, bytes - done)) {
         done += store_trim(store, bytes - done);
     }
+    done += done < bytes ? fetch_release(rank, bytes - done) : 0;
     bool can_spill = store_has_disk(store) &&
                      (spill->failures == 0 || base_now_ns(rank->host) >= spill->retry_ns);
     if (done < bytes && can_spill) {

@@ -27,7 +27,7 @@
  * the heir before it has inherited waits until it has.
  *
  * Before anything is spilled, what can be had again goes: copies of values of other nodes, which
- * nobody reads (fetch_evict).
+ * nobody reads (fetch_evict), or which values keep for the next reader (fetch_release).
  *
  * All with the baton held, but for the thread's own work.
  */

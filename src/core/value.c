@@ -84,7 +84,7 @@ static void free_own(struct rank *rank, const struct location *of)
 static void free_blocks(struct rank *rank, struct value *value)
 {
     for (uint32_t i = 0; i < value->outputs; i++) {
-        fetch_drop(rank, value->output[i].copy);
+        fetch_let_go(rank, &value->output[i]);
         heirs_end_claim(rank, &value->output[i]);
         if (value->owns_blocks && value->output[i].is_stored && !value->output[i].is_moved) {
             free_own(rank, &value->output[i].place);

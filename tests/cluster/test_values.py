@@ -36,7 +36,7 @@ def values_outlive_their_host():
 
 def what_does_not_fit_goes_to_disks_of_the_hosts():
     directory = "/var/tmp"
-    run = cluster.srun(["env", "MANTA_STORE=32M", f"MANTA_SPILL={directory}", "MANTA_LOG_LEVEL=3", spill], nodes=2, tasks=4)
+    run = cluster.srun(["env", "MANTA_STORE=24M", f"MANTA_SPILL={directory}", "MANTA_LOG_LEVEL=3", spill], nodes=2, tasks=4)
     check(run.code == 0 and run.out == "right\n", f"ended with {run.code}", run)
     spilling = set(re.findall(r"rank (\d) spilled", run.err))
     check(spilling & {"0", "1"} and spilling & {"2", "3"}, f"spilled on {spilling}", run)

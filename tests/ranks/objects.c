@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { NUMBERS = 2000000 };
 
@@ -175,6 +176,30 @@ static int check_together(uint32_t ranks)
     return 0;
 }
 
+/* A line for the one value there is, and who reads it. */
+static int check_table(uint32_t ranks)
+{
+    char path[] = "/tmp/manta-objects-XXXXXX", line[1024], expected[64];
+    int file = mkstemp(path), lines = 0, is_there = 0;
+    const void *data;
+    size_t bytes;
+    manta_ref xs = make_async(MANTA_OPTIONS(.rank = MANTA_ON(ranks - 1)), NUMBERS);
+    if (file < 0 || close(file) || manta_view(xs, &data, &bytes) != MANTA_OK ||
+        manta_store_dump(path) != MANTA_OK) {
+        return wrong("a table");
+    }
+    snprintf(expected, sizeof expected, "%zu\tmemory\t%u\t0\t-\t", bytes, ranks - 1);
+    FILE *in = fopen(path, "r");
+    while (in && fgets(line, sizeof line, in)) {
+        is_there |= strncmp(line, expected, strlen(expected)) == 0 && strstr(line, "\tmake\t");
+        lines++;
+    }
+    if (!in || fclose(in) || unlink(path) || lines < 2 || !is_there || manta_drop(xs)) {
+        return wrong("a line of the table");
+    }
+    return 0;
+}
+
 static int check_too_much(void)
 {
     const double *data;
@@ -203,7 +228,7 @@ static int driver(int argc, char **argv)
         }
     }
     if (check_put(world.size) || check_array(world.size) || check_together(world.size) ||
-        check_too_much()) {
+        check_table(world.size) || check_too_much()) {
         return 1;
     }
     puts("right");

@@ -6,11 +6,14 @@
 #include "check.h"
 #include "values.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -378,6 +381,104 @@ static int values_are_explained(int argc, char **argv)
     return 0;
 }
 
+MANTA_TASK(make_child, outrefs(kid))
+{
+    manta_ref *ref = (manta_ref *)manta_outv_alloc(kid, 1);
+    if (ref) {
+        *ref = make_async(NULL, NUMBERS);
+    }
+    return ref ? MANTA_OK : MANTA_E_NOMEM;
+}
+
+struct line {
+    unsigned long long bytes;
+    unsigned share;
+    char where[16], owner[16], holders[64], readers[64], ref[64], task[64], place[256];
+};
+
+/* Dumps; returns how many lines are of this task, the last of them, and how many have readers. */
+static int dump(const char *task, struct line *ret_line, int *ret_read)
+{
+    char path[] = "/tmp/manta-dump-XXXXXX", text[1024];
+    int count = 0, file = mkstemp(path);
+    *ret_read = 0;
+    if (file < 0 || close(file) || manta_store_dump(path) != MANTA_OK) {
+        return -1;
+    }
+    FILE *in = fopen(path, "r");
+    while (in && fgets(text, sizeof text, in)) {
+        struct line line;
+        if (sscanf(text, "%llu %15s %u %15s %63s %63s %63s %63s %255s", &line.bytes, line.where,
+                   &line.share, line.owner, line.holders, line.readers, line.ref, line.task,
+                   line.place) == 9) {
+            *ret_read += strcmp(line.readers, "-") != 0;
+            if (strcmp(line.task, task) == 0) {
+                *ret_line = line;
+                count++;
+            }
+        }
+    }
+    return in && fclose(in) == 0 && unlink(path) == 0 ? count : -1;
+}
+
+static int the_table_of_all_values_is_written_to_a_file(int argc, char **argv)
+{
+    const uint32_t last = world_size() - 1;
+    const manta_options on = {.rank = MANTA_ON(last)};
+    const void *data;
+    size_t bytes;
+    struct line line;
+    int read;
+    char rank[16];
+    snprintf(rank, sizeof rank, "%" PRIu32, last);
+    manta_ref xs = make_async(&on, NUMBERS), box = make_child_async(&on);
+    CHECK(manta_wait(&xs, 1, 1, MANTA_FOREVER, NULL) == MANTA_OK);
+    CHECK(dump("make", &line, &read) >= 1 && read == 0);
+    CHECK(manta_view(box, &data, &bytes) == MANTA_OK);
+    const manta_ref kid = *(const manta_ref *)data;
+    CHECK(manta_view(kid, &data, &bytes) == MANTA_OK && manta_drop(xs) == MANTA_OK);
+    manta_ref done = sum_async(&on, kid); /* what was sent before is there */
+    CHECK(sum_get(done, &(double){0}) == MANTA_OK);
+    CHECK(dump("make", &line, &read) == 1 && read == 1);
+    CHECK(line.bytes == NUMBERS * sizeof(double) && strcmp(line.where, "memory") == 0);
+    CHECK(strcmp(line.owner, rank) == 0 && strcmp(line.holders, last ? "0" : "-") == 0);
+    CHECK(strstr(line.place, "test_objects.c:") != NULL);
+    CHECK(manta_unview(kid) == MANTA_OK);
+    CHECK(dump("make", &line, &read) == 1 && read == 0);
+    return 0;
+}
+
+/* While ranks die: those that live answer. */
+static int the_table_comes_whoever_dies(int argc, char **argv)
+{
+    manta_ref xs[8];
+    struct line line;
+    int read;
+    for (uint32_t i = 0; i < 8; i++) {
+        xs[i] = make_async(NULL, NUMBERS / 8);
+    }
+    for (int i = 0; i < 40; i++) {
+        CHECK(dump("make", &line, &read) >= 0);
+    }
+    CHECK(manta_wait(xs, 8, 8, MANTA_FOREVER, NULL) == MANTA_OK);
+    CHECK(dump("make", &line, &read) >= 0);
+    return 0;
+}
+
+static void test_table_with_deaths(void **state)
+{
+    uint32_t killed = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world_options options = {
+            .seed = seed, .ranks = 5, .kills = 2, .kill_within_ns = 200000, .store_bytes = STORE};
+        struct world_result result;
+        assert_int_equal(world_run(&options, the_table_comes_whoever_dies, &result), 0);
+        assert_int_equal(world_check("objects", &options, &result), 0);
+        killed += result.killed;
+    }
+    assert_true(killed > 20);
+}
+
 /* Rank 1, on another node, has no room for a copy: that is said, and not that the value is lost. */
 static int no_room_for_a_copy(int argc, char **argv)
 {
@@ -431,6 +532,7 @@ static void test_inout_in_place(void **state)
     X(an_inout_is_changed_for_its_own_output_only)                                                 \
     X(a_code_that_is_handed_on_keeps_its_reason)                                                   \
     X(arguments_and_results_together_have_no_bound_of_their_own)                                   \
+    X(the_table_of_all_values_is_written_to_a_file)                                                \
     X(values_are_explained)                                                                        \
     X(what_was_put_is_read_in_place)                                                               \
     X(a_full_store_is_a_named_error_and_goes_on_after_a_drop)
@@ -446,6 +548,7 @@ int main(void)
 {
 #define ENTRY(driver) cmocka_unit_test(test_##driver),
     const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(test_no_room_for_a_copy),
+                                       cmocka_unit_test(test_table_with_deaths),
                                        cmocka_unit_test(test_inout_in_place)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

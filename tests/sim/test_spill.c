@@ -283,6 +283,27 @@ static int copies_wait_for_room_and_find_it(int argc, char **argv)
     return 0;
 }
 
+/* A driver that keeps its refs reads three times as much as the store may hold, some of it twice. */
+static int what_was_read_from_other_nodes_makes_room(int argc, char **argv)
+{
+    enum { COUNT = 30 };
+    manta_ref refs[COUNT];
+    const void *view;
+    size_t bytes;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        const manta_options on = {.rank = MANTA_ON(world_size() - 1 - (uint32_t)i % 2)};
+        refs[i] = make_async(&on, i, OBJECT);
+    }
+    CHECK(manta_wait(refs, COUNT, COUNT, MANTA_FOREVER, NULL) == MANTA_OK);
+    CHECK(manta_view(refs[0], &view, &bytes) == MANTA_OK);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        CHECK(get_right(refs[i], OBJECT, i) == 0);
+        CHECK(get_right(refs[i / 2], OBJECT, i / 2) == 0);
+        CHECK(is_filled((const uint64_t *)view, OBJECT / 8, 0));
+    }
+    return 0;
+}
+
 /* Some fit, the next is refused, and all that was made before is there: what is in memory at once,
  * and what is on the disk as soon as there is room for it again. */
 static int a_full_disk_is_an_error_and_nothing_is_lost(int argc, char **argv)
@@ -391,7 +412,7 @@ static int bodies_that_want_too_much_together_are_named_and_one_gives_way(int ar
     uint32_t failed;
     CHECK(make_twos(&(manta_options){0}, &failed, text) == 0);
     CHECK(failed == 1);
-    CHECK(strstr(text, "reads 1 MiB, writes 900 KiB (make_two)") != NULL);
+    CHECK(strstr(text, "reads 1 MiB, writes 900 KiB (make_two); and 2 more") != NULL);
     CHECK(make_twos(&(manta_options){.retry_errors = 1}, &failed, text) == 0);
     return failed == 0 ? 0 : 1;
 }
@@ -519,6 +540,17 @@ static void test_copies_wait_for_room(void **state)
     }
 }
 
+static void test_reading_other_nodes_makes_room(void **state)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct world_options options = options_of(seed);
+        struct world_result result;
+        options.ranks = 4;
+        options.node_ranks = 1 + (uint32_t)(seed % 2);
+        run(&options, what_was_read_from_other_nodes_makes_room, &result);
+    }
+}
+
 static void test_full_disk(void **state)
 {
     for (uint64_t seed = 1; seed <= 4; seed++) {
@@ -612,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_behaviour_69),
         EACH_DRIVER(ENTRY) cmocka_unit_test(test_many_small_values_in_a_small_store),
         cmocka_unit_test(test_copies_wait_for_room),
+        cmocka_unit_test(test_reading_other_nodes_makes_room),
         cmocka_unit_test(test_deaths),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_writes_that_fail_are_tried_again),

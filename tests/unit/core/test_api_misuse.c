@@ -368,6 +368,9 @@ static void behaviour_90_holding_and_cancelling_with_bad_input(void **state)
     refused(manta_stats_get(NULL), MANTA_E_INVALID, "ret_stats is NULL");
     refused(manta_store_stats(NULL), MANTA_E_INVALID, "ret_info is NULL");
     refused(manta_store_each(NULL, NULL), MANTA_E_INVALID, "each is NULL");
+    refused(manta_store_dump(NULL), MANTA_E_INVALID, "path is NULL");
+    refused(manta_store_dump(""), MANTA_E_INVALID, "path is empty");
+    refused(manta_store_dump("/nowhere/at/all"), MANTA_E_SYSTEM, "/nowhere/at/all");
     refused(manta_explain(ref, NULL, 9), MANTA_E_INVALID, "ret_text is NULL");
     refused(manta_explain(ref, error.text, 0), MANTA_E_INVALID, "size is 0");
     assert_int_equal(error.code, 1);
@@ -534,6 +537,7 @@ static void everything_is_refused(void)
     assert_int_equal(manta_explain(ref, line, sizeof line), MANTA_E_STATE);
     assert_int_equal(manta_store_stats(NULL), MANTA_E_STATE);
     assert_int_equal(manta_store_each(NULL, NULL), MANTA_E_STATE);
+    assert_int_equal(manta_store_dump("x"), MANTA_E_STATE);
     assert_int_equal(manta_get(ref, &y, 8), MANTA_E_STATE);
     assert_int_equal(manta_view(ref, &data, &bytes), MANTA_E_STATE);
     assert_int_equal(manta_unview(ref), MANTA_E_STATE);
