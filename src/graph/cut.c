@@ -227,7 +227,6 @@ static uint32_t unique(uint32_t *ranks, uint32_t count)
 
 static void measure(const struct cutter *cutter, uint32_t rank, struct part_head *head)
 {
-    const struct plan *plan = cutter->plan;
     *head = (struct part_head){.nodes = count_nodes(cutter, rank), .values = cutter->count};
     for (uint32_t i = cutter->first_node[rank]; i < cutter->first_node[rank + 1]; i++) {
         const struct plan_node *node = node_at(cutter, i);
