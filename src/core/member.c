@@ -70,12 +70,17 @@ static void forget(struct rank *rank, struct member *member)
 
 /* ---- Its end, and that of a launch ---------------------------------------------------------- */
 
-static void say_ended(struct rank *rank, struct member *member)
+static void leave_epoch(struct rank *rank, struct member *member)
 {
-    struct wire_header about = {.parent = member->id, .token = member->epoch};
     base_list_remove(&member->ready);
     member->has_ended = true;
     rank->graphs.running--;
+}
+
+static void say_ended(struct rank *rank, struct member *member)
+{
+    struct wire_header about = {.parent = member->id, .token = member->epoch};
+    leave_epoch(rank, member);
     message_tell(rank, member->owner, MESSAGE_GRAPH_ENDED, about, NULL, 0);
 }
 
@@ -238,6 +243,9 @@ void member_on_part(struct rank *rank, uint32_t from, const struct wire_header *
     memcpy(&head, bytes, sizeof head);
     bool is_last = head.offset + wire_left(body) == head.total;
     struct member *member = find_or_make(rank, header->parent, from);
+    if (member && !member->has_ended && member->part->rounds == 0) {
+        leave_epoch(rank, member); /* that never was one, whoever sent a value of it */
+    }
     body->failed |= member && (member->running || !member->has_ended);
     int code = body->failed ? MANTA_E_TYPE
                : member     ? take_bytes(member, &head, body)
@@ -266,7 +274,7 @@ static bool enter_epoch(struct rank *rank, struct member *member, uint32_t epoch
     if (MT_LIKELY(member->epoch == epoch)) {
         return !member->has_ended && !leaf_is_stopped(member);
     }
-    if ((int32_t)(epoch - member->epoch) < 0 || !member->has_ended) {
+    if (epoch != member->epoch + 1 || !member->has_ended) {
         return false;
     }
     member->epoch = epoch;

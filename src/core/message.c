@@ -22,7 +22,7 @@ void message_tell(struct rank *rank, uint32_t peer, enum message_kind kind,
         message_send(rank, peer, kind, about, body, body_bytes);
         return;
     }
-    struct wire_reader reader = wire_reader_init(body, body_bytes);
+    struct wire_reader reader = wire_reader_init(body ? body : "", body_bytes);
     about.kind = (uint8_t)kind;
     handlers[kind](rank, peer, &about, &reader);
 }
