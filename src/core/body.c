@@ -182,6 +182,9 @@ static MT_NOINLINE int place_stored(struct rank *rank, struct body *body,
                                     const struct pack_arg *arg)
 {
     struct location place;
+    if (!body->run->is_rich) { /* nothing has seen to it that the bytes stay */
+        return MANTA_E_TYPE;
+    }
     memcpy(&place, arg->data, sizeof place);
     const void *data = fetch_data(rank, &place);
     fetch_start_run(rank, body->run);
@@ -210,7 +213,7 @@ static MT_NOINLINE MT_FLATTEN int place_all_inputs(struct rank *rank, struct bod
         size_t unit =
             arg.is_refs && arg.param->kind >= MANTA_KIND_REF ? sizeof(manta_ref) : arg.param->size;
         body->slots[arg.index].data = arg.is_null ? NULL : arg.data;
-        body->slots[arg.index].count = arg.bytes / unit;
+        body->slots[arg.index].count = pack_count(arg.bytes, unit);
         if (MT_UNLIKELY(arg.is_typed)) {
             code = admit(body, arg.index, arg.bytes);
         }
@@ -223,28 +226,18 @@ static inline int place_inputs(struct rank *rank, struct body *body)
     return body->run->args_bytes ? place_all_inputs(rank, body) : MANTA_OK;
 }
 
-static int place_outputs(struct body *body)
+static MT_NOINLINE int place_all_outputs(struct body *body)
 {
     const manta_function *function = body->run->function;
     size_t total = 0;
-    if (!function_info(function)->value_outputs) {
-        return MANTA_OK;
-    }
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
         total += param->kind == MANTA_KIND_OUT ? MT_ALIGN_UP((size_t)param->size, (size_t)16) : 0;
     }
-    if (function_info(function)->single_bytes) {
-        memset(body->run->small, 0, sizeof body->run->small);
-        total = 0;
-    } else if (total > sizeof body->on_stack && !(body->fixed = base_alloc_aligned(16, total))) {
+    if (total > sizeof body->on_stack && !(body->fixed = base_alloc_aligned(16, total))) {
         return MANTA_E_NOMEM;
-    } else {
-        memset(body->on_stack, 0, MT_MIN(total, sizeof body->on_stack));
     }
-    uint8_t *at = function_info(function)->single_bytes ? body->run->small
-                  : body->fixed                         ? body->fixed
-                                                        : body->on_stack;
+    uint8_t *at = body->fixed ? body->fixed : memset(body->on_stack, 0, total);
     uint16_t output = 0;
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
@@ -264,6 +257,19 @@ static int place_outputs(struct body *body)
         output += param->kind >= MANTA_KIND_OUT || param->kind == MANTA_KIND_INOUT;
     }
     return MANTA_OK;
+}
+
+static inline int place_outputs(struct body *body)
+{
+    const struct function_info *info = function_info(body->run->function);
+    if (info->single_bytes) {
+        memset(body->run->small, 0, sizeof body->run->small);
+    }
+    if (info->single_bytes && !info->is_stream) {
+        body->slots[info->single_param] = (manta_slot){body->run->small, 1};
+        return MANTA_OK;
+    }
+    return info->value_outputs ? place_all_outputs(body) : MANTA_OK;
 }
 
 /* The scope of the run holds every ref that came as an argument. */
@@ -499,7 +505,7 @@ static int execute(struct rank *rank, struct body *body, struct value **ret_valu
         run->deadline_ns = base_deadline_after(base_now_ns(rank->host), run->timeout_ns);
     }
     int code = exec_keep_reason(run, place_inputs(rank, body));
-    if (code == MANTA_OK && function_info(run->function)->ref_inputs) {
+    if (code == MANTA_OK && (run->is_rich || function_info(run->function)->has_refs)) {
         code = hold_arguments(rank, run);
     }
     if (code == MANTA_OK && run->map_count) {

@@ -143,7 +143,9 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
         base_free(error);
     } else {
         uint32_t single = code == MANTA_OK ? function_info(task->function)->single_bytes : 0;
-        memcpy(task->small + CORE_SMALL_BYTES, run->small, single);
+        if (single) {
+            memcpy(task->small + CORE_SMALL_BYTES, run->small, sizeof run->small);
+        }
         task->object.small_bytes = (uint8_t)single;
         if (MT_UNLIKELY(run->has_more) && source_is_wanted(run)) {
             run->is_retained = 1;

@@ -10,6 +10,7 @@
 #include "core/dispatch.h"
 
 #include "core/exec.h"
+#include "core/inputs.h"
 #include "core/map.h"
 #include "core/message.h"
 #include "core/near.h"
@@ -143,65 +144,6 @@ static inline void take_place(struct rank *rank, struct peer *peer, enum lane la
 
 /* ---- Sending -------------------------------------------------------------------------------- */
 
-size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out)
-{
-    if (!function_info(task->function)->inputs_awaited) {
-        if (out) {
-            memcpy(out, task_args(task), task->args_bytes);
-        }
-        return task->args_bytes;
-    }
-    struct pack_writer writer = {.out = out};
-    struct pack_walk walk =
-        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
-    struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
-        if (arg.param->kind != MANTA_KIND_IN && arg.param->kind != MANTA_KIND_INOUT) {
-            pack_put_arg(&writer, &arg);
-            continue;
-        }
-        manta_ref ref;
-        memcpy(&ref, arg.data, sizeof ref);
-        struct target target = target_find(rank, ref);
-        struct content content = target_content(&target);
-        pack_put_value(&writer, arg.param, &content);
-    }
-    return writer.at;
-}
-
-/* The values of in arguments must fit the parameter's type and, together, a message. All but whole
- * maps do: what is larger by itself lies in a store. */
-static bool check_resolved(struct rank *rank, struct task *task, size_t bytes)
-{
-    struct pack_walk walk =
-        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
-    struct pack_arg arg;
-    if (bytes > PACK_RESOLVED_MAX) {
-        task_fail(rank, task, MANTA_E_TOOBIG,
-                  "the arguments take %zu bytes with their values; at most %u travel inside a "
-                  "task: instead of a whole map, put its values as one (manta_put)",
-                  bytes, PACK_RESOLVED_MAX);
-        return false;
-    }
-    while (pack_next(&walk, &arg)) {
-        manta_ref ref;
-        if (arg.param->kind != MANTA_KIND_IN && arg.param->kind != MANTA_KIND_INOUT) {
-            continue;
-        }
-        memcpy(&ref, arg.data, sizeof ref);
-        struct target target = target_find(rank, ref);
-        struct content content = target_content(&target);
-        uint64_t size = content.bytes;
-        if (size % arg.param->size && !content.is_typed) { /* else its reader looks */
-            task_fail(rank, task, MANTA_E_TYPE,
-                      "argument %s has %llu bytes, which is no whole number of %s (%u bytes each)",
-                      arg.param->name, (unsigned long long)size, arg.param->type, arg.param->size);
-            return false;
-        }
-    }
-    return true;
-}
-
 static void note_sent(struct rank *rank, struct peer *peer, struct task *task)
 {
     task->state = TASK_SENT;
@@ -246,11 +188,13 @@ static void name_owners(struct rank *rank, const struct task *task, uint8_t *arg
     }
 }
 
-static void send_task(struct rank *rank, struct peer *peer, struct task *task, size_t args_bytes,
-                      const struct message_lease *lease)
+static void send_task(struct rank *rank, struct peer *peer, struct task *task,
+                      const struct inputs *inputs, const struct message_lease *lease)
 {
     struct message_task message = {function_hash(task->function), message_flags(task, lease),
                                    task->priority};
+    size_t args_bytes = inputs ? inputs->bytes : task->args_bytes;
+    message.flags |= inputs && inputs->is_rich ? TASK_MESSAGE_RICH : 0;
     struct wire_header about = {.parent = task->parent,
                                 .position = task->position,
                                 .token = task->index,
@@ -282,8 +226,10 @@ static void send_task(struct rank *rank, struct peer *peer, struct task *task, s
     if (lease) {
         wire_put_bytes(&out, lease, sizeof *lease);
     }
-    if (args_bytes) {
-        dispatch_resolve(rank, task, out);
+    if (inputs) {
+        inputs_write(inputs, out);
+    } else if (args_bytes) {
+        memcpy(out, task_args(task), args_bytes);
     }
     if (MT_UNLIKELY(args_bytes && rank->has_moved)) {
         name_owners(rank, task, out, args_bytes);
@@ -291,30 +237,26 @@ static void send_task(struct rank *rank, struct peer *peer, struct task *task, s
     message_end(rank);
 }
 
-/* What its arguments take with their values. False: it ended, or waits for one again. */
-static MT_NOINLINE bool measure(struct rank *rank, struct task *task, size_t *ret_bytes)
+/* NULL: it has none. */
+static const struct inputs *find_inputs(struct rank *rank, struct task *task, struct inputs *inputs)
 {
-    if (MT_UNLIKELY(task_awaits_again(rank, task))) {
-        task_start_again(rank, task);
-        return false;
+    if (!function_info(task->function)->inputs_awaited) {
+        return NULL;
     }
-    *ret_bytes = dispatch_resolve(rank, task, NULL);
-    return check_resolved(rank, task, *ret_bytes);
+    inputs_find(rank, task, inputs);
+    return inputs;
 }
 
-/* Sends one task or makes its run here, unless it ended instead. */
-static void launch(struct rank *rank, struct peer *peer, struct task *task)
+/* One that has all it needs. */
+static inline void place(struct rank *rank, struct peer *peer, struct task *task,
+                         const struct inputs *inputs)
 {
-    size_t bytes = task->args_bytes;
-    if (function_info(task->function)->inputs_awaited && !measure(rank, task, &bytes)) {
-        return;
-    }
     if (MT_LIKELY(peer->number != rank->number)) {
-        send_task(rank, peer, task, bytes, NULL);
+        send_task(rank, peer, task, inputs, NULL);
         note_sent(rank, peer, task);
     } else {
         note_sent(rank, peer, task);
-        struct run *run = exec_make_local(rank, task);
+        struct run *run = exec_make_local(rank, task, inputs);
         if (run) {
             run->is_again = task_may_have_run(task) || recover_has_met(rank, task_id(task));
             exec_begin(rank, run);
@@ -322,10 +264,34 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
     }
 }
 
+static MT_NOINLINE void launch_with_inputs(struct rank *rank, struct peer *peer, struct task *task)
+{
+    struct inputs inputs;
+    if (MT_UNLIKELY(task_awaits_again(rank, task))) {
+        task_start_again(rank, task);
+        return;
+    }
+    inputs_find(rank, task, &inputs);
+    if (inputs_fit(rank, task, &inputs)) {
+        place(rank, peer, task, &inputs);
+    }
+}
+
+/* Sends one task or makes its run here, unless it ended instead, or waits for an input again. */
+static inline void launch(struct rank *rank, struct peer *peer, struct task *task)
+{
+    if (function_info(task->function)->inputs_awaited) {
+        launch_with_inputs(rank, peer, task);
+    } else {
+        place(rank, peer, task, NULL);
+    }
+}
+
 void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task,
                          const struct message_lease *lease)
 {
-    send_task(rank, peer, task, dispatch_resolve(rank, task, NULL), lease);
+    struct inputs inputs;
+    send_task(rank, peer, task, find_inputs(rank, task, &inputs), lease);
 }
 
 void dispatch_stop_lease(struct rank *rank, struct task *task, uint32_t where)
@@ -398,7 +364,8 @@ static MT_NOINLINE void add_special(struct rank *rank, struct task *task)
     }
     if (task->flags & TASK_IS_MAP) {
         task->map->is_queued = 1;
-    } else if (function_info(task->function)->inputs_awaited && !outside_is_task(task)) {
+    } else if (rank->options.nodes && function_info(task->function)->inputs_awaited &&
+               !outside_is_task(task)) {
         near_note(rank, task);
     }
     enqueue(rank, task, lane_of(task));
@@ -518,43 +485,26 @@ void dispatch_on_credit(struct rank *rank, uint32_t from, const struct wire_head
     dispatch_pump(rank);
 }
 
-/* No input lies on another node, or is to be made again. */
-static bool has_all_here(struct rank *rank, struct task *task)
-{
-    struct pack_walk walk =
-        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
-    struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
-        if (arg.param->kind == MANTA_KIND_IN || arg.param->kind == MANTA_KIND_INOUT) {
-            manta_ref ref;
-            memcpy(&ref, arg.data, sizeof ref);
-            struct target target = target_find(rank, ref);
-            if (!target_is_done(&target) || target_code(&target) != MANTA_OK ||
-                target_is_elsewhere(&target)) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 struct run *dispatch_take(struct rank *rank, struct task *task)
 {
+    struct inputs inputs;
     if (task->state != TASK_PENDING || task->flags & (TASK_IS_MAP | TASK_PINNED) ||
         task->object.is_stream || task_may_have_run(task) || recover_has_met(rank, task_id(task))) {
         return NULL;
     }
-    bool awaits = function_info(task->function)->inputs_awaited;
-    if (awaits && !has_all_here(rank, task)) {
+    if (task_awaits_again(rank, task)) {
         return NULL;
     }
-    size_t bytes = awaits ? dispatch_resolve(rank, task, NULL) : 0;
+    const struct inputs *found = find_inputs(rank, task, &inputs);
+    if (found && found->is_elsewhere) {
+        return NULL;
+    }
     dispatch_remove(rank, task);
-    if (bytes && !check_resolved(rank, task, bytes)) {
+    if (found && !inputs_fit(rank, task, found)) {
         return NULL;
     }
     note_sent(rank, rank->peers[rank->number], task);
-    return exec_make_local(rank, task);
+    return exec_make_local(rank, task, found);
 }
 
 void dispatch_place_here(struct rank *rank, struct task *task)

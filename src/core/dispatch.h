@@ -60,7 +60,4 @@ void dispatch_tick(struct rank *rank);
 void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *ret_lost_on,
                         uint32_t *ret_deaths);
 
-/* Writes the resolved arguments; returns their size. out NULL: only measures. */
-size_t dispatch_resolve(struct rank *rank, struct task *task, uint8_t *out);
-
 #endif

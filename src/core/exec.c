@@ -21,6 +21,7 @@
 #include "core/graph.h"
 #include "core/heirs.h"
 #include "core/idle.h"
+#include "core/inputs.h"
 #include "core/lost.h"
 #include "core/message.h"
 #include "core/outside.h"
@@ -95,7 +96,7 @@ void exec_run_free(struct rank *rank, struct run *run)
     base_list_remove(&run->owned);
     struct run *follower = MT_UNLIKELY(run->has_more) ? end_more(rank, run) : NULL;
     if (!run->args_borrowed) {
-        base_free(run->args);
+        pack_block_free(rank, run->args, run->args_bytes);
     }
     value_unshare(rank, run->result);
     base_free(run->error);
@@ -112,13 +113,13 @@ void exec_run_free(struct rank *rank, struct run *run)
 }
 
 /* A copy of `size` resolved bytes, small ones inside the run. NULL: memory is out. */
-static uint8_t *make_args(struct run *run, size_t size)
+static uint8_t *make_args(struct rank *rank, struct run *run, size_t size)
 {
     run->args_bytes = (uint32_t)size;
     if (size <= sizeof run->args_small) {
         return run->args_small;
     }
-    run->args = base_alloc_aligned(16, MT_ALIGN_UP(size, (size_t)16));
+    run->args = pack_block_create(rank, size);
     return run->args;
 }
 
@@ -133,7 +134,7 @@ static MT_COLD struct run *fail_local(struct rank *rank, struct task *task, stru
     return NULL;
 }
 
-struct run *exec_make_local(struct rank *rank, struct task *task)
+struct run *exec_make_local(struct rank *rank, struct task *task, const struct inputs *inputs)
 {
     struct run *run = exec_run_alloc(rank, task->function);
     if (!run) {
@@ -160,12 +161,13 @@ struct run *exec_make_local(struct rank *rank, struct task *task)
         }
     }
     task->run = run;
-    if (function_info(task->function)->inputs_awaited) {
-        uint8_t *args = make_args(run, dispatch_resolve(rank, task, NULL));
+    if (inputs) {
+        uint8_t *args = make_args(rank, run, inputs->bytes);
         if (!args) {
             return fail_local(rank, task, run);
         }
-        dispatch_resolve(rank, task, args);
+        inputs_write(inputs, args);
+        run->is_rich = inputs->is_rich;
     } else {
         run->args = task_args(task);
         run->args_bytes = task->args_bytes;
@@ -211,7 +213,7 @@ bool exec_admit(struct rank *rank, struct run *run)
 
 static MT_NOINLINE void queue_after_inputs(struct rank *rank, struct run *run)
 {
-    if (function_info(run->function)->inputs_awaited) {
+    if (run->is_rich) {
         heirs_claim_run(rank, run);
         if (fetch_for_run(rank, run)) {
             run->state = RUN_FETCHING;
@@ -223,7 +225,7 @@ static MT_NOINLINE void queue_after_inputs(struct rank *rank, struct run *run)
 
 void exec_queue(struct rank *rank, struct run *run)
 {
-    if (MT_UNLIKELY(run->outside != NULL || function_info(run->function)->inputs_awaited)) {
+    if (MT_UNLIKELY(run->outside != NULL || run->is_rich)) {
         queue_after_inputs(rank, run);
     } else {
         make_ready(rank, run);
@@ -243,7 +245,7 @@ static MT_NOINLINE void begin_special(struct rank *rank, struct run *run)
 void exec_begin(struct rank *rank, struct run *run)
 {
     const struct function_info *info = function_info(run->function);
-    if (MT_UNLIKELY(run->is_again || run->outside || info->inputs_awaited || info->is_stream)) {
+    if (MT_UNLIKELY(run->is_again || run->outside || run->is_rich || info->is_stream)) {
         begin_special(rank, run);
     } else {
         make_ready(rank, run);
@@ -342,6 +344,7 @@ static struct run *make_remote(struct rank *rank, uint32_t from, const struct wi
         run->priority = (int8_t)MT_MIN(MT_MAX(message->priority, -8), 7);
         run->parent_is_root = message->flags & TASK_MESSAGE_ROOT ? 1 : 0;
         run->is_pinned = message->flags & TASK_MESSAGE_PINNED ? 1 : 0;
+        run->is_rich = message->flags & TASK_MESSAGE_RICH ? 1 : 0;
     }
     return run;
 }
@@ -368,7 +371,7 @@ void exec_on_task(struct rank *rank, uint32_t from, const struct wire_header *he
     base_list_push_back(&peer->runs, &run->owned);
     read_options(rank, run, message.flags, body);
     size_t size = wire_left(body);
-    uint8_t *args = make_args(run, size);
+    uint8_t *args = make_args(rank, run, size);
     const void *packed = wire_take(body, size);
     if (!args || body->failed) {
         exec_run_free(rank, run);

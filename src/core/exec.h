@@ -5,8 +5,11 @@
 #include "core/object.h"
 #include "core/pin.h"
 
-/* A run on this rank of a task this rank owns. NULL: memory is out, and the task has failed. */
-struct run *exec_make_local(struct rank *rank, struct task *task);
+struct inputs;
+
+/* A run on this rank of a task this rank owns; inputs NULL: it has none. NULL: memory is out, and
+ * the task has failed. */
+struct run *exec_make_local(struct rank *rank, struct task *task, const struct inputs *inputs);
 struct run *exec_run_alloc(struct rank *rank, manta_function *function);
 void exec_run_free(struct rank *rank, struct run *run);
 

@@ -49,7 +49,7 @@ const manta_param *isolated_refused(const manta_function *function)
  * Returns their bytes; out may be NULL to measure. */
 static size_t write_args(struct rank *rank, struct run *run, uint8_t *out)
 {
-    struct pack_writer writer = {.out = out};
+    size_t end = 0;
     struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
                                            run->args_bytes, PACK_RESOLVED);
     struct pack_arg arg;
@@ -61,13 +61,12 @@ static size_t write_args(struct rank *rank, struct run *run, uint8_t *out)
             memcpy(&of, arg.data, sizeof of);
             content.data = fetch_data(rank, &of);
         }
-        if (arg.param->kind == MANTA_KIND_IN || arg.param->kind == MANTA_KIND_INOUT) {
-            pack_put_value(&writer, arg.param, &content);
-        } else {
-            pack_put_arg(&writer, &arg);
-        }
+        struct pack_piece piece = pack_is_value(arg.param)
+                                      ? pack_value_piece(end, arg.param, &content)
+                                      : pack_arg_piece(end, &arg);
+        end = pack_put(out, end, &piece);
     }
-    return writer.at;
+    return end;
 }
 
 int isolated_start(struct outside *outside, const struct spawn_done *done, manta_error *ret_error)

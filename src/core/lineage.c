@@ -1,7 +1,6 @@
 #include "core/lineage.h"
 
 #include "core/object.h"
-#include "core/pack.h"
 #include "core/registry.h"
 #include "core/scope.h"
 #include "core/task.h"
@@ -18,40 +17,12 @@ struct lineage {
     uint8_t holds[]; /* enum hold, of each */
 };
 
-/* ---- Arguments ------------------------------------------------------------------------------ */
-
-/* The refs among the arguments, one after the other. */
-struct ref_walk {
-    struct pack_walk walk;
-    struct pack_arg arg;
-    size_t next;
-};
-
-static struct ref_walk walk_refs(struct task *task)
-{
-    struct ref_walk refs = {
-        .walk = pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS)};
-    return refs;
-}
-
-static bool next_ref(struct ref_walk *refs, manta_ref *ret_ref)
-{
-    while (!refs->arg.is_refs || refs->next >= refs->arg.bytes / sizeof *ret_ref) {
-        refs->next = 0;
-        if (!pack_next(&refs->walk, &refs->arg)) {
-            return false;
-        }
-    }
-    memcpy(ret_ref, refs->arg.data + refs->next++ * sizeof *ret_ref, sizeof *ret_ref);
-    return true;
-}
-
 static uint32_t count_refs(struct task *task)
 {
-    struct ref_walk refs = walk_refs(task);
+    struct pack_refs refs = task_refs(task);
     manta_ref ref;
     uint32_t count = 0;
-    while (function_info(task->function)->ref_inputs && next_ref(&refs, &ref)) {
+    while (function_info(task->function)->ref_inputs && pack_next_ref(&refs, &ref)) {
         count++;
     }
     return count;
@@ -159,9 +130,9 @@ bool lineage_keep(struct rank *rank, struct task *task, const struct value *valu
     if (!lineage) {
         return false;
     }
-    struct ref_walk refs = walk_refs(task);
+    struct pack_refs refs = task_refs(task);
     manta_ref ref;
-    for (uint32_t i = 0; i < lineage->count && next_ref(&refs, &ref); i++) {
+    for (uint32_t i = 0; i < lineage->count && pack_next_ref(&refs, &ref); i++) {
         struct target target = target_find(rank, ref);
         lineage->bytes += target.object ? loosen(rank, &target, &lineage->holds[i]) : 0;
     }
@@ -184,10 +155,10 @@ static void forget(struct rank *rank, struct task *task)
 void lineage_let_go(struct rank *rank, struct task *task)
 {
     const struct lineage *lineage = task->extra->lineage;
-    struct ref_walk refs = walk_refs(task);
+    struct pack_refs refs = task_refs(task);
     manta_ref ref;
     task->flags |= TASK_NO_PINS;
-    for (uint32_t i = 0; i < lineage->count && next_ref(&refs, &ref); i++) {
+    for (uint32_t i = 0; i < lineage->count && pack_next_ref(&refs, &ref); i++) {
         struct object *object = find_held(rank, ref, lineage->holds[i]);
         if (lineage->holds[i] == HOLD_FULL && object) {
             object_drop(rank, object);
@@ -201,10 +172,10 @@ void lineage_let_go(struct rank *rank, struct task *task)
 bool lineage_take_back(struct rank *rank, struct task *task)
 {
     const struct lineage *lineage = task->extra->lineage;
-    struct ref_walk refs = walk_refs(task);
+    struct pack_refs refs = task_refs(task);
     manta_ref ref;
     bool are_all_here = true;
-    for (uint32_t i = 0; i < lineage->count && next_ref(&refs, &ref); i++) {
+    for (uint32_t i = 0; i < lineage->count && pack_next_ref(&refs, &ref); i++) {
         struct object *object = find_held(rank, ref, lineage->holds[i]);
         are_all_here &= object != NULL;
         if (object && lineage->holds[i] != HOLD_FULL) {

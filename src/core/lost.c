@@ -113,6 +113,7 @@ static void give_up(struct rank *rank, struct task *task, const char *why)
     base_free(task->object.error);
     task->object.error = error;
     task->object.code = MANTA_E_LOST;
+    rank->has_failures = 1;
 }
 
 /* ---- Making again --------------------------------------------------------------------------- */
@@ -226,15 +227,10 @@ static void check_input(struct rank *rank, manta_ref ref, struct base_list *todo
 
 static void check_inputs(struct rank *rank, struct task *task, struct base_list *todo)
 {
-    struct pack_walk walk =
-        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
-    struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
-        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
-            manta_ref ref;
-            memcpy(&ref, arg.data + i * sizeof ref, sizeof ref);
-            check_input(rank, ref, todo);
-        }
+    struct pack_refs refs = task_refs(task);
+    manta_ref ref;
+    while (pack_next_ref(&refs, &ref)) {
+        check_input(rank, ref, todo);
     }
 }
 

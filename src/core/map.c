@@ -13,6 +13,7 @@
 #include "core/cancel.h"
 #include "core/dispatch.h"
 #include "core/exec.h"
+#include "core/inputs.h"
 #include "core/message.h"
 #include "core/outside.h"
 #include "core/recover.h"
@@ -106,6 +107,7 @@ static void keep_error(struct map *map, uint64_t index, const manta_error *error
 static void finish_element(struct rank *rank, struct map *map, uint64_t index,
                            const manta_error *error)
 {
+    rank->has_failures |= error != NULL;
     map->is_done[index / 64] |= UINT64_C(1) << (index % 64);
     map->done++;
     if (error) {
@@ -140,7 +142,7 @@ static void free_errors(struct map *map)
 void map_free(struct rank *rank, struct task *task)
 {
     struct map *map = task->map;
-    base_free(task->args);
+    pack_block_free(rank, task->args, task->args_bytes);
     if (!map) {
         task->scope->children--;
         return;
@@ -307,7 +309,12 @@ static void enqueue(struct rank *rank, struct task *task)
 
 static void run_here(struct rank *rank, struct task *task, const struct range *range)
 {
-    struct run *run = exec_make_local(rank, task);
+    bool has_inputs = function_info(task->function)->inputs_awaited;
+    struct inputs inputs;
+    if (has_inputs) {
+        inputs_find(rank, task, &inputs);
+    }
+    struct run *run = exec_make_local(rank, task, has_inputs ? &inputs : NULL);
     task->run = NULL;
     if (run) {
         object_hold(&task->object);

@@ -94,6 +94,7 @@ enum task_message_flag {
     TASK_MESSAGE_LEASE = 2,   /* struct message_lease follows */
     TASK_MESSAGE_ROOT = 4,    /* submitted by a root scope */
     TASK_MESSAGE_PINNED = 16, /* for that rank and no other */
+    TASK_MESSAGE_RICH = 32,   /* some value among the arguments is in a store, or refs */
     TASK_MESSAGE_AGAIN = 8, /* it, or its parent, may have run before: children may have survived */
 };
 

@@ -3,7 +3,6 @@
 #include "core/dispatch.h"
 #include "core/node.h"
 #include "core/object.h"
-#include "core/pack.h"
 #include "core/task.h"
 
 /* What lies on one node. */
@@ -29,10 +28,8 @@ static void add(struct heaps *heaps, uint32_t node, const struct location *place
     heaps->of[i].bytes += place->bytes;
 }
 
-static void add_argument(struct rank *rank, struct heaps *heaps, const struct pack_arg *arg)
+static void add_argument(struct rank *rank, struct heaps *heaps, manta_ref ref)
 {
-    manta_ref ref;
-    memcpy(&ref, arg->data, sizeof ref);
     struct target target = target_find(rank, ref);
     struct content content = target_content(&target);
     if (content.place && content.place->rank < rank->size) {
@@ -44,12 +41,11 @@ void near_note(struct rank *rank, struct task *task)
 {
     struct heaps heaps = {0};
     const struct heap_of *best = NULL;
-    struct pack_walk walk =
-        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
-    struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
-        if (arg.param->kind == MANTA_KIND_IN || arg.param->kind == MANTA_KIND_INOUT) {
-            add_argument(rank, &heaps, &arg);
+    struct pack_refs refs = task_refs(task);
+    manta_ref ref;
+    while (pack_next_ref(&refs, &ref)) {
+        if (pack_is_value(refs.param)) {
+            add_argument(rank, &heaps, ref);
         }
     }
     for (uint32_t i = 0; i < heaps.count; i++) {

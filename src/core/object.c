@@ -34,11 +34,9 @@ static struct borrow *find_borrow(struct rank *rank, manta_ref ref)
 
 /* Of a parent that runs here, refs may have been borrowed before from another owner of it: what was
  * pinned through a borrow goes on through it. While nothing has moved a ref names its owner. */
-struct target target_find(struct rank *rank, manta_ref ref)
+static MT_NOINLINE struct target find_any(struct rank *rank, struct scope *scope, manta_ref ref)
 {
     struct target target = {.element = -1};
-    bool may_be_ours = ref.owner == rank->number || rank->has_moved;
-    struct scope *scope = may_be_ours ? scope_find(rank, ref.parent) : NULL;
     if (scope && !scope->may_be_borrowed && scope_resolve(rank, scope, ref.position, &target)) {
         return target;
     }
@@ -49,6 +47,17 @@ struct target target_find(struct rank *rank, manta_ref ref)
         (void)scope_resolve(rank, scope, ref.position, &target);
     }
     return target;
+}
+
+struct target target_find(struct rank *rank, manta_ref ref)
+{
+    bool may_be_ours = ref.owner == rank->number || rank->has_moved;
+    struct scope *scope = may_be_ours ? scope_find(rank, ref.parent) : NULL;
+    struct task *task =
+        scope && !scope->may_be_borrowed ? scope_child(rank, scope, ref.position) : NULL;
+    return MT_LIKELY(task != NULL)
+               ? (struct target){&task->object, ref.position - task->position, -1}
+               : find_any(rank, scope, ref);
 }
 
 bool target_is_done(const struct target *target)
@@ -198,7 +207,7 @@ void object_name_owners(struct rank *rank, void *refs, size_t bytes)
     }
 }
 
-static void free_borrow(struct rank *rank, struct borrow *borrow)
+static MT_NOINLINE void free_borrow(struct rank *rank, struct borrow *borrow)
 {
     if (MT_UNLIKELY(rank->has_moved)) {
         recover_part_from(rank, borrow);
@@ -273,7 +282,7 @@ void watchers_fire(struct rank *rank, struct watch *watchers)
         switch (watch->kind) {
         case WATCH_INPUT:
             task_input_done(rank, watch->target);
-            base_free(watch);
+            base_spares_give(&rank->spare_watches, watch);
             break;
         case WATCH_WAITER:
             waiter_notify(rank, watch->target, watch->position);
@@ -294,6 +303,7 @@ void object_finish(struct rank *rank, struct object *object, int code, struct va
 {
     struct watch *watchers = object->watchers;
     object->watchers = NULL;
+    rank->has_failures |= code != MANTA_OK;
     object->code = code;
     object->value = value;
     object->error = error;

@@ -276,10 +276,10 @@ bool core_outside_relieve(struct rank *rank, uint64_t left_bytes)
     return victim != NULL;
 }
 
-static void forget(struct run *run)
+static void forget(struct rank *rank, struct run *run)
 {
     if (!run->args_borrowed) {
-        base_free(run->args);
+        pack_block_free(rank, run->args, run->args_bytes);
     }
     outside_detach(run);
 }
@@ -289,10 +289,10 @@ void outside_fini(struct rank *rank)
     struct outside_room *room = &rank->outside;
     BASE_LIST_EACH(&room->queued, link)
     {
-        forget(MT_CONTAINER(link, struct run, link));
+        forget(rank, MT_CONTAINER(link, struct run, link));
     }
     BASE_LIST_EACH(&room->running, link)
     {
-        forget(MT_CONTAINER(link, struct outside, link)->run);
+        forget(rank, MT_CONTAINER(link, struct outside, link)->run);
     }
 }

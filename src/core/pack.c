@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NULL_TEXT UINT64_MAX
-
 enum resolved_kind { RESOLVED_BYTES, RESOLVED_REFS, RESOLVED_PLACE, RESOLVED_TYPED = 4 };
 
 static bool is_input(uint32_t kind)
@@ -12,49 +10,10 @@ static bool is_input(uint32_t kind)
     return kind < MANTA_KIND_OUT;
 }
 
-static bool is_fixed(uint32_t kind, enum pack_form form)
-{
-    bool awaited = kind == MANTA_KIND_IN || kind == MANTA_KIND_INOUT;
-    return kind == MANTA_KIND_VAL || kind == MANTA_KIND_REF || (awaited && form == PACK_WITH_REFS);
-}
-
-static size_t fixed_bytes(const manta_param *param)
-{
-    return param->kind == MANTA_KIND_VAL ? param->size : sizeof(manta_ref);
-}
-
-static size_t fixed_align(const manta_param *param)
-{
-    return param->kind == MANTA_KIND_VAL ? param->align : _Alignof(manta_ref);
-}
-
-static size_t data_align(const manta_param *param)
-{
-    return MT_MAX((size_t)param->align, 8u);
-}
-
-struct pack_walk pack_walk_init(const manta_function *function, uint8_t *base, size_t size,
-                                enum pack_form form)
-{
-    return (struct pack_walk){.function = function, .base = base, .size = size, .form = form};
-}
-
-/* Room for `bytes` at the alignment; NULL and broken when the block ends before. */
-static uint8_t *take(struct pack_walk *walk, size_t align, size_t bytes)
-{
-    size_t at = MT_ALIGN_UP(walk->at, align);
-    if (at > walk->size || bytes > walk->size - at) {
-        walk->is_broken = true;
-        return NULL;
-    }
-    walk->at = at + bytes;
-    return walk->base + at;
-}
-
 static bool next_place(struct pack_walk *walk, struct pack_arg *arg)
 {
     struct location place;
-    arg->data = take(walk, 8, sizeof place);
+    arg->data = pack_take(walk, 8, sizeof place);
     if (!arg->data) {
         return false;
     }
@@ -67,13 +26,13 @@ static bool next_place(struct pack_walk *walk, struct pack_arg *arg)
 static bool next_variable(struct pack_walk *walk, struct pack_arg *arg)
 {
     const manta_param *param = arg->param;
-    uint8_t *head = take(walk, 8, 8);
+    uint8_t *head = pack_take(walk, 8, 8);
     uint64_t bytes;
     if (!head) {
         return false;
     }
     memcpy(&bytes, head, sizeof bytes);
-    if (param->kind == MANTA_KIND_IN || param->kind == MANTA_KIND_INOUT) {
+    if (pack_is_value(param)) {
         uint32_t kind = (uint32_t)(bytes >> 32);
         arg->is_typed = kind & RESOLVED_TYPED;
         if (kind & RESOLVED_PLACE) {
@@ -83,10 +42,10 @@ static bool next_variable(struct pack_walk *walk, struct pack_arg *arg)
         bytes = (uint32_t)bytes;
     } else {
         arg->is_refs = param->kind == MANTA_KIND_REFS;
-        arg->is_null = bytes == NULL_TEXT;
+        arg->is_null = bytes == PACK_NULL_TEXT;
     }
     arg->bytes = arg->is_null ? 0 : bytes;
-    arg->data = take(walk, data_align(param), arg->bytes);
+    arg->data = pack_take(walk, pack_data_align(param), arg->bytes);
     return arg->data != NULL;
 }
 
@@ -96,32 +55,29 @@ static bool is_sound(const struct pack_arg *arg)
     if (arg->param->kind == MANTA_KIND_TEXT) {
         return arg->is_null || (arg->bytes && arg->data[arg->bytes - 1] == 0);
     }
-    return arg->bytes % unit == 0 || arg->is_typed; /* its reader looks closer */
+    return pack_is_whole(arg->bytes, unit) || arg->is_typed; /* its reader looks closer */
 }
 
-bool pack_next(struct pack_walk *walk, struct pack_arg *ret_arg)
+void pack_next_variable(struct pack_walk *walk, struct pack_arg *arg)
 {
-    const manta_function *function = walk->function;
-    while (walk->index < function->param_count && !is_input(function->params[walk->index].kind)) {
-        walk->index++;
-    }
-    if (walk->is_broken || walk->index >= function->param_count) {
-        return false;
-    }
-    struct pack_arg arg = {.param = &function->params[walk->index], .index = walk->index};
-    walk->index++;
-    if (is_fixed(arg.param->kind, walk->form)) {
-        arg.bytes = fixed_bytes(arg.param);
-        arg.data = take(walk, fixed_align(arg.param), arg.bytes);
-        arg.is_refs = arg.param->kind != MANTA_KIND_VAL;
-    } else if (next_variable(walk, &arg) && !is_sound(&arg)) {
+    if (next_variable(walk, arg) && !is_sound(arg)) {
         walk->is_broken = true;
     }
-    if (walk->is_broken) {
-        return false;
+}
+
+uint8_t *pack_block_create(struct rank *rank, size_t bytes)
+{
+    return bytes <= PACK_SPARE_BYTES ? base_spares_take_raw(&rank->spare_blocks)
+                                     : base_alloc_aligned(16, MT_ALIGN_UP(bytes, (size_t)16));
+}
+
+MT_NOINLINE void pack_block_give(struct rank *rank, uint8_t *block, size_t bytes)
+{
+    if (bytes <= PACK_SPARE_BYTES) {
+        base_spares_give(&rank->spare_blocks, block);
+    } else {
+        base_free(block);
     }
-    *ret_arg = arg;
-    return true;
 }
 
 /* Bytes of one argument at the call. */
@@ -135,8 +91,24 @@ static uint64_t call_bytes(const manta_param *param, const manta_slot *slot)
     case MANTA_KIND_REFS:
         return slot->count > MANTA_INLINE_MAX ? UINT32_MAX : slot->count * sizeof(manta_ref);
     default:
-        return fixed_bytes(param);
+        return pack_fixed_bytes(param);
     }
+}
+
+static MT_COLD int refuse(const manta_param *param, const manta_slot *slot, char *text,
+                          size_t text_size)
+{
+    if (!slot->data) {
+        snprintf(text, text_size, "argument %s is NULL but has %zu elements", param->name,
+                 slot->count);
+        return MANTA_E_INVALID;
+    }
+    snprintf(text, text_size,
+             "argument %s has %zu elements; at most %d bytes of arguments travel inside a "
+             "task, and each text, span or refs takes 8 more: for more, manta_put the "
+             "values, and take them as in(T, %s)",
+             param->name, slot->count, MANTA_INLINE_MAX, param->name);
+    return MANTA_E_TOOBIG;
 }
 
 int pack_measure(const manta_function *function, const manta_slot *args, size_t *ret_bytes,
@@ -145,91 +117,119 @@ int pack_measure(const manta_function *function, const manta_slot *args, size_t 
     uint64_t at = 0;
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
-        if (!is_input(param->kind)) {
+        bool is_needed;
+        if (pack_is_fixed(param, PACK_WITH_REFS)) {
+            at = MT_ALIGN_UP(at, pack_fixed_align(param)) + pack_fixed_bytes(param);
+            is_needed = true;
+        } else if (is_input(param->kind)) {
+            at = MT_ALIGN_UP(MT_ALIGN_UP(at, (uint64_t)8) + 8, pack_data_align(param)) +
+                 (args[i].data ? call_bytes(param, &args[i]) : 0);
+            is_needed = args[i].count && param->kind != MANTA_KIND_TEXT;
+        } else {
             continue;
         }
-        bool is_needed = is_fixed(param->kind, PACK_WITH_REFS) ||
-                         (args[i].count && param->kind != MANTA_KIND_TEXT);
-        if (!args[i].data && is_needed) {
-            snprintf(text, text_size, "argument %s is NULL but has %zu elements", param->name,
-                     args[i].count);
-            return MANTA_E_INVALID;
-        }
-        uint64_t bytes = call_bytes(param, &args[i]);
-        if (is_fixed(param->kind, PACK_WITH_REFS)) {
-            at = MT_ALIGN_UP(at, fixed_align(param)) + bytes;
-        } else {
-            at = MT_ALIGN_UP(MT_ALIGN_UP(at, (uint64_t)8) + 8, data_align(param)) + bytes;
-        }
-        if (at > MANTA_INLINE_MAX) {
-            snprintf(text, text_size,
-                     "argument %s has %zu elements; at most %d bytes of arguments travel inside a "
-                     "task, and each text, span or refs takes 8 more: for more, manta_put the "
-                     "values, and take them as in(T, %s)",
-                     param->name, args[i].count, MANTA_INLINE_MAX, param->name);
-            return MANTA_E_TOOBIG;
+        if (MT_UNLIKELY((is_needed && !args[i].data) || at > MANTA_INLINE_MAX)) {
+            return refuse(param, &args[i], text, text_size);
         }
     }
     *ret_bytes = at;
     return MANTA_OK;
 }
 
-static uint8_t *put(struct pack_writer *writer, size_t align, const void *data, size_t bytes)
+static void put_zeros(uint8_t *out, size_t from, size_t to)
 {
-    size_t at = MT_ALIGN_UP(writer->at, align);
-    uint8_t *here = writer->out ? writer->out + at : NULL;
-    if (here) {
-        memset(writer->out + writer->at, 0, at - writer->at);
-        if (data && bytes) {
-            memcpy(here, data, bytes);
-        }
+    if (MT_UNLIKELY(from < to)) {
+        memset(out + from, 0, to - from);
     }
-    writer->at = at + bytes;
-    return here;
+}
+
+/* Most are a word or a ref, for which a call is long. */
+static inline void copy(uint8_t *to, const void *from, size_t bytes)
+{
+    if (bytes == sizeof(uint64_t)) {
+        memcpy(to, from, sizeof(uint64_t));
+    } else if (bytes == sizeof(manta_ref)) {
+        memcpy(to, from, sizeof(manta_ref));
+    } else if (bytes) {
+        memcpy(to, from, bytes);
+    }
+}
+
+size_t pack_put(uint8_t *out, size_t end, const struct pack_piece *piece)
+{
+    if (!out) {
+        return piece->at + piece->bytes;
+    }
+    put_zeros(out, end, piece->head_at);
+    if (piece->head_at < piece->at) {
+        memcpy(out + piece->head_at, &piece->head, sizeof piece->head);
+        put_zeros(out, piece->head_at + sizeof piece->head, piece->at);
+    }
+    copy(out + piece->at, piece->data, piece->bytes);
+    return piece->at + piece->bytes;
+}
+
+static struct pack_piece fixed_piece(size_t end, const manta_param *param, const void *data)
+{
+    size_t at = MT_ALIGN_UP(end, pack_fixed_align(param));
+    return (struct pack_piece){
+        .data = data, .bytes = pack_fixed_bytes(param), .at = at, .head_at = at};
+}
+
+static struct pack_piece headed_piece(size_t end, uint64_t head, size_t align, const void *data,
+                                      size_t bytes)
+{
+    size_t at = MT_ALIGN_UP(end, (size_t)8);
+    return (struct pack_piece){.data = data,
+                               .bytes = bytes,
+                               .at = MT_ALIGN_UP(at + 8, align),
+                               .head_at = at,
+                               .head = head};
+}
+
+struct pack_piece pack_arg_piece(size_t end, const struct pack_arg *arg)
+{
+    uint64_t head = arg->is_null ? PACK_NULL_TEXT : arg->bytes;
+    return pack_is_fixed(arg->param, PACK_WITH_REFS)
+               ? fixed_piece(end, arg->param, arg->data)
+               : headed_piece(end, head, pack_data_align(arg->param), arg->data, arg->bytes);
+}
+
+struct pack_piece pack_value_piece(size_t end, const manta_param *param,
+                                   const struct content *content)
+{
+    uint64_t kind = (content->is_refs ? RESOLVED_REFS : RESOLVED_BYTES) |
+                    (content->is_typed ? RESOLVED_TYPED : 0);
+    if (MT_UNLIKELY(content->place != NULL)) {
+        kind = RESOLVED_PLACE | (content->is_typed ? RESOLVED_TYPED : 0);
+        return headed_piece(end, kind << 32, 8, content->place, sizeof *content->place);
+    }
+    return headed_piece(end, content->bytes | kind << 32, pack_data_align(param), content->data,
+                        content->bytes);
+}
+
+static size_t write_variable(const manta_param *param, const manta_slot *slot, uint8_t *out,
+                             size_t end)
+{
+    uint64_t bytes = call_bytes(param, slot);
+    bool is_null = param->kind == MANTA_KIND_TEXT && !slot->data;
+    struct pack_piece piece = headed_piece(end, is_null ? PACK_NULL_TEXT : bytes,
+                                           pack_data_align(param), slot->data, bytes);
+    return pack_put(out, end, &piece);
 }
 
 void pack_write(const manta_function *function, const manta_slot *args, uint8_t *out)
 {
-    struct pack_writer writer = {.out = out};
+    size_t end = 0;
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
-        if (!is_input(param->kind)) {
-            continue;
+        if (pack_is_fixed(param, PACK_WITH_REFS)) {
+            size_t at = MT_ALIGN_UP(end, pack_fixed_align(param));
+            put_zeros(out, end, at);
+            end = at + pack_fixed_bytes(param);
+            copy(out + at, args[i].data, end - at);
+        } else if (is_input(param->kind)) {
+            end = write_variable(param, &args[i], out, end);
         }
-        uint64_t bytes = call_bytes(param, &args[i]);
-        if (is_fixed(param->kind, PACK_WITH_REFS)) {
-            put(&writer, fixed_align(param), args[i].data, bytes);
-            continue;
-        }
-        uint64_t head = param->kind == MANTA_KIND_TEXT && !args[i].data ? NULL_TEXT : bytes;
-        put(&writer, 8, &head, sizeof head);
-        put(&writer, data_align(param), args[i].data, bytes);
-    }
-}
-
-void pack_put_arg(struct pack_writer *writer, const struct pack_arg *arg)
-{
-    if (is_fixed(arg->param->kind, PACK_WITH_REFS)) {
-        put(writer, fixed_align(arg->param), arg->data, arg->bytes);
-        return;
-    }
-    uint64_t head = arg->is_null ? NULL_TEXT : arg->bytes;
-    put(writer, 8, &head, sizeof head);
-    put(writer, data_align(arg->param), arg->data, arg->bytes);
-}
-
-void pack_put_value(struct pack_writer *writer, const manta_param *param,
-                    const struct content *content)
-{
-    enum resolved_kind kind = content->place     ? RESOLVED_PLACE
-                              : content->is_refs ? RESOLVED_REFS
-                                                 : RESOLVED_BYTES;
-    uint64_t flags = kind | (content->is_typed ? RESOLVED_TYPED : 0);
-    uint64_t head = (content->place ? 0 : content->bytes) | flags << 32;
-    put(writer, 8, &head, sizeof head);
-    if (content->place) {
-        put(writer, 8, content->place, sizeof *content->place);
-    } else {
-        put(writer, data_align(param), content->data, content->bytes);
     }
 }

@@ -26,6 +26,11 @@ static inline bool pack_is_after(const manta_param *param)
     return param->kind == MANTA_KIND_REFS && param->size == 1;
 }
 
+/* Blocks of up to so many bytes are used again. */
+#define PACK_SPARE_BYTES 192
+
+#define PACK_NULL_TEXT UINT64_MAX
+
 enum pack_form { PACK_WITH_REFS, PACK_RESOLVED };
 
 struct pack_walk {
@@ -48,23 +53,179 @@ struct pack_arg {
     bool is_typed;  /* a layout is among the bytes: see layout.h */
 };
 
-struct pack_walk pack_walk_init(const manta_function *function, uint8_t *base, size_t size,
-                                enum pack_form form);
+static inline struct pack_walk pack_walk_init(const manta_function *function, uint8_t *base,
+                                              size_t size, enum pack_form form)
+{
+    return (struct pack_walk){.function = function, .base = base, .size = size, .form = form};
+}
+
+/* Its body gets the value of a ref. */
+static inline bool pack_is_value(const manta_param *param)
+{
+    return param->kind == MANTA_KIND_IN || param->kind == MANTA_KIND_INOUT;
+}
+
+/* As many bytes in each call. */
+static inline bool pack_is_fixed(const manta_param *param, enum pack_form form)
+{
+    return param->kind == MANTA_KIND_VAL || param->kind == MANTA_KIND_REF ||
+           (form == PACK_WITH_REFS && pack_is_value(param));
+}
+
+static inline size_t pack_fixed_bytes(const manta_param *param)
+{
+    return param->kind == MANTA_KIND_VAL ? param->size : sizeof(manta_ref);
+}
+
+static inline size_t pack_fixed_align(const manta_param *param)
+{
+    return param->kind == MANTA_KIND_VAL ? param->align : _Alignof(manta_ref);
+}
+
+static inline size_t pack_data_align(const manta_param *param)
+{
+    return MT_MAX((size_t)param->align, 8u);
+}
+
+/* Room for `bytes` at the alignment; NULL and broken when the block ends before. */
+static inline uint8_t *pack_take(struct pack_walk *walk, size_t align, size_t bytes)
+{
+    size_t at = MT_ALIGN_UP(walk->at, align);
+    if (MT_UNLIKELY(at > walk->size || bytes > walk->size - at)) {
+        walk->is_broken = true;
+        return NULL;
+    }
+    walk->at = at + bytes;
+    return walk->base + at;
+}
+
+/* Of another length in each call. */
+void pack_next_variable(struct pack_walk *walk, struct pack_arg *arg);
+
 /* The next input parameter; false at the end or when the bytes are broken (walk->is_broken). */
-bool pack_next(struct pack_walk *walk, struct pack_arg *ret_arg);
+static inline bool pack_next(struct pack_walk *walk, struct pack_arg *ret_arg)
+{
+    const manta_function *function = walk->function;
+    uint32_t index = walk->index;
+    while (index < function->param_count && function->params[index].kind >= MANTA_KIND_OUT) {
+        index++;
+    }
+    walk->index = index + 1;
+    if (index >= function->param_count) {
+        return false;
+    }
+    const manta_param *param = &function->params[index];
+    *ret_arg = (struct pack_arg){.param = param, .index = index};
+    if (pack_is_fixed(param, walk->form)) {
+        ret_arg->bytes = pack_fixed_bytes(param);
+        ret_arg->data = pack_take(walk, pack_fixed_align(param), ret_arg->bytes);
+        ret_arg->is_refs = param->kind != MANTA_KIND_VAL;
+    } else {
+        pack_next_variable(walk, ret_arg);
+    }
+    return !walk->is_broken;
+}
+
+/* The refs among the arguments of a task of this rank, one after the other. */
+struct pack_refs {
+    const manta_param *param, *next, *end; /* param: whose ref it is */
+    const uint8_t *at;
+    uint64_t left; /* of its refs */
+};
+
+static inline struct pack_refs pack_refs_init(const manta_function *function, const uint8_t *base)
+{
+    return (struct pack_refs){
+        .next = function->params, .end = function->params + function->param_count, .at = base};
+}
+
+static inline const uint8_t *pack_align(const uint8_t *at, size_t align)
+{
+    return (const uint8_t *)MT_ALIGN_UP((uintptr_t)at, (uintptr_t)align);
+}
+
+/* Moves to the argument's refs, or past it if it has none. */
+static inline void pack_enter_refs(struct pack_refs *refs, const manta_param *param)
+{
+    if (pack_is_fixed(param, PACK_WITH_REFS)) {
+        refs->at = pack_align(refs->at, pack_fixed_align(param));
+        refs->left = param->kind != MANTA_KIND_VAL;
+        refs->at += refs->left ? 0 : param->size;
+        return;
+    }
+    const uint8_t *head = pack_align(refs->at, 8);
+    uint64_t bytes;
+    memcpy(&bytes, head, sizeof bytes);
+    refs->at = pack_align(head + sizeof bytes, pack_data_align(param));
+    refs->left = param->kind == MANTA_KIND_REFS ? bytes / sizeof(manta_ref) : 0;
+    refs->at += refs->left || bytes == PACK_NULL_TEXT ? 0 : bytes;
+}
+
+static inline bool pack_next_ref(struct pack_refs *refs, manta_ref *ret_ref)
+{
+    while (!refs->left) {
+        if (refs->next == refs->end) {
+            return false;
+        }
+        refs->param = refs->next++;
+        if (refs->param->kind < MANTA_KIND_OUT) {
+            pack_enter_refs(refs, refs->param);
+        }
+    }
+    refs->left--;
+    memcpy(ret_ref, refs->at, sizeof *ret_ref);
+    refs->at += sizeof *ret_ref;
+    return true;
+}
+
+/* The i-th ref of an argument that is refs. */
+static inline manta_ref pack_ref(const struct pack_arg *arg, size_t i)
+{
+    manta_ref ref;
+    memcpy(&ref, arg->data + i * sizeof ref, sizeof ref);
+    return ref;
+}
 
 /* Bytes that `args` need; MANTA_E_TOOBIG or MANTA_E_INVALID with the reason in text. */
 int pack_measure(const manta_function *function, const manta_slot *args, size_t *ret_bytes,
                  char *text, size_t text_size);
 void pack_write(const manta_function *function, const manta_slot *args, uint8_t *out);
 
-/* A writer for the resolved form. out may be NULL to measure. */
-struct pack_writer {
-    uint8_t *out;
-    size_t at;
+/* A block for packed arguments, of whatever bytes; those of few are used again. NULL: memory is
+ * out. */
+uint8_t *pack_block_create(struct rank *rank, size_t bytes) MT_CHECKED;
+void pack_block_give(struct rank *rank, uint8_t *block, size_t bytes);
+static inline void pack_block_free(struct rank *rank, uint8_t *block, size_t bytes)
+{
+    if (block) {
+        pack_block_give(rank, block, bytes);
+    }
+}
+
+/* Elements of `unit` bytes: so many there are, and whether all are whole. Most values are one, and
+ * a division takes longer than all else about them. */
+static inline uint64_t pack_count(uint64_t bytes, size_t unit)
+{
+    return bytes == unit ? 1 : unit == 1 ? bytes : bytes / unit;
+}
+static inline bool pack_is_whole(uint64_t bytes, size_t unit)
+{
+    return bytes == unit || unit == 1 || bytes % unit == 0;
+}
+
+/* Where one argument lies in the resolved form, and what it is. */
+struct pack_piece {
+    const void *data;
+    size_t bytes, at;
+    size_t head_at; /* at: it has no head */
+    uint64_t head;
 };
-void pack_put_arg(struct pack_writer *writer, const struct pack_arg *arg);
-void pack_put_value(struct pack_writer *writer, const manta_param *param,
-                    const struct content *content);
+
+/* What follows the piece that ends there. */
+struct pack_piece pack_arg_piece(size_t end, const struct pack_arg *arg);
+struct pack_piece pack_value_piece(size_t end, const manta_param *param,
+                                   const struct content *content);
+/* Returns where it ends. out: of the whole; NULL: nothing is written. */
+size_t pack_put(uint8_t *out, size_t end, const struct pack_piece *piece);
 
 #endif

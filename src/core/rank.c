@@ -9,6 +9,7 @@
 #include "core/idle.h"
 #include "core/message.h"
 #include "core/outside.h"
+#include "core/pack.h"
 #include "core/pin.h"
 #include "core/recover.h"
 #include "core/registry.h"
@@ -116,6 +117,8 @@ static struct rank *allocate(const struct core_options *options)
     base_spares_init(&rank->spare_extras, sizeof(struct task_extra), SPARES_MAX);
     base_spares_init(&rank->spare_holders, sizeof(struct remote_holder), SPARES_MAX);
     base_spares_init(&rank->spare_values, VALUE_SPARE_BYTES, SPARES_MAX);
+    base_spares_init(&rank->spare_blocks, PACK_SPARE_BYTES, SPARES_MAX);
+    base_spares_init(&rank->spare_watches, sizeof(struct watch), SPARES_MAX);
     base_list_init(&rank->roots);
     scope_init_root(rank, &rank->root);
     rank->peers = base_alloc(rank->size * sizeof *rank->peers);
@@ -192,6 +195,8 @@ static void free_rank(struct rank *rank)
     base_spares_fini(&rank->spare_extras);
     base_spares_fini(&rank->spare_holders);
     base_spares_fini(&rank->spare_values);
+    base_spares_fini(&rank->spare_blocks);
+    base_spares_fini(&rank->spare_watches);
     base_map_fini(&rank->scopes);
     base_map_fini(&rank->borrows);
     base_map_fini(&rank->homes);

@@ -334,7 +334,8 @@ struct run {
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
     uint8_t is_again;        /* it, or its parent, may have run before */
     uint8_t is_follower;     /* waits for an earlier run of a stream to go */
-    uint8_t has_stored;      /* some of its arguments are in the store */
+    uint8_t is_rich;         /* some value among its arguments is in a store, or refs */
+    uint8_t has_stored;      /* some is in a store */
     uint8_t has_more;        /* of what follows, or is_follower */
     uint16_t claims;         /* bit by argument: claimed, see heirs.h */
     struct outside *outside; /* in a process of its own; NULL: on a worker */
@@ -463,7 +464,8 @@ struct rank {
     struct base_timeline_track *tracks; /* NULL: no timeline; else a worker's each, and one more */
 
     struct base_slab tasks, runs;
-    struct base_spares spare_borrows, spare_guards, spare_extras, spare_holders, spare_values;
+    struct base_spares spare_borrows, spare_guards, spare_extras, spare_holders, spare_values,
+        spare_watches, spare_blocks;
     struct base_map scopes;         /* id -> scope, those with children */
     struct base_map borrows;        /* (parent, position) -> borrow */
     struct base_map homes;          /* id -> home record */
@@ -549,7 +551,8 @@ struct rank {
     struct graph_room graphs;
     struct base_list lineages; /* of done tasks, the oldest first */
     uint64_t lineage_bytes;
-    uint8_t has_losses; /* a value that was done had to be waited for again */
+    uint8_t has_losses;   /* a value that was done had to be waited for again */
+    uint8_t has_failures; /* a ref has failed */
     uint64_t started_ns;
 
     /* shutdown */

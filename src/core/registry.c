@@ -82,6 +82,7 @@ static void note_info(manta_function *function)
         info.inputs_awaited += kind == MANTA_KIND_IN || kind == MANTA_KIND_INOUT ||
                                pack_is_after(&function->params[i]);
         info.ref_inputs += kind >= MANTA_KIND_IN && kind <= MANTA_KIND_REFS;
+        info.has_refs |= kind == MANTA_KIND_REF || kind == MANTA_KIND_REFS;
         info.ref_outputs += kind == MANTA_KIND_OUTREFS;
         info.is_stream |= kind == MANTA_KIND_STREAM;
         if (is_output(kind)) {
@@ -92,6 +93,7 @@ static void note_info(manta_function *function)
     info.outputs = (uint16_t)MT_MAX(info.value_outputs, 1);
     if (info.value_outputs == 1 && single->kind == MANTA_KIND_OUT && single->size <= 48) {
         info.single_bytes = (uint8_t)single->size;
+        info.single_param = (uint8_t)(single - function->params);
     }
     if (info.is_stream) {
         info.single_bytes = sizeof(uint64_t); /* how many items there were */

@@ -14,7 +14,9 @@ struct function_info {
     uint16_t ref_outputs;
     uint8_t is_checked;
     uint8_t single_bytes; /* of the one small fixed output; 0: something else */
+    uint8_t single_param; /* which parameter that is */
     uint8_t is_stream;
+    uint8_t has_refs; /* a parameter is refs in the body too */
 };
 
 static inline struct function_info *function_info(const manta_function *function)

@@ -9,8 +9,7 @@
 
 static bool get_ref(struct task *task, uint32_t param, manta_ref *ret_ref)
 {
-    struct pack_walk walk =
-        pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    struct pack_walk walk = task_walk(task);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
         if (arg.index == param) {

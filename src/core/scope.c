@@ -268,15 +268,6 @@ void scope_leave_map(struct rank *rank, struct scope *scope, struct map *map)
     free_if_over(rank, scope);
 }
 
-struct task *scope_child(struct rank *rank, const struct scope *scope, uint32_t position)
-{
-    uint32_t page = position / SCOPE_PAGE;
-    uint32_t index = page < scope->page_count && scope->pages[page]
-                         ? scope->pages[page]->task[position % SCOPE_PAGE]
-                         : 0;
-    return index ? base_slab_at(&rank->tasks, index) : NULL;
-}
-
 struct task *scope_next_child(struct rank *rank, const struct scope *scope, uint32_t *at)
 {
     while (*at < scope->next_position && *at / SCOPE_PAGE < scope->page_count) {

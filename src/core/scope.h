@@ -32,11 +32,19 @@ void scope_leave(struct rank *rank, struct scope *scope, uint32_t position, uint
 void scope_leave_map(struct rank *rank, struct scope *scope, struct map *map);
 bool scope_resolve(struct rank *rank, struct scope *scope, uint32_t position,
                    struct target *ret_target);
-/* The child's record at a position, NULL when there is none. */
 /* For loops over the children's records, each once: *at starts at a position; NULL at the end.
  * Records may go meanwhile. */
 struct task *scope_next_child(struct rank *rank, const struct scope *scope, uint32_t *at);
-struct task *scope_child(struct rank *rank, const struct scope *scope, uint32_t position);
+/* The child's record at a position, NULL when there is none. */
+static inline struct task *scope_child(struct rank *rank, const struct scope *scope,
+                                       uint32_t position)
+{
+    uint32_t page = position / SCOPE_PAGE;
+    uint32_t index = page < scope->page_count && scope->pages[page]
+                         ? scope->pages[page]->task[position % SCOPE_PAGE]
+                         : 0;
+    return index ? base_slab_at(&rank->tasks, index) : NULL;
+}
 
 /* Takes over one hold that the caller has on the object. */
 int scope_hold(struct scope *scope, manta_ref ref, struct object *object);

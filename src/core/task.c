@@ -237,7 +237,7 @@ void task_free(struct rank *rank, struct task *task)
         base_slab_give(&rank->tasks, task->index);
         return;
     }
-    base_free(task->args);
+    pack_block_free(rank, task->args, task->args_bytes);
     base_slab_give(&rank->tasks, task->index);
     scope_leave(rank, scope, position, outputs);
 }
@@ -245,37 +245,23 @@ void task_free(struct rank *rank, struct task *task)
 /* ---- Inputs ------------------------------------------------------------------------------------
  */
 
-static struct pack_walk walk_args(struct task *task)
+static bool is_awaited(const manta_param *param)
 {
-    return pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    return pack_is_value(param) || pack_is_after(param);
 }
 
-static manta_ref ref_at(const struct pack_arg *arg, size_t i)
+static int await_input(struct rank *rank, struct task *task, const struct target *target)
 {
-    manta_ref ref;
-    memcpy(&ref, arg->data + i * sizeof ref, sizeof ref);
-    return ref;
-}
-
-static bool is_awaited(const struct pack_arg *arg)
-{
-    return arg->param->kind == MANTA_KIND_IN || arg->param->kind == MANTA_KIND_INOUT ||
-           pack_is_after(arg->param);
-}
-
-static int await_input(struct rank *rank, struct task *task, manta_ref ref)
-{
-    struct target target = target_find(rank, ref);
-    if (target_is_done(&target)) {
+    if (target_is_done(target)) {
         return MANTA_OK;
     }
-    struct watch *watch = base_alloc(sizeof *watch);
+    struct watch *watch = base_spares_take_raw(&rank->spare_watches);
     if (!watch) {
         return MANTA_E_NOMEM;
     }
     *watch = (struct watch){.kind = WATCH_INPUT, .target = task};
-    if (!target_watch(rank, &target, watch)) {
-        base_free(watch);
+    if (!target_watch(rank, target, watch)) {
+        base_spares_give(&rank->spare_watches, watch);
         return MANTA_E_NOMEM;
     }
     task->inputs_missing++;
@@ -285,7 +271,7 @@ static int await_input(struct rank *rank, struct task *task, manta_ref ref)
 
 /* Pins one ref among the arguments. On failure nothing is pinned for it. */
 static int pin_input(struct rank *rank, struct scope *scope, struct task *task,
-                     const struct pack_arg *arg, manta_ref ref, char *text, size_t text_size)
+                     const manta_param *param, manta_ref ref, char *text, size_t text_size)
 {
     struct target target = scope_target(rank, scope, ref);
     if (!target.object) {
@@ -297,47 +283,43 @@ static int pin_input(struct rank *rank, struct scope *scope, struct task *task,
                        "scope has ended, or it was never one"
                      : "argument %s is a ref that is all zero: its submission was refused, "
                        "or it was never set",
-                 arg->param->name);
+                 param->name);
         return MANTA_E_NOTFOUND;
     }
     object_hold(target.object);
-    int code = is_awaited(arg) ? await_input(rank, task, ref) : MANTA_OK;
+    int code = is_awaited(param) ? await_input(rank, task, &target) : MANTA_OK;
     if (code != MANTA_OK) {
         object_drop(rank, target.object);
-    } else if (arg->param->kind == MANTA_KIND_INOUT) {
+    } else if (param->kind == MANTA_KIND_INOUT) {
         scope_drop(rank, scope, ref);
     }
     return code;
 }
 
+/* *ret_pinned: so many, also when one cannot be. */
 static int pin_inputs(struct rank *rank, struct scope *scope, struct task *task,
                       uint32_t *ret_pinned, char *text, size_t text_size)
 {
-    struct pack_walk walk = walk_args(task);
-    struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
-        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
-            int code = pin_input(rank, scope, task, &arg, ref_at(&arg, i), text, text_size);
-            if (code != MANTA_OK) {
-                return code;
-            }
-            ++*ret_pinned;
+    struct pack_refs refs = task_refs(task);
+    int code = MANTA_OK;
+    manta_ref ref;
+    for (*ret_pinned = 0; pack_next_ref(&refs, &ref); ++*ret_pinned) {
+        code = pin_input(rank, scope, task, refs.param, ref, text, text_size);
+        if (MT_UNLIKELY(code != MANTA_OK)) {
+            break;
         }
     }
-    return MANTA_OK;
+    return code;
 }
 
-static void unpin_inputs(struct rank *rank, struct task *task, uint32_t count)
+static MT_NOINLINE void unpin_inputs(struct rank *rank, struct task *task, uint32_t count)
 {
-    struct pack_walk walk = walk_args(task);
-    struct pack_arg arg;
-    while (count && pack_next(&walk, &arg)) {
-        for (size_t i = 0; arg.is_refs && count && i < arg.bytes / sizeof(manta_ref);
-             i++, count--) {
-            struct target target = target_find(rank, ref_at(&arg, i));
-            if (target.object) {
-                object_drop(rank, target.object);
-            }
+    struct pack_refs refs = task_refs(task);
+    manta_ref ref;
+    while (count-- && pack_next_ref(&refs, &ref)) {
+        struct target target = target_find(rank, ref);
+        if (target.object) {
+            object_drop(rank, target.object);
         }
     }
 }
@@ -371,19 +353,18 @@ static void derive_error(struct rank *rank, struct task *task, const manta_error
     *ret_error = error;
 }
 
-bool task_failed_input(struct rank *rank, struct task *task, manta_error *ret_error)
+bool task_find_failed(struct rank *rank, struct task *task, manta_error *ret_error)
 {
-    struct pack_walk walk = walk_args(task);
-    struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
-        for (size_t i = 0; is_awaited(&arg) && i < arg.bytes / sizeof(manta_ref); i++) {
-            struct target target = target_find(rank, ref_at(&arg, i));
-            if (target.object && target_is_done(&target) && target_code(&target) != MANTA_OK) {
-                manta_error error;
-                target_error(rank, &target, &error);
-                derive_error(rank, task, &error, "", ret_error);
-                return true;
-            }
+    struct pack_refs refs = task_refs(task);
+    manta_ref ref;
+    while (pack_next_ref(&refs, &ref)) {
+        struct target target = target_find(rank, ref);
+        if (is_awaited(refs.param) && target.object && target_is_done(&target) &&
+            target_code(&target) != MANTA_OK) {
+            manta_error error;
+            target_error(rank, &target, &error);
+            derive_error(rank, task, &error, "", ret_error);
+            return true;
         }
     }
     return false;
@@ -399,8 +380,7 @@ static int pack_args(struct rank *rank, struct task *task, const manta_slot *arg
     if (code != MANTA_OK) {
         return code;
     }
-    if (bytes > CORE_SMALL_BYTES &&
-        !(task->args = base_alloc_aligned(16, MT_ALIGN_UP(bytes, (size_t)16)))) {
+    if (bytes > CORE_SMALL_BYTES && !(task->args = pack_block_create(rank, bytes))) {
         snprintf(text, text_size, "no memory for %zu bytes of arguments", bytes);
         return MANTA_E_NOMEM;
     }
@@ -470,15 +450,14 @@ void task_submit(struct rank *rank, struct scope *scope, manta_function *functio
 
 void task_start_again(struct rank *rank, struct task *task)
 {
-    struct pack_walk walk = walk_args(task);
-    struct pack_arg arg;
+    struct pack_refs refs = task_refs(task);
     int code = MANTA_OK;
+    manta_ref ref;
     manta_error error;
     task->state = TASK_WAITING;
-    while (code == MANTA_OK && pack_next(&walk, &arg)) {
-        for (size_t i = 0; is_awaited(&arg) && i < arg.bytes / sizeof(manta_ref); i++) {
-            code = code ? code : await_input(rank, task, ref_at(&arg, i));
-        }
+    while (code == MANTA_OK && pack_next_ref(&refs, &ref)) {
+        struct target target = target_find(rank, ref);
+        code = is_awaited(refs.param) ? await_input(rank, task, &target) : MANTA_OK;
     }
     if (code != MANTA_OK) {
         task_fail(rank, task, code, "no memory to wait for the arguments again");
@@ -487,16 +466,15 @@ void task_start_again(struct rank *rank, struct task *task)
     }
 }
 
-bool task_awaits_again(struct rank *rank, struct task *task)
+bool task_find_missing(struct rank *rank, struct task *task)
 {
-    struct pack_walk walk = walk_args(task);
-    struct pack_arg arg;
-    while ((rank->deaths || rank->has_losses) && pack_next(&walk, &arg)) {
-        for (size_t i = 0; is_awaited(&arg) && i < arg.bytes / sizeof(manta_ref); i++) {
-            struct target target = target_find(rank, ref_at(&arg, i));
-            if (!target.object || !target_is_done(&target) || target_code(&target) != MANTA_OK) {
-                return true;
-            }
+    struct pack_refs refs = task_refs(task);
+    manta_ref ref;
+    while (pack_next_ref(&refs, &ref)) {
+        struct target target = target_find(rank, ref);
+        if (is_awaited(refs.param) &&
+            (!target.object || !target_is_done(&target) || target_code(&target) != MANTA_OK)) {
+            return true;
         }
     }
     return false;
@@ -708,11 +686,11 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 uint64_t task_digest(struct task *task)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ function_hash(task->function);
-    struct pack_walk walk = walk_args(task);
+    struct pack_walk walk = task_walk(task);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
         for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
-            manta_ref ref = ref_at(&arg, i);
+            manta_ref ref = pack_ref(&arg, i);
             ref.owner = 0; /* a hint, and another one after a re-execution */
             hash = hash_bytes(hash, &ref, sizeof ref);
         }

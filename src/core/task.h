@@ -3,6 +3,7 @@
 #define CORE_TASK_H
 
 #include "core/object.h"
+#include "core/pack.h"
 
 /* A new record in `scope`, packed, its inputs pinned and watched; then waiting or pending. Fills
  * ret_refs in every case. */
@@ -28,6 +29,17 @@ static inline uint8_t *task_args(struct task *task)
     return task->args ? task->args : task->small;
 }
 
+/* Over its arguments, refs as refs. */
+static inline struct pack_walk task_walk(struct task *task)
+{
+    return pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+}
+
+static inline struct pack_refs task_refs(struct task *task)
+{
+    return pack_refs_init(task->function, task_args(task));
+}
+
 static inline uint64_t task_id(const struct task *task)
 {
     return core_task_id(task->parent, task->position);
@@ -46,14 +58,22 @@ static inline bool task_may_have_run(const struct task *task)
 /* It is neither waiting nor pending, and its arguments are held: pending when they are done. */
 void task_start_again(struct rank *rank, struct task *task);
 /* An argument that was done is not any more: its value was lost (lost.h). */
-bool task_awaits_again(struct rank *rank, struct task *task);
+bool task_find_missing(struct rank *rank, struct task *task);
+static inline bool task_awaits_again(struct rank *rank, struct task *task)
+{
+    return MT_UNLIKELY(rank->deaths || rank->has_losses) && task_find_missing(rank, task);
+}
 /* The record of a manta_put, or of an item of a stream. */
 bool task_is_put(const struct task *task);
 
 /* One awaited input is done. */
 void task_input_done(struct rank *rank, struct task *task);
 /* The first failed input's error, as a record for this task; false when none failed. */
-bool task_failed_input(struct rank *rank, struct task *task, manta_error *ret_error);
+bool task_find_failed(struct rank *rank, struct task *task, manta_error *ret_error);
+static inline bool task_failed_input(struct rank *rank, struct task *task, manta_error *ret_error)
+{
+    return MT_UNLIKELY(rank->has_failures) && task_find_failed(rank, task, ret_error);
+}
 
 /* The end: a value (consumed), bytes in the small area already, or an error. */
 void task_complete(struct rank *rank, struct task *task, int code, struct value *value,

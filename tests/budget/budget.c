@@ -12,12 +12,13 @@
 #include "fiber/fiber.h"
 #include "tests/sim/world.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <valgrind/callgrind.h>
 
-enum { CALLS = 100, MS = 1000000 };
+enum { CALLS = 100, WIDTH = 10, MS = 1000000 };
 
 static void begin(void)
 {
@@ -201,6 +202,26 @@ MANTA_TASK(add, val(int64_t, x), val(int64_t, y), out(int64_t, z))
     return MANTA_OK;
 }
 
+struct point {
+    uint32_t step, at;
+    double value;
+};
+
+MANTA_TASK(start_point, val(struct point, here), out(struct point, result))
+{
+    *result = here;
+    return MANTA_OK;
+}
+
+/* Of a stencil: what is next at a point, from three of the row before. */
+MANTA_TASK(next_point, val(struct point, here), in(struct point, left), in(struct point, middle),
+           in(struct point, right), out(struct point, result))
+{
+    *result = here;
+    result->value = left->value + middle->value + right->value;
+    return middle->step + 1 == here.step && middle->at == here.at ? MANTA_OK : 1;
+}
+
 MANTA_TASK(compute, val(uint64_t, duration_ns))
 {
     core_work(duration_ns);
@@ -271,6 +292,32 @@ static int count_small(void)
     return sum == CALLS * (CALLS - 1) ? manta_scope_end() : 1;
 }
 
+/* Tasks with three small inputs, submitted before these are there: rows of a periodic stencil. */
+static int count_inputs(bool is_counted)
+{
+    const manta_options *there = MANTA_OPTIONS(.rank = MANTA_ON(target_rank));
+    manta_ref starts[WIDTH];
+    const manta_ref *before = starts;
+    struct point last;
+    MANTA_TRY(manta_scope_begin());
+    for (uint32_t i = 0; i < WIDTH; i++) {
+        starts[i] = start_point_async(there, (struct point){0, i, 1});
+    }
+    begin();
+    for (uint32_t i = 0; i < CALLS; i++) {
+        uint32_t at = i % WIDTH;
+        refs[i] = next_point_async(there, (struct point){i / WIDTH + 1, at, 0},
+                                   before[(at + WIDTH - 1) % WIDTH], before[at],
+                                   before[(at + 1) % WIDTH]);
+        before = at == WIDTH - 1 ? &refs[i - at] : before;
+    }
+    is_counted ? end_phase("submit_inputs") : begin();
+    MANTA_TRY(wait_all());
+    is_counted ? end_phase("run_inputs") : begin();
+    MANTA_TRY(next_point_get(refs[CALLS - 1], &last));
+    return last.value == pow(3, CALLS / WIDTH) ? manta_scope_end() : 1;
+}
+
 /* Bodies that wait for one long task: counted until all have parked, then until all have ended. */
 static int count_parking(bool is_counted)
 {
@@ -298,6 +345,8 @@ static int driver(int argc, char **argv)
     MANTA_TRY(count_tasks(false));
     MANTA_TRY(count_tasks(true));
     MANTA_TRY(count_small());
+    MANTA_TRY(count_inputs(false));
+    MANTA_TRY(count_inputs(true));
     MANTA_TRY(count_parking(false));
     return count_parking(true);
 }
