@@ -529,6 +529,7 @@ struct rank {
     uint64_t draft_serial;    /* of the latest */
     struct base_list queues;  /* completion queues of this rank's threads and bodies */
     struct base_list orphans; /* runs whose owner died */
+    struct base_list given_up; /* ids that this rank has said will not run again */
     struct base_list streams; /* of our tasks that yield */
     struct base_list sources; /* of runs here that yield */
     _Atomic uint32_t ticks;   /* of the ticker; read without the baton */
