@@ -9,6 +9,7 @@
  */
 #include "core/dispatch.h"
 
+#include "core/board.h"
 #include "core/exec.h"
 #include "core/map.h"
 #include "core/message.h"
@@ -219,7 +220,19 @@ void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *re
     *ret_deaths = rank->deaths;
 }
 
-static uint16_t message_flags(const struct task *task, const struct message_lease *lease)
+/* Of a task that was lost, or has failed, this rank wants to know whether it had begun, where it
+ * could not see that on the runner's board. */
+static MT_NOINLINE uint16_t again_flags(struct rank *rank, const struct peer *peer,
+                                        struct task *task)
+{
+    bool is_dark = outside_is_task(task) || !board_is_lit(rank, peer->number);
+    bool is_watched = is_dark && task->attempt > 1 && !(task->flags & TASK_IS_MAP);
+    task->flags &= (uint16_t)~TASK_BEGUN;
+    return TASK_MESSAGE_AGAIN | (is_watched ? TASK_MESSAGE_WATCHED : 0);
+}
+
+static uint16_t message_flags(struct rank *rank, const struct peer *peer, struct task *task,
+                              const struct message_lease *lease)
 {
     uint16_t flags = core_is_root_id(task->parent) ? TASK_MESSAGE_ROOT : 0;
     flags |= task->extra &&
@@ -228,7 +241,9 @@ static uint16_t message_flags(const struct task *task, const struct message_leas
                  : 0;
     flags |= lease ? TASK_MESSAGE_LEASE : 0;
     flags |= task->flags & TASK_PINNED ? TASK_MESSAGE_PINNED : 0;
-    flags |= task_may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
+    if (MT_UNLIKELY(task_may_have_run(task))) {
+        flags |= again_flags(rank, peer, task);
+    }
     return flags;
 }
 
@@ -244,11 +259,12 @@ static void name_owners(struct rank *rank, const struct task *task, uint8_t *arg
     }
 }
 
+/* With flags for the message beside those that follow from the task. */
 static void send_task(struct rank *rank, struct peer *peer, struct task *task, size_t args_bytes,
-                      const struct message_lease *lease)
+                      const struct message_lease *lease, uint16_t flags)
 {
-    struct message_task message = {function_hash(task->function), message_flags(task, lease),
-                                   task->priority};
+    struct message_task message = {function_hash(task->function), flags, task->priority};
+    message.flags |= message_flags(rank, peer, task, lease);
     struct wire_header about = {.parent = task->parent,
                                 .position = task->position,
                                 .token = task->index,
@@ -308,7 +324,7 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
         return;
     }
     if (MT_LIKELY(peer->number != rank->number)) {
-        send_task(rank, peer, task, bytes, NULL);
+        send_task(rank, peer, task, bytes, NULL, 0);
         note_sent(rank, peer, task);
     } else {
         note_sent(rank, peer, task);
@@ -321,9 +337,9 @@ static void launch(struct rank *rank, struct peer *peer, struct task *task)
 }
 
 void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task,
-                         const struct message_lease *lease)
+                         const struct message_lease *lease, uint16_t flags)
 {
-    send_task(rank, peer, task, dispatch_resolve(rank, task, NULL), lease);
+    send_task(rank, peer, task, dispatch_resolve(rank, task, NULL), lease, flags);
 }
 
 void dispatch_stop_lease(struct rank *rank, struct task *task, uint32_t where)
@@ -338,6 +354,7 @@ bool dispatch_adopted(struct rank *rank, struct task *task, uint32_t runner)
 {
     struct peer *peer = peer_get(rank, runner);
     if (peer) {
+        task->flags &= (uint16_t)~TASK_BEGUN;
         note_sent(rank, peer, task);
     }
     return peer != NULL;

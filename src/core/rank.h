@@ -144,6 +144,7 @@ enum task_flag {
     TASK_NEAR = 1024,     /* pending: exec_rank is where it would rather run (near.h) */
     TASK_STOPPING = 2048, /* cancelled; its runner, or children of that run, may still be at it */
     TASK_NEEDED = 4096,   /* its record is held for what was made from its value: see lineage.h */
+    TASK_BEGUN = 8192,    /* sent, and its runner has said that the body begins: see board.h */
 };
 
 struct remote_holder {
@@ -333,6 +334,7 @@ struct run {
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
     uint8_t is_again;        /* it, or its parent, may have run before */
+    uint8_t is_watched;      /* its owner wants to know when it begins: see board.h */
     uint8_t is_follower;     /* waits for an earlier run of a stream to go */
     uint8_t has_stored;      /* some of its arguments are in the store */
     uint8_t has_more;        /* of what follows, or is_follower */
