@@ -6,6 +6,9 @@
  * Who gives an id up remembers that, and says it again when the home dies: nobody else knows
  * what to tell those who come to the next one.
  *
+ * Who asks is answered when there is somebody to name, and asks again only when that one does not
+ * own the ref, or is dead, of which the home then knows from the question.
+ *
  * There may be several who run the parent again, because one of its owners had not heard yet
  * that it was given up. The latest meets the others; an older one serves a holder whom the latest
  * has told that it does not own the ref.
@@ -302,6 +305,9 @@ void home_on_lookup(struct rank *rank, uint32_t from, const struct wire_header *
         return;
     }
     memcpy(&message, bytes, sizeof message);
+    if (home && message.not_number == LOOKUP_DEAD && remove_owner(home, message.not_owner)) {
+        end_if_given_up(rank, home);
+    }
     uint32_t owner = home ? owner_of(home, message) : NO_OWNER;
     bool is_over = home && home->is_given_up && base_list_is_empty(&home->owners);
     if (!home || is_over || owner != NO_OWNER) {

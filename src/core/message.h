@@ -241,7 +241,8 @@ struct message_answer {
 };
 
 /* Of a home: who has registered there, but not this owner, unless it has again, with a higher
- * number. */
+ * number. LOOKUP_DEAD: it is dead. */
+#define LOOKUP_DEAD UINT32_MAX
 struct message_lookup {
     uint32_t not_owner, not_number;
 };

@@ -123,8 +123,8 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
     if (owner >= rank->size) {
         lose_borrow(rank, borrow, ", and nobody may run its task again");
         borrow_acknowledged(rank, borrow);
-    } else if (rank->down[owner]) {
-        recover_borrow(rank, borrow);
+    } else if (rank->down[owner]) { /* the home has not heard */
+        look_up(rank, borrow, (struct message_lookup){owner, LOOKUP_DEAD});
     } else {
         bool wants_value = borrow->object.watchers != NULL;
         borrow->ref.owner = owner;
