@@ -199,12 +199,28 @@ int fetch_output(struct context *context, struct output *output)
                               (unsigned long long)output->place.bytes, output->place.rank);
 }
 
-/* The bytes of a target that is done are here, and stay until they are unpinned. Baton held. */
+/* The bytes of a target that is done are here, and stay until they are unpinned. Baton held.
+ * MANTA_E_AGAIN: while they were brought back the value was lost, and is another one. */
 static int pin_value(struct context *context, const struct target *target)
 {
+    struct value *value = target->object->value;
     const struct location *of = target_place(target);
-    return of ? pin_wait_for(context, of) : MANTA_OK;
+    if (!of) {
+        return MANTA_OK;
+    }
+    value->sharers++;
+    int code = pin_wait_for(context, of);
+    if (MT_UNLIKELY(target->object->value != value)) {
+        if (code == MANTA_OK) {
+            pin_drop(context->rank, of);
+        }
+        code = MANTA_E_AGAIN;
+    }
+    value_unshare(context->rank, value);
+    return code;
 }
+
+static int fetch_target(struct context *context, const struct target *target);
 
 static inline int settle_target(struct context *context, const struct target *target)
 {
@@ -214,9 +230,20 @@ static inline int settle_target(struct context *context, const struct target *ta
     } else if ((code = target_code(target)) != MANTA_OK) {
         target_error(context->rank, target, &context->last_error);
     } else if (MT_UNLIKELY(target_is_elsewhere(target))) {
-        code = fetch_output(context, &target->object->value->output[target->output]);
+        code = fetch_target(context, target);
     }
     return code;
+}
+
+/* While its bytes are on their way the value may be lost, and another one come in its place. */
+static MT_NOINLINE int fetch_target(struct context *context, const struct target *target)
+{
+    struct value *value = target->object->value;
+    value->sharers++;
+    int code = fetch_output(context, &value->output[target->output]);
+    bool is_replaced = target->object->value != value;
+    value_unshare(context->rank, value);
+    return is_replaced ? settle_target(context, target) : code;
 }
 
 /* A value that is lost meanwhile was never there: it is waited for again. */
@@ -243,7 +270,8 @@ static MT_COLD int settle_again(struct context *context, const struct target *ta
 static int pin_settled(struct context *context, const struct target *target)
 {
     int code = pin_value(context, target);
-    while (MT_UNLIKELY(code == MANTA_E_LOST) && is_to_come_back(context, target)) {
+    while (MT_UNLIKELY(code == MANTA_E_AGAIN) ||
+           (MT_UNLIKELY(code == MANTA_E_LOST) && is_to_come_back(context, target))) {
         code = settle_target(context, target);
         code = code ? code : pin_value(context, target);
     }

@@ -40,11 +40,18 @@ static bool shows(const struct board_slot *slot, const struct task *task)
            atomic_load_explicit(&slot->position, memory_order_relaxed) == task->position;
 }
 
+bool board_is_lit(struct rank *rank, uint32_t of)
+{
+    uint64_t count;
+    (void)read_board(rank, of, &count);
+    return count != 0;
+}
+
 bool board_blames(struct rank *rank, uint32_t dead, const struct task *task)
 {
     uint64_t count;
     const struct board *board = read_board(rank, dead, &count);
-    bool is_shown = count == 0;
+    bool is_shown = false;
     for (uint64_t i = 0; i < count && !is_shown; i++) {
         is_shown = shows(&board->slots[i], task);
     }
@@ -62,8 +69,8 @@ bool board_is_active(struct rank *rank, uint32_t of)
     return is_active;
 }
 
-int board_find_element(struct rank *rank, uint32_t dead, const struct task *map, uint64_t begin,
-                       uint64_t count, uint64_t *ret_index)
+bool board_find_element(struct rank *rank, uint32_t dead, const struct task *map, uint64_t begin,
+                        uint64_t count, uint64_t *ret_index)
 {
     uint64_t slots;
     const struct board *board = read_board(rank, dead, &slots);
@@ -72,10 +79,10 @@ int board_find_element(struct rank *rank, uint32_t dead, const struct task *map,
         uint64_t index = atomic_load_explicit(&slot->index, memory_order_relaxed);
         if (shows(slot, map) && index - begin < count) {
             *ret_index = index;
-            return MANTA_OK;
+            return true;
         }
     }
-    return slots ? MANTA_E_NOTFOUND : MANTA_E_LOST;
+    return false;
 }
 
 /* ---- For the log ---------------------------------------------------------------------------- */

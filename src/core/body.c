@@ -573,6 +573,9 @@ void exec_run(struct worker *worker, struct run *run)
     context_set(&context);
     fiber_set_name(fiber, run->function->name);
     board_show(worker, run);
+    if (MT_UNLIKELY(run->is_watched)) {
+        exec_tell_begun(rank, run);
+    }
     rank->stats.executed++;
     int code = run->cancelled ? MANTA_E_CANCELLED : execute(rank, &body, &value);
     fiber_set_name(fiber, outer && outer->run ? outer->run->function->name : NULL);

@@ -9,6 +9,7 @@
  */
 #include "core/dispatch.h"
 
+#include "core/board.h"
 #include "core/exec.h"
 #include "core/inputs.h"
 #include "core/map.h"
@@ -163,7 +164,19 @@ void dispatch_why_again(struct rank *rank, const struct task *task, uint32_t *re
     *ret_deaths = rank->deaths;
 }
 
-static uint16_t message_flags(const struct task *task, const struct message_lease *lease)
+/* Of a task that was lost, or has failed, this rank wants to know whether it had begun, where it
+ * could not see that on the runner's board. */
+static MT_NOINLINE uint16_t again_flags(struct rank *rank, const struct peer *peer,
+                                        struct task *task)
+{
+    bool is_dark = outside_is_task(task) || !board_is_lit(rank, peer->number);
+    bool is_watched = is_dark && task->attempt > 1 && !(task->flags & TASK_IS_MAP);
+    task->flags &= (uint16_t)~TASK_BEGUN;
+    return TASK_MESSAGE_AGAIN | (is_watched ? TASK_MESSAGE_WATCHED : 0);
+}
+
+static uint16_t message_flags(struct rank *rank, const struct peer *peer, struct task *task,
+                              const struct message_lease *lease)
 {
     uint16_t flags = core_is_root_id(task->parent) ? TASK_MESSAGE_ROOT : 0;
     flags |= task->extra &&
@@ -172,7 +185,9 @@ static uint16_t message_flags(const struct task *task, const struct message_leas
                  : 0;
     flags |= lease ? TASK_MESSAGE_LEASE : 0;
     flags |= task->flags & TASK_PINNED ? TASK_MESSAGE_PINNED : 0;
-    flags |= task_may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
+    if (MT_UNLIKELY(task_may_have_run(task))) {
+        flags |= again_flags(rank, peer, task);
+    }
     return flags;
 }
 
@@ -188,12 +203,14 @@ static void name_owners(struct rank *rank, const struct task *task, uint8_t *arg
     }
 }
 
+/* With flags for the message beside those that follow from the task. */
 static void send_task(struct rank *rank, struct peer *peer, struct task *task,
-                      const struct inputs *inputs, const struct message_lease *lease)
+                      const struct inputs *inputs, const struct message_lease *lease,
+                      uint16_t flags)
 {
-    struct message_task message = {function_hash(task->function), message_flags(task, lease),
-                                   task->priority};
+    struct message_task message = {function_hash(task->function), flags, task->priority};
     size_t args_bytes = inputs ? inputs->bytes : task->args_bytes;
+    message.flags |= message_flags(rank, peer, task, lease);
     message.flags |= inputs && inputs->is_rich ? TASK_MESSAGE_RICH : 0;
     struct wire_header about = {.parent = task->parent,
                                 .position = task->position,
@@ -252,7 +269,7 @@ static inline void place(struct rank *rank, struct peer *peer, struct task *task
                          const struct inputs *inputs)
 {
     if (MT_LIKELY(peer->number != rank->number)) {
-        send_task(rank, peer, task, inputs, NULL);
+        send_task(rank, peer, task, inputs, NULL, 0);
         note_sent(rank, peer, task);
     } else {
         note_sent(rank, peer, task);
@@ -288,10 +305,10 @@ static inline void launch(struct rank *rank, struct peer *peer, struct task *tas
 }
 
 void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task,
-                         const struct message_lease *lease)
+                         const struct message_lease *lease, uint16_t flags)
 {
     struct inputs inputs;
-    send_task(rank, peer, task, find_inputs(rank, task, &inputs), lease);
+    send_task(rank, peer, task, find_inputs(rank, task, &inputs), lease, flags);
 }
 
 void dispatch_stop_lease(struct rank *rank, struct task *task, uint32_t where)
@@ -306,6 +323,7 @@ bool dispatch_adopted(struct rank *rank, struct task *task, uint32_t runner)
 {
     struct peer *peer = peer_get(rank, runner);
     if (peer) {
+        task->flags &= (uint16_t)~TASK_BEGUN;
         note_sent(rank, peer, task);
     }
     return peer != NULL;

@@ -28,7 +28,7 @@ struct run *dispatch_take(struct rank *rank, struct task *task);
 void dispatch_remove(struct rank *rank, struct task *task);
 void dispatch_place(struct rank *rank, struct peer *peer);
 void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task,
-                         const struct message_lease *lease);
+                         const struct message_lease *lease, uint16_t flags);
 void dispatch_stop_lease(struct rank *rank, struct task *task, uint32_t where);
 /* A run that another rank has already is taken for this task. */
 bool dispatch_adopted(struct rank *rank, struct task *task, uint32_t runner);

@@ -345,6 +345,7 @@ static struct run *make_remote(struct rank *rank, uint32_t from, const struct wi
         run->parent_is_root = message->flags & TASK_MESSAGE_ROOT ? 1 : 0;
         run->is_pinned = message->flags & TASK_MESSAGE_PINNED ? 1 : 0;
         run->is_rich = message->flags & TASK_MESSAGE_RICH ? 1 : 0;
+        run->is_watched = message->flags & TASK_MESSAGE_WATCHED ? 1 : 0;
     }
     return run;
 }
@@ -459,6 +460,19 @@ static void give_places_back(struct rank *rank, const struct context *context)
     }
     dispatch_pump(rank);
     dispatch_flush(rank);
+}
+
+void exec_tell_begun(struct rank *rank, const struct run *run)
+{
+    struct wire_header about = {.parent = run->parent,
+                                .position = run->position,
+                                .token = run->token,
+                                .attempt = run->attempt};
+    if (!run->is_orphan && !comm_is_down(rank->comm, run->owner)) {
+        message_send(rank, run->owner, MESSAGE_BEGUN, about, &run->map_begin,
+                     sizeof run->map_begin);
+        dispatch_flush(rank);
+    }
 }
 
 bool exec_park(struct worker *worker, struct run *run)

@@ -3,6 +3,12 @@
  * holders of their refs meet. A record lives from the first of them that comes until the
  * new runner says that its children are gone, or the owner that it will not run again.
  *
+ * Who gives an id up remembers that, and says it again when the home dies: nobody else knows
+ * what to tell those who come to the next one.
+ *
+ * Who asks is answered when there is somebody to name, and asks again only when that one does not
+ * own the ref, or is dead, of which the home then knows from the question.
+ *
  * There may be several who run the parent again, because one of its owners had not heard yet
  * that it was given up. The latest meets the others; an older one serves a holder whom the latest
  * has told that it does not own the ref.
@@ -35,6 +41,13 @@ struct home_offer {
 struct home_lookup {
     struct base_list link;
     uint32_t position, from;
+};
+
+/* This rank has said that an id will not run again. */
+struct given_up {
+    struct base_list link;
+    uint64_t id;
+    uint32_t home;
 };
 
 static struct base_key home_key(uint64_t id)
@@ -137,6 +150,37 @@ static void forward_offers(struct rank *rank, struct home *home, uint32_t owner)
     }
 }
 
+void home_give_up(struct rank *rank, uint64_t id)
+{
+    uint32_t home = recover_home(rank, id);
+    struct given_up *given_up = base_alloc(sizeof *given_up);
+    if (given_up) {
+        given_up->id = id;
+        given_up->home = home;
+        base_list_push_back(&rank->given_up, &given_up->link);
+    }
+    recover_send_register(rank, id, home, REGISTER_GIVEN_UP, 0);
+}
+
+void home_repeat_given_up(struct rank *rank, uint32_t dead)
+{
+    BASE_LIST_EACH(&rank->given_up, link)
+    {
+        struct given_up *given_up = MT_CONTAINER(link, struct given_up, link);
+        if (given_up->home == dead) {
+            given_up->home = recover_home(rank, given_up->id);
+            recover_send_register(rank, given_up->id, given_up->home, REGISTER_WAS_GIVEN_UP, 0);
+        }
+    }
+}
+
+void home_forget_given_up(struct rank *rank)
+{
+    while (!base_list_is_empty(&rank->given_up)) {
+        base_free(MT_CONTAINER(base_list_pop_front(&rank->given_up), struct given_up, link));
+    }
+}
+
 /* Tells the runners that nobody will adopt. One that has died since has left children too, that
  * would wait at the home of its own id. */
 static void refuse_offers(struct rank *rank, struct home *home)
@@ -146,11 +190,10 @@ static void refuse_offers(struct rank *rank, struct home *home)
         struct home_offer *offer = MT_CONTAINER(link, struct home_offer, link);
         struct wire_header about = {.parent = home->id, .position = offer->position};
         struct message_adopt adopt = {offer->message.run_token, home->is_given_up};
-        uint64_t id = core_task_id(home->id, offer->position);
         if (!comm_is_down(rank->comm, offer->message.runner)) {
             message_send(rank, offer->message.runner, MESSAGE_ADOPT, about, &adopt, sizeof adopt);
         } else if (home->is_given_up) {
-            recover_send_register(rank, id, recover_home(rank, id), REGISTER_GIVEN_UP, 0);
+            home_give_up(rank, core_task_id(home->id, offer->position));
         }
         base_free(offer);
     }
@@ -203,14 +246,17 @@ void home_on_register(struct rank *rank, uint32_t from, const struct wire_header
         message_send(rank, from, MESSAGE_REGISTERED, *header, NULL, 0);
         return;
     }
-    struct home *home = base_map_find(&rank->homes, home_key(header->parent));
+    bool is_given_up = message.what == REGISTER_GIVEN_UP || message.what == REGISTER_WAS_GIVEN_UP;
+    struct home *home = is_given_up ? get_home(rank, header->parent)
+                                    : base_map_find(&rank->homes, home_key(header->parent));
     if (home && message.what == REGISTER_GONE) {
         if (remove_owner(home, from) && is_unused(home)) {
             free_home(rank, home);
         } else {
             end_if_given_up(rank, home);
         }
-    } else if (message.what == REGISTER_GIVEN_UP && (home = get_home(rank, header->parent))) {
+    } else if (is_given_up && home &&
+               (message.what == REGISTER_GIVEN_UP || base_list_is_empty(&home->owners))) {
         home->is_given_up = 1;
         end_if_given_up(rank, home);
     }
@@ -259,6 +305,9 @@ void home_on_lookup(struct rank *rank, uint32_t from, const struct wire_header *
         return;
     }
     memcpy(&message, bytes, sizeof message);
+    if (home && message.not_number == LOOKUP_DEAD && remove_owner(home, message.not_owner)) {
+        end_if_given_up(rank, home);
+    }
     uint32_t owner = home ? owner_of(home, message) : NO_OWNER;
     bool is_over = home && home->is_given_up && base_list_is_empty(&home->owners);
     if (!home || is_over || owner != NO_OWNER) {

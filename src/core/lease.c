@@ -60,7 +60,7 @@ struct lease_results *map_results_begin(struct rank *rank, struct run *run)
 {
     uint32_t bytes = output_bytes(run->function);
     uint64_t limit = MT_MAX(CHUNK_BYTES / MT_MAX(bytes, 1u), 1u);
-    limit = MT_MIN(MT_MIN(limit, (uint64_t)CHUNK_ELEMENTS), run->map_count);
+    limit = run->is_watched ? 1 : MT_MIN(MT_MIN(limit, (uint64_t)CHUNK_ELEMENTS), run->map_count);
     struct lease_results *results = base_alloc(sizeof *results + limit * bytes);
     if (results) {
         results->limit = limit;

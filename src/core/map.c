@@ -29,7 +29,9 @@ struct range {
     struct base_list link;
     uint64_t begin, count, done;
     uint32_t rank;
-    uint32_t deaths; /* of ranks, it may be because of it */
+    uint32_t deaths; /* of ranks that are to its account */
+    uint32_t losses; /* and of others, or nobody knows; more than none: it is watched */
+    bool has_begun;  /* the runner has said so */
 };
 
 static struct base_key index_key(uint64_t index)
@@ -267,11 +269,11 @@ manta_ref map_submit(struct rank *rank, struct scope *scope, manta_function *fun
 
 /* ---- Leasing -------------------------------------------------------------------------------- */
 
-static struct range *make_range(uint64_t begin, uint64_t count, uint32_t deaths)
+static struct range *make_range(uint64_t begin, uint64_t count)
 {
     struct range *range = base_alloc(sizeof *range);
     if (range) {
-        *range = (struct range){.begin = begin, .count = count, .deaths = deaths};
+        *range = (struct range){.begin = begin, .count = count};
         base_list_init(&range->link);
     }
     return range;
@@ -288,7 +290,7 @@ static struct range *next_range(struct rank *rank, struct map *map)
         return link ? MT_CONTAINER(link, struct range, link) : NULL;
     }
     uint64_t count = sched_map_batch(map->count - map->next, slots, BATCH_MAX);
-    struct range *range = make_range(map->next, count, 0);
+    struct range *range = make_range(map->next, count);
     map->next += range ? count : 0;
     return range;
 }
@@ -346,13 +348,15 @@ void map_lease(struct rank *rank, struct peer *peer, struct task *task)
     }
     range->rank = peer->number;
     range->done = 0;
+    range->has_begun = false;
     base_list_push_back(&map->leases, &range->link);
     dispatch_place(rank, peer);
     if (peer->number == rank->number) {
         run_here(rank, task, range);
     } else {
         struct message_lease lease = {range->begin, range->count};
-        dispatch_send_lease(rank, peer, task, &lease);
+        bool is_watched = range->losses && !board_is_lit(rank, peer->number);
+        dispatch_send_lease(rank, peer, task, &lease, is_watched ? TASK_MESSAGE_WATCHED : 0);
     }
 }
 
@@ -378,7 +382,7 @@ static bool try_again(struct rank *rank, struct task *task, uint64_t index)
     if (!(task->flags & TASK_RETRY_ERRORS) || tried >= (uintptr_t)MT_MAX(task->retries_left, 0)) {
         return false;
     }
-    struct range *range = make_range(index, 1, 0);
+    struct range *range = make_range(index, 1);
     if (!range || base_map_insert(&map->retries, index_key(index), (void *)(tried + 1)) != 0) {
         base_free(range);
         return false;
@@ -465,6 +469,14 @@ static void end_chunk(struct rank *rank, struct task *task, struct range *lease,
     }
     enqueue(rank, task);
     finish_if_done(rank, task);
+}
+
+void map_note_begun(struct task *task, uint32_t from, uint64_t begin)
+{
+    struct range *lease = task->map ? find_lease(task->map, from, begin) : NULL;
+    if (lease) {
+        lease->has_begun = true;
+    }
 }
 
 void map_on_result(struct rank *rank, struct task *task, uint32_t from,
@@ -571,13 +583,23 @@ static void trim(const struct map *map, struct range *range)
     }
 }
 
+static struct range *part_of(const struct range *range, uint64_t begin, uint64_t count)
+{
+    struct range *part = make_range(begin, count);
+    if (part) {
+        part->deaths = range->deaths;
+        part->losses = range->losses;
+    }
+    return part;
+}
+
 /* Leaves of the range the one index that the dead rank was in; what is before and behind it goes
  * back as it is. False: memory is out, and the range is as it was. */
 static bool single_out(struct rank *rank, struct map *map, struct range *range, uint64_t index)
 {
     uint64_t before = index - range->begin, behind = range->count - before - 1;
-    struct range *first = before ? make_range(range->begin, before, range->deaths) : NULL;
-    struct range *last = behind ? make_range(index + 1, behind, range->deaths) : NULL;
+    struct range *first = before ? part_of(range, range->begin, before) : NULL;
+    struct range *last = behind ? part_of(range, index + 1, behind) : NULL;
     if ((before && !first) || (behind && !last)) {
         base_free(first);
         base_free(last);
@@ -609,6 +631,18 @@ static void give_range_up(struct rank *rank, struct task *task, struct range *ra
     base_free(range);
 }
 
+/* The index that the rank died in, as far as is known. One that is watched sends each result before
+ * the next index begins. Where nobody can see, the whole range pays in the end. */
+static bool find_guilty(struct rank *rank, const struct task *task, const struct range *range,
+                        uint32_t where, uint64_t *ret_index)
+{
+    *ret_index = range->begin;
+    if (board_is_lit(rank, where)) {
+        return board_find_element(rank, where, task, range->begin, range->count, ret_index);
+    }
+    return range->has_begun;
+}
+
 static void lose_range(struct rank *rank, struct task *task, struct range *range, uint32_t where)
 {
     uint64_t index;
@@ -617,11 +651,13 @@ static void lose_range(struct rank *rank, struct task *task, struct range *range
         base_free(range);
         return;
     }
-    int found = board_find_element(rank, where, task, range->begin, range->count, &index);
-    if (found == MANTA_OK) {
+    if (find_guilty(rank, task, range, where, &index)) {
         (void)single_out(rank, task->map, range, index);
+        range->deaths++;
+    } else if (!board_is_lit(rank, where)) {
+        range->losses++;
+        range->deaths += range->losses >= BOARD_DARK_MAX;
     }
-    range->deaths += found != MANTA_E_NOTFOUND;
     if (task->flags & TASK_ONCE || (int)range->deaths > task->retries_left) {
         give_range_up(rank, task, range, where);
     } else {

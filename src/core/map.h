@@ -40,6 +40,8 @@ void map_close(struct rank *rank, struct task *task, int code, const manta_error
 
 /* Owner: leases a batch to a peer; takes results; gives up; takes back what a dead rank had. */
 void map_lease(struct rank *rank, struct peer *peer, struct task *task);
+/* A lease that is watched, by its first index. */
+void map_note_begun(struct task *task, uint32_t from, uint64_t begin);
 void map_on_result(struct rank *rank, struct task *task, uint32_t from,
                    const struct message_result *result, struct wire_reader *body);
 /* Results of this rank that there was no memory to hand over: those runs fail. */

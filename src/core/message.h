@@ -3,7 +3,8 @@
  * the message is about; header.token is the addressee's handle for it.
  *
  *   owner -> runner    TASK, CANCEL, ADOPT, RELEASE
- *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home)
+ *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home),
+ *                      BEGUN (of one that was lost before; u64 first index of a lease)
  *   holder -> owner    REQUEST (for each of many refs: ASK, send me the value; HOLD, I have it;
  * LET_GO), HOLD (rank X holds it), STOP (cancel) owner -> holder    ANSWER (for each of many refs:
  * HELD, acknowledges a HOLD; a small value), VALUE, NOT_MINE (look again) reader -> agent    WANT
@@ -79,6 +80,7 @@
     X(GRAPH_DROP, member_on_drop)                                                                  \
     X(TABLE, table_on_table)                                                                       \
     X(TABLE_PART, table_on_table_part)                                                             \
+    X(BEGUN, task_on_begun)                                                                        \
     X(SETTLED, recover_on_settled)                                                                 \
     X(CLEARED, recover_on_cleared)                                                                 \
     X(QUIET, finish_on_quiet)                                                                      \
@@ -90,12 +92,14 @@ enum message_kind { MESSAGE_NONE, MESSAGE_EACH(MESSAGE_KIND) MESSAGE_KINDS };
 #undef MESSAGE_KIND
 
 enum task_message_flag {
-    TASK_MESSAGE_OPTIONS = 1, /* struct message_options follows */
-    TASK_MESSAGE_LEASE = 2,   /* struct message_lease follows */
-    TASK_MESSAGE_ROOT = 4,    /* submitted by a root scope */
-    TASK_MESSAGE_PINNED = 16, /* for that rank and no other */
-    TASK_MESSAGE_RICH = 32,   /* some value among the arguments is in a store, or refs */
-    TASK_MESSAGE_AGAIN = 8, /* it, or its parent, may have run before: children may have survived */
+    TASK_MESSAGE_OPTIONS = 1,  /* struct message_options follows */
+    TASK_MESSAGE_LEASE = 2,    /* struct message_lease follows */
+    TASK_MESSAGE_ROOT = 4,     /* submitted by a root scope */
+    TASK_MESSAGE_PINNED = 16,  /* for that rank and no other */
+    TASK_MESSAGE_RICH = 32,    /* some value among the arguments is in a store, or refs */
+    TASK_MESSAGE_WATCHED = 64, /* say when it begins (BEGUN), and an element's result at once */
+    /* It, or its parent, may have run before: children may have survived. */
+    TASK_MESSAGE_AGAIN = 8,
 };
 
 struct message_task {
@@ -248,7 +252,8 @@ struct message_answer {
 };
 
 /* Of a home: who has registered there, but not this owner, unless it has again, with a higher
- * number. */
+ * number. LOOKUP_DEAD: it is dead. */
+#define LOOKUP_DEAD UINT32_MAX
 struct message_lookup {
     uint32_t not_owner, not_number;
 };

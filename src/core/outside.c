@@ -204,6 +204,9 @@ static bool start(struct rank *rank, struct run *run)
     run->state = RUN_RUNNING;
     rank->stats.executed++;
     timeline_outside(rank, BASE_TIMELINE_STARTED, run, 0);
+    if (run->is_watched) {
+        exec_tell_begun(rank, run);
+    }
     outside->is_started = true;
     outside->serial = ++room->serial;
     room->cpus_used += outside->terms.cpus;

@@ -71,6 +71,7 @@ static void init_lists(struct rank *rank)
     base_list_init(&rank->drafts);
     base_list_init(&rank->queues);
     base_list_init(&rank->orphans);
+    base_list_init(&rank->given_up);
     base_list_init(&rank->streams);
     base_list_init(&rank->sources);
     base_list_init(&rank->lineages);

@@ -144,6 +144,7 @@ enum task_flag {
     TASK_NEAR = 1024,     /* pending: exec_rank is where it would rather run (near.h) */
     TASK_STOPPING = 2048, /* cancelled; its runner, or children of that run, may still be at it */
     TASK_NEEDED = 4096,   /* its record is held for what was made from its value: see lineage.h */
+    TASK_BEGUN = 8192,    /* sent, and its runner has said that the body begins: see board.h */
 };
 
 struct remote_holder {
@@ -333,6 +334,7 @@ struct run {
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
     uint8_t is_again;        /* it, or its parent, may have run before */
+    uint8_t is_watched;      /* its owner wants to know when it begins: see board.h */
     uint8_t is_follower;     /* waits for an earlier run of a stream to go */
     uint8_t is_rich;         /* some value among its arguments is in a store, or refs */
     uint8_t has_stored;      /* some is in a store */
@@ -535,6 +537,7 @@ struct rank {
     uint64_t draft_serial;    /* of the latest */
     struct base_list queues;  /* completion queues of this rank's threads and bodies */
     struct base_list orphans; /* runs whose owner died */
+    struct base_list given_up; /* ids that this rank has said will not run again */
     struct base_list streams; /* of our tasks that yield */
     struct base_list sources; /* of runs here that yield */
     _Atomic uint32_t ticks;   /* of the ticker; read without the baton */

@@ -124,8 +124,8 @@ void recover_on_found(struct rank *rank, uint32_t from, const struct wire_header
     if (owner >= rank->size) {
         lose_borrow(rank, borrow, ", and nobody may run its task again");
         borrow_acknowledged(rank, borrow);
-    } else if (rank->down[owner]) {
-        recover_borrow(rank, borrow);
+    } else if (rank->down[owner]) { /* the home has not heard */
+        look_up(rank, borrow, (struct message_lookup){owner, LOOKUP_DEAD});
     } else {
         bool wants_value = borrow->object.watchers != NULL;
         borrow->ref.owner = owner;
@@ -338,6 +338,7 @@ static void move_to_new_homes(struct rank *rank, uint32_t dead)
             recover_send_register(rank, scope->id, scope->home, REGISTER_OWNER, scope->number);
         }
     }
+    home_repeat_given_up(rank, dead);
     BASE_LIST_EACH(&rank->orphans, link)
     {
         struct run *run = MT_CONTAINER(link, struct run, owned);
@@ -400,6 +401,5 @@ void recover_rerun_ended(struct rank *rank, struct task *task, bool has_children
 
 void recover_give_up(struct rank *rank, struct task *task)
 {
-    uint64_t id = task_id(task);
-    recover_send_register(rank, id, recover_home(rank, id), REGISTER_GIVEN_UP, 0);
+    home_give_up(rank, task_id(task));
 }

@@ -70,7 +70,12 @@ struct message_offer;
 struct message_register {
     uint32_t what, number; /* of the owner's registrations */
 };
-enum register_what { REGISTER_OWNER, REGISTER_GONE, REGISTER_GIVEN_UP };
+enum register_what {
+    REGISTER_OWNER,
+    REGISTER_GONE,
+    REGISTER_GIVEN_UP,
+    REGISTER_WAS_GIVEN_UP, /* at an earlier home: who has registered since knows better */
+};
 
 /* ---- Between recover.c, settle.c and takeover.c */
 void recover_send_register(struct rank *rank, uint64_t id, uint32_t home, enum register_what what,
@@ -89,6 +94,10 @@ uint32_t recover_home(const struct rank *rank, uint64_t id);
 /* An offer has reached the rank that runs the parent again. */
 void recover_take_offer(struct rank *rank, struct scope *scope, uint32_t position,
                         const struct message_offer *offer);
+/* The id will not run again: says so to its home, and to the next ones when that dies. */
+void home_give_up(struct rank *rank, uint64_t id);
+void home_repeat_given_up(struct rank *rank, uint32_t dead);
+void home_forget_given_up(struct rank *rank);
 void home_forget_owner(struct rank *rank, uint32_t dead);
 void home_clear(struct rank *rank);
 void recover_fini(struct rank *rank);

@@ -1,5 +1,5 @@
 /*
- * RESULT and GONE messages, at the owner.
+ * RESULT, BEGUN and GONE messages, at the owner.
  *
  * A result is accepted once: by the record that is still sent to this runner, in this
  * attempt. With it come the refs that the runner keeps, whose owners hear of it first, and
@@ -35,7 +35,7 @@ static void start_again(struct rank *rank, struct task *task)
     task_start_again(rank, task);
 }
 
-/* The task a RESULT, CREDIT or GONE is about, if it is ours and the message fits it. */
+/* The task a RESULT, BEGUN or GONE is about, if it is ours and the message fits it. */
 struct task *task_find_sent(struct rank *rank, uint32_t from, const struct wire_header *header)
 {
     if (!base_slab_is_known(&rank->tasks, header->token)) {
@@ -210,6 +210,21 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
         }
     }
     dispatch_pump(rank);
+}
+
+void task_on_begun(struct rank *rank, uint32_t from, const struct wire_header *header,
+                   struct wire_reader *body)
+{
+    struct task *task = task_find_sent(rank, from, header);
+    uint64_t begin = wire_get_u64(body);
+    if (!task || !task->object.kind) {
+        return; /* it is gone */
+    }
+    if (task->flags & TASK_IS_MAP) {
+        map_note_begun(task, from, begin);
+    } else if (task->state == TASK_SENT && task->attempt == header->attempt) {
+        task->flags |= TASK_BEGUN;
+    }
 }
 
 void task_on_gone(struct rank *rank, uint32_t from, const struct wire_header *header,

@@ -227,4 +227,5 @@ void recover_fini(struct rank *rank)
     while ((link = base_list_pop_front(&rank->settling))) {
         free_settling(MT_CONTAINER(link, struct settling, link));
     }
+    home_forget_given_up(rank);
 }

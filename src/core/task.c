@@ -638,11 +638,22 @@ static void fail_lost(struct rank *rank, struct task *task, uint32_t where)
     }
 }
 
-/* Only a task that the rank died of, as far as is known, is the poorer for it. */
+/* Whether the rank died in it, as far as is known. What runs outside is on no board. */
+static bool is_to_blame(struct rank *rank, const struct task *task, uint32_t where)
+{
+    if (task->state != TASK_SENT) {
+        return false;
+    }
+    if (board_is_lit(rank, where) && !outside_is_task(task)) {
+        return board_blames(rank, where, task);
+    }
+    return task->flags & TASK_BEGUN || task->attempt >= BOARD_DARK_MAX;
+}
+
 void task_run_lost(struct rank *rank, struct task *task, uint32_t where)
 {
-    bool is_done = task->object.is_done; /* what ran outside is on no board */
-    bool is_blamed = outside_is_task(task) || board_blames(rank, where, task);
+    bool is_done = task->object.is_done;
+    bool is_blamed = is_to_blame(rank, task, where);
     bool may_run = !(task->flags & TASK_ONCE) && (!is_blamed || task->retries_left) &&
                    (is_done || !(task->flags & TASK_PINNED));
     base_list_remove(&task->link);

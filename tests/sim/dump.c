@@ -165,6 +165,7 @@ static const char *const message_names[MESSAGE_KINDS] = {
     [MESSAGE_NOT_MINE] = "NOT_MINE",
     [MESSAGE_FETCH] = "FETCH",
     [MESSAGE_CHUNK] = "CHUNK",
+    [MESSAGE_BEGUN] = "BEGUN",
     [MESSAGE_SETTLED] = "SETTLED",
     [MESSAGE_CLEARED] = "CLEARED",
     [MESSAGE_QUIET] = "QUIET",

@@ -5,6 +5,8 @@
 #define TEST_NAME "cancels" /* in meson.build */
 #include "behaviours.h"
 
+#include "core/object.h"
+
 /* ---- 62 to 64: cancel ----------------------------------------------------------------------- */
 
 static int behaviour_62_cancel_fails_dependents_not_upstream(int argc, char **argv)
@@ -194,6 +196,54 @@ static int behaviour_64_random_cancels_all_terminate(int argc, char **argv)
     return 0;
 }
 
+/* Its child is elsewhere. */
+MANTA_TASK(until_both_stop, val(uint32_t, where))
+{
+    manta_options there = {.rank = MANTA_ON(where)};
+    (void)until_cancelled_async(&there, 1000);
+    while (!manta_cancelled()) {
+        core_work(10000);
+    }
+    return MANTA_E_CANCELLED;
+}
+
+/* The rank that its id's home is going to be, while all live. */
+static uint32_t home_of_next(manta_ref before)
+{
+    uint8_t none[8] = {0};
+    return sched_home(core_task_id(before.parent, before.position + 1), world_size(), none);
+}
+
+/* A parent's rank dies before it can tell the child, and so does the home, which its owner tells
+ * that it will not run again. */
+static int cancel_with_the_home_gone(int argc, char **argv)
+{
+    enum { PARENT = 1, CHILD = 2 };
+    manta_options at_parent = {.rank = MANTA_ON(PARENT)}, at_child = {.rank = MANTA_ON(CHILD)};
+    manta_ref ref = compute_async(NULL, 1000);
+    while (home_of_next(ref) <= CHILD) {
+        ref = compute_async(NULL, 1000);
+    }
+    uint32_t dead[] = {PARENT, home_of_next(ref)};
+    manta_ref parent = until_both_stop_async(&at_parent, CHILD);
+    core_work(5 * MS);
+    CHECK(manta_cancel(parent) == MANTA_OK);
+    world_kill_all(dead, 2);
+    manta_ref after = compute_async(&at_child, 1000);
+    CHECK(manta_wait(&after, 1, 1, 100 * MS, NULL) == MANTA_OK);
+    return 0;
+}
+
+static void a_child_stops_though_the_home_dies_too(void **state)
+{
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct world_options options = {.seed = seed, .ranks = 6, .will_kill = true};
+        struct world_result result;
+        assert_int_equal(world_run(&options, cancel_with_the_home_gone, &result), 0);
+        assert_int_equal(world_check(TEST_NAME, &options, &result), 0);
+    }
+}
+
 /* What a value names may be lost for good before anybody looks at it. */
 static int view_after_the_loss(int argc, char **argv)
 {
@@ -233,7 +283,8 @@ EACH_DRIVER(TEST)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY) cmocka_unit_test(
-        behaviour_79_a_lost_ref_inside_a_value_does_not_hold_up_the_end)};
+    const struct CMUnitTest tests[] = {
+        EACH_DRIVER(ENTRY) cmocka_unit_test(a_child_stops_though_the_home_dies_too),
+        cmocka_unit_test(behaviour_79_a_lost_ref_inside_a_value_does_not_hold_up_the_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

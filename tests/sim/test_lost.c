@@ -253,6 +253,29 @@ static int lineage_keeps_records_and_no_values(int argc, char **argv)
     return 0;
 }
 
+MANTA_TASK(kill_later, val(uint32_t, rank), val(uint64_t, after_ns))
+{
+    core_work(after_ns);
+    world_kill(rank);
+    return MANTA_OK;
+}
+
+/* The owner and another rank are fetching it when the only rank that has it dies; whoever hears of
+ * that first tells the other. */
+static int what_is_lost_on_its_way_comes_again(int argc, char **argv)
+{
+    manta_options at_2 = {.rank = MANTA_ON(2)}, at_3 = {.rank = MANTA_ON(3)};
+    manta_ref xs;
+    double s;
+    CHECK(make_on(1, NULL, 0, &xs) == MANTA_OK);
+    manta_ref there = sum_of_ref_async(&at_2, xs);
+    manta_ref killer = kill_later_async(&at_3, 1, 2000000);
+    CHECK(has_sum(xs, sum_of(0)));
+    CHECK(sum_of_ref_get(there, &s) == MANTA_OK && s == sum_of(0));
+    CHECK(kill_later_get(killer) == MANTA_OK);
+    return 0;
+}
+
 /* ---- Worlds --------------------------------------------------------------------------------- */
 
 struct place {
@@ -279,6 +302,21 @@ static void in_worlds(manta_driver driver, struct place place)
     }
 }
 
+static void test_what_is_lost_on_its_way_comes_again(void **state)
+{
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct world_options options = {.seed = seed,
+                                        .ranks = 5,
+                                        .node_ranks = 1,
+                                        .bytes_per_us = 100,
+                                        .store_bytes = STORE,
+                                        .will_kill = true};
+        struct world_result result;
+        assert_int_equal(world_run(&options, what_is_lost_on_its_way_comes_again, &result), 0);
+        assert_int_equal(world_check("lost", &options, &result), 0);
+    }
+}
+
 #define EACH_DRIVER(X)                                                                             \
     X(behaviour_56_a_chain_that_died_with_its_nodes_is_made_again, 6, 1, STORE, 0)                 \
     X(behaviour_56_a_loss_beyond_the_retries_says_so, 6, 1, STORE, 0)                              \
@@ -300,6 +338,7 @@ EACH_DRIVER(TEST)
 int main(void)
 {
 #define ENTRY(driver, ranks, node_ranks, store, lineage) cmocka_unit_test(test_##driver),
-    const struct CMUnitTest tests[] = {EACH_DRIVER(ENTRY)};
+    const struct CMUnitTest tests[] = {
+        EACH_DRIVER(ENTRY) cmocka_unit_test(test_what_is_lost_on_its_way_comes_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

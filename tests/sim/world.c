@@ -375,7 +375,7 @@ static bool is_deadly(const struct world_options *options)
 
 static void kill_planned(void *arg)
 {
-    sim_kill(running->sim, *(const uint32_t *)arg);
+    sim_kill(running->sim, (uint32_t)(uintptr_t)arg);
 }
 
 uint64_t world_now_ns(void)
@@ -385,10 +385,16 @@ uint64_t world_now_ns(void)
 
 void world_kill(uint32_t rank)
 {
-    static uint32_t victim;
-    victim = rank;
-    running->result.injected[FAULT_KILL][PHASE_WORK]++;
-    (void)sim_at(running->sim, sim_now_ns(running->sim), kill_planned, &victim);
+    world_kill_all(&rank, 1);
+}
+
+void world_kill_all(const uint32_t *ranks, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        running->result.injected[FAULT_KILL][PHASE_WORK]++;
+        (void)sim_at(running->sim, sim_now_ns(running->sim), kill_planned,
+                     (void *)(uintptr_t)ranks[i]);
+    }
     core_work(HEARD_NS);
 }
 

@@ -71,8 +71,10 @@ int world_check(const char *test, const struct world_options *options,
 /* In a driver or a body: virtual time. */
 uint64_t world_now_ns(void);
 
-/* In a driver: the rank dies now, and when this returns the survivors know. */
+/* In a driver or a body: the rank dies now, and when this returns, which it does not on that rank,
+ * the survivors know. */
 void world_kill(uint32_t rank);
+void world_kill_all(const uint32_t *ranks, uint32_t count);
 
 /* Prints what a rank waits for. */
 void world_dump_rank(struct rank *rank);
