@@ -186,6 +186,12 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
                  note->text);
         watch_end_job(watch, note->code, note->text);
         break;
+    case NOTE_OUT:
+        if (watch->rank != 0) {
+            base_log(&watch->options.log, BASE_LOG_WARN, "%s", note->text);
+            watch_end_job(watch, CODE_DIED, note->text);
+        }
+        break;
     case NOTE_LEAVE:
         watch->others[other].has_left = true;
         break;
@@ -316,8 +322,21 @@ uint64_t watch_beat_step_ns(const struct watch *watch)
     return watch->options.silence_ns / BEATS;
 }
 
-/* On the node it is ended, and its end then tells the rest; elsewhere it is cut off, and ends when
- * it notices. */
+/* The last that it hears, should it come back. Of rank 0 nobody else decides. */
+static void tell_out(const struct watch *watch, uint32_t other, const char *why)
+{
+    struct note note = {.kind = NOTE_OUT};
+    if (watch->rank != 0) {
+        return;
+    }
+    snprintf(note.text, sizeof note.text, "rank %u on %s %s: it counts as dead%s, and ends", other,
+             watch->others[other].host, why,
+             is_survivable(watch, other) ? ", the others do its work" : "");
+    watch_say(watch, other, &note);
+}
+
+/* On the node it is ended, and its end then tells the rest; elsewhere it is told and cut off, and
+ * ends when it notices. */
 static void fence(struct watch *watch, uint32_t other, const char *why)
 {
     struct other *out = &watch->others[other];
@@ -326,6 +345,7 @@ static void fence(struct watch *watch, uint32_t other, const char *why)
     if (is_near(out)) {
         (void)syscall(SYS_pidfd_send_signal, out->link.pidfd, SIGKILL, NULL, 0);
     } else {
+        tell_out(watch, other, why);
         cut_line(watch, other);
     }
 }
@@ -380,13 +400,17 @@ static void forgive_all(struct watch *watch, uint64_t now_ns)
 /* What has come and was not read yet counts. */
 static void judge(struct watch *watch, uint32_t other, uint64_t now_ns)
 {
+    char why[64];
     if (!is_silent(watch, &watch->others[other], now_ns)) {
         return;
     }
     if (!read_line(watch, other)) {
         cut_line(watch, other);
     } else if (is_silent(watch, &watch->others[other], now_ns)) {
-        fence(watch, other, "says nothing any more (MANTA_SILENCE)");
+        uint64_t silent_ms = (now_ns - watch->others[other].heard_ns) / 1000000;
+        snprintf(why, sizeof why, "said nothing for %.1f s (MANTA_SILENCE)",
+                 (double)silent_ms / 1000);
+        fence(watch, other, why);
     }
 }
 

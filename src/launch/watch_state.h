@@ -19,7 +19,8 @@ enum note_kind {
     NOTE_DEATH,
     NOTE_ALIVE,
     NOTE_WARNING,
-    NOTE_LOST
+    NOTE_LOST,
+    NOTE_OUT
 };
 
 #define NOBODY UINT32_MAX

@@ -127,6 +127,9 @@ def a_stopped_rank_on_another_host_is_fenced_and_leaves():
         time.sleep(0.05)
     os.kill(pid, signal.SIGCONT)
     check_right(run, 1)
+    check(re.search(r"manta: rank 3 on n1 said nothing for .*: it counts as dead, the others do its work, and ends", run.err),
+          "it is not told why it is out", run)
+    check("rank 0 on n0" not in run.err, "it takes rank 0 for dead", run)
 
 
 def a_host_is_cut_off_and_comes_back():

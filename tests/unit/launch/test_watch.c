@@ -247,7 +247,7 @@ static void a_stopped_rank_is_ended_when_its_silence_is_too_long(void **state)
 {
     silence_ns = 20 * MS;
     lose_rank_2(hear_that_two_died, start_and_wait_long, SIGSTOP, -SIGKILL,
-                "says nothing any more (MANTA_SILENCE)");
+                "s (MANTA_SILENCE): it counts as dead");
 }
 
 static struct rank *make_core(void)
