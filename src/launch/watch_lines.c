@@ -317,7 +317,7 @@ void watch_on_line(struct watch *watch, uint32_t other)
 
 /* ---- Signs of life. Lock held. -------------------------------------------------------------- */
 
-uint64_t watch_beat_step_ns(const struct watch *watch)
+static uint64_t beat_step_ns(const struct watch *watch)
 {
     return watch->options.silence_ns / BEATS;
 }
@@ -344,6 +344,7 @@ static void fence(struct watch *watch, uint32_t other, const char *why)
              other, out->host, out->pid, why);
     if (is_near(out)) {
         (void)syscall(SYS_pidfd_send_signal, out->link.pidfd, SIGKILL, NULL, 0);
+        out->heard_ns = watch_now(watch);
     } else {
         tell_out(watch, other, why);
         cut_line(watch, other);
@@ -383,10 +384,17 @@ static void report_lost(struct watch *watch)
     }
 }
 
-static bool is_silent(const struct watch *watch, const struct other *other, uint64_t now_ns)
+/* Until when it may be silent. */
+static uint64_t patience_end_ns(const struct watch *watch, const struct other *other)
 {
     uint64_t patience_ns = watch->options.silence_ns * (is_near(other) ? NEAR_PATIENCE : 1);
-    return other->link.socket >= 0 && !other->has_left && now_ns > other->heard_ns + patience_ns;
+    return other->link.socket >= 0 && !other->has_left ? other->heard_ns + patience_ns
+                                                       : BASE_FOREVER;
+}
+
+static bool is_silent(const struct watch *watch, const struct other *other, uint64_t now_ns)
+{
+    return now_ns > patience_end_ns(watch, other);
 }
 
 static void forgive_all(struct watch *watch, uint64_t now_ns)
@@ -445,17 +453,20 @@ static void check_core(struct watch *watch, uint64_t now_ns)
     }
 }
 
-/* Says and expects a sign of life. A rank that was itself stopped, or had no core for some time,
- * has no right to judge. */
-void watch_beat(struct watch *watch)
+static void judge_all(struct watch *watch, uint64_t now_ns)
+{
+    watch->judge_ns = BASE_FOREVER;
+    for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
+        judge(watch, i, now_ns);
+        watch->judge_ns = MT_MIN(watch->judge_ns, patience_end_ns(watch, &watch->others[i]));
+    }
+}
+
+/* A rank that was itself stopped, or had no core for some time, has no right to judge. */
+static void beat(struct watch *watch, uint64_t now_ns)
 {
     struct note note = {.kind = NOTE_ALIVE};
-    uint64_t now_ns = watch_now(watch);
-    if (!watch->meetings_over || watch->has_left ||
-        now_ns < watch->beat_ns + watch_beat_step_ns(watch)) {
-        return;
-    }
-    if (now_ns > watch->beat_ns + 2 * watch_beat_step_ns(watch)) {
+    if (now_ns > watch->beat_ns + 2 * beat_step_ns(watch)) {
         forgive_all(watch, now_ns);
     }
     watch->beat_ns = now_ns;
@@ -463,7 +474,33 @@ void watch_beat(struct watch *watch)
     report_lost(watch);
     watch_take_warning(watch);
     watch_say_all(watch, &note);
-    for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
-        judge(watch, i, now_ns);
+}
+
+/* What others say later than judge_ns was set only puts off the end of their patience, so nobody
+ * is judged too late. */
+void watch_beat(struct watch *watch)
+{
+    uint64_t now_ns = watch_now(watch);
+    if (!watch->meetings_over || watch->has_left) {
+        return;
     }
+    bool is_due = now_ns >= watch->beat_ns + beat_step_ns(watch);
+    if (is_due) {
+        beat(watch, now_ns);
+    }
+    if (is_due || now_ns > watch->judge_ns) {
+        judge_all(watch, now_ns);
+    }
+}
+
+uint64_t watch_next_beat_ns(const struct watch *watch)
+{
+    if (watch->other_count == 0) {
+        return BASE_FOREVER;
+    }
+    if (!watch->meetings_over || watch->has_left) {
+        return watch_now(watch) + beat_step_ns(watch);
+    }
+    uint64_t beat_ns = watch->beat_ns + beat_step_ns(watch);
+    return watch->has_ended ? beat_ns : MT_MIN(beat_ns, watch->judge_ns);
 }

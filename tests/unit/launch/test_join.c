@@ -187,6 +187,37 @@ static void a_silent_rank_is_cut_off_and_leaves_when_it_comes_back(void **state)
     watch_destroy(watch);
 }
 
+/* From the fault until rank 0 tells of it. */
+static uint64_t time_a_stop(void)
+{
+    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, wait_long);
+    struct watch *watch = join();
+    usleep(50000);
+    uint64_t start_ns = base_now_ns(host);
+    kill(b, SIGSTOP);
+    assert_true(await_death(2));
+    uint64_t took_ns = base_now_ns(host) - start_ns;
+    kill(b, SIGKILL);
+    expect_exit(a, 0);
+    expect_exit(b, -SIGKILL);
+    watch_leave(watch);
+    watch_destroy(watch);
+    return took_ns;
+}
+
+/* The fastest of some, so that a busy machine does not matter. */
+static void a_stop_elsewhere_is_told_when_patience_ends(void **state)
+{
+    uint64_t fastest_ns = UINT64_MAX;
+    silence_ns = 400 * MS;
+    for (int i = 0; i < 3; i++) {
+        fastest_ns = MT_MIN(fastest_ns, time_a_stop());
+    }
+    print_message("told %.0f ms after the fault, at a silence of 400 ms\n", fastest_ns / 1e6);
+    assert_true(fastest_ns < 2 * silence_ns);
+    assert_true(fastest_ns > silence_ns / 2);
+}
+
 static int reporting;
 
 static int report_the_end(struct watch *watch)
@@ -294,6 +325,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_silent_rank_is_cut_off_and_leaves_when_it_comes_back,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stop_elsewhere_is_told_when_patience_ends, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(the_end_of_rank_0_ends_the_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_get_nothing_and_hold_up_nobody, set_up,
                                         tear_down),
