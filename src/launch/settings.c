@@ -41,7 +41,7 @@ static const struct base_config_row rows[] = {
     ROW("stop_timeout", TIME, stop_timeout_ns, SECONDS, 0, 3600 * SECONDS,
         "How long tasks may go on when the job is ended by a signal or a death, before it is ended "
         "by force."),
-    ROW("silence", TIME, silence_ns, 2 * SECONDS, 100 * MS, 86400 * SECONDS,
+    ROW("silence", TIME, silence_ns, 1900 * MS, 100 * MS, 86400 * SECONDS,
         "How long a rank on another host may give no sign of life before it counts as dead; on the "
         "same host five times as long."),
     ROW("pin", SWITCH, is_pinned, 1, 0, 1, "Binds each worker to a core of the rank's share."),

@@ -111,16 +111,11 @@ static void handle(struct watch *watch, uint64_t event)
     }
 }
 
-/* Milliseconds until force; 0: now; -1: no reason. Lock held. */
-static int time_left_ms(const struct watch *watch)
+/* When what still runs is ended by force. Lock held. */
+static uint64_t force_ns(const struct watch *watch)
 {
-    if (!watch->has_ended || watch->options.owner != WATCH_OWN_PROCESS) {
-        return -1;
-    }
-    uint64_t at_ns = watch_now(watch);
-    return at_ns >= watch->force_at_ns
-               ? 0
-               : (int)MT_MIN((watch->force_at_ns - at_ns) / 1000000 + 1, 60000u);
+    bool is_ours = watch->options.owner == WATCH_OWN_PROCESS;
+    return watch->has_ended && is_ours ? watch->force_at_ns : BASE_FOREVER;
 }
 
 MT_NORETURN static void force(struct watch *watch)
@@ -131,14 +126,14 @@ MT_NORETURN static void force(struct watch *watch)
     _exit(watch->end_code);
 }
 
-/* The epoll timeout: the time to force, or the next sign of life. */
-static int next_wake_ms(const struct watch *watch, int left_ms)
+/* The epoll timeout: until force, the next sign of life or the end of somebody's patience. */
+static int next_wake_ms(const struct watch *watch)
 {
-    int beat_ms = watch->other_count ? (int)(watch_beat_step_ns(watch) / 1000000) + 1 : -1;
-    if (left_ms < 0 || beat_ms < 0) {
-        return MT_MAX(left_ms, beat_ms);
+    uint64_t at_ns = MT_MIN(force_ns(watch), watch_next_beat_ns(watch)), now_ns = watch_now(watch);
+    if (at_ns == BASE_FOREVER) {
+        return -1;
     }
-    return MT_MIN(left_ms, beat_ms);
+    return at_ns < now_ns ? 0 : (int)MT_MIN((at_ns - now_ns) / 1000000 + 1, 60000u);
 }
 
 static void watch_main(void *arg)
@@ -147,12 +142,11 @@ static void watch_main(void *arg)
     struct epoll_event events[EVENTS];
     pthread_mutex_lock(&watch->lock);
     while (!watch->is_stopping) {
-        int left_ms = time_left_ms(watch);
-        if (left_ms == 0) {
+        if (watch_now(watch) >= force_ns(watch)) {
             force(watch);
         }
         watch_beat(watch);
-        left_ms = next_wake_ms(watch, left_ms);
+        int left_ms = next_wake_ms(watch);
         pthread_mutex_unlock(&watch->lock);
         int count = epoll_wait(watch->epoll, events, EVENTS, left_ms);
         pthread_mutex_lock(&watch->lock);

@@ -186,6 +186,12 @@ static void hear(struct watch *watch, uint32_t other, struct note *note)
                  note->text);
         watch_end_job(watch, note->code, note->text);
         break;
+    case NOTE_OUT:
+        if (watch->rank != 0) {
+            base_log(&watch->options.log, BASE_LOG_WARN, "%s", note->text);
+            watch_end_job(watch, CODE_DIED, note->text);
+        }
+        break;
     case NOTE_LEAVE:
         watch->others[other].has_left = true;
         break;
@@ -311,13 +317,26 @@ void watch_on_line(struct watch *watch, uint32_t other)
 
 /* ---- Signs of life. Lock held. -------------------------------------------------------------- */
 
-uint64_t watch_beat_step_ns(const struct watch *watch)
+static uint64_t beat_step_ns(const struct watch *watch)
 {
     return watch->options.silence_ns / BEATS;
 }
 
-/* On the node it is ended, and its end then tells the rest; elsewhere it is cut off, and ends when
- * it notices. */
+/* The last that it hears, should it come back. Of rank 0 nobody else decides. */
+static void tell_out(const struct watch *watch, uint32_t other, const char *why)
+{
+    struct note note = {.kind = NOTE_OUT};
+    if (watch->rank != 0) {
+        return;
+    }
+    snprintf(note.text, sizeof note.text, "rank %u on %s %s: it counts as dead%s, and ends", other,
+             watch->others[other].host, why,
+             is_survivable(watch, other) ? ", the others do its work" : "");
+    watch_say(watch, other, &note);
+}
+
+/* On the node it is ended, and its end then tells the rest; elsewhere it is told and cut off, and
+ * ends when it notices. */
 static void fence(struct watch *watch, uint32_t other, const char *why)
 {
     struct other *out = &watch->others[other];
@@ -325,7 +344,9 @@ static void fence(struct watch *watch, uint32_t other, const char *why)
              other, out->host, out->pid, why);
     if (is_near(out)) {
         (void)syscall(SYS_pidfd_send_signal, out->link.pidfd, SIGKILL, NULL, 0);
+        out->heard_ns = watch_now(watch);
     } else {
+        tell_out(watch, other, why);
         cut_line(watch, other);
     }
 }
@@ -363,10 +384,17 @@ static void report_lost(struct watch *watch)
     }
 }
 
-static bool is_silent(const struct watch *watch, const struct other *other, uint64_t now_ns)
+/* Until when it may be silent. */
+static uint64_t patience_end_ns(const struct watch *watch, const struct other *other)
 {
     uint64_t patience_ns = watch->options.silence_ns * (is_near(other) ? NEAR_PATIENCE : 1);
-    return other->link.socket >= 0 && !other->has_left && now_ns > other->heard_ns + patience_ns;
+    return other->link.socket >= 0 && !other->has_left ? other->heard_ns + patience_ns
+                                                       : BASE_FOREVER;
+}
+
+static bool is_silent(const struct watch *watch, const struct other *other, uint64_t now_ns)
+{
+    return now_ns > patience_end_ns(watch, other);
 }
 
 static void forgive_all(struct watch *watch, uint64_t now_ns)
@@ -380,13 +408,17 @@ static void forgive_all(struct watch *watch, uint64_t now_ns)
 /* What has come and was not read yet counts. */
 static void judge(struct watch *watch, uint32_t other, uint64_t now_ns)
 {
+    char why[64];
     if (!is_silent(watch, &watch->others[other], now_ns)) {
         return;
     }
     if (!read_line(watch, other)) {
         cut_line(watch, other);
     } else if (is_silent(watch, &watch->others[other], now_ns)) {
-        fence(watch, other, "says nothing any more (MANTA_SILENCE)");
+        uint64_t silent_ms = (now_ns - watch->others[other].heard_ns) / 1000000;
+        snprintf(why, sizeof why, "said nothing for %.1f s (MANTA_SILENCE)",
+                 (double)silent_ms / 1000);
+        fence(watch, other, why);
     }
 }
 
@@ -421,17 +453,20 @@ static void check_core(struct watch *watch, uint64_t now_ns)
     }
 }
 
-/* Says and expects a sign of life. A rank that was itself stopped, or had no core for some time,
- * has no right to judge. */
-void watch_beat(struct watch *watch)
+static void judge_all(struct watch *watch, uint64_t now_ns)
+{
+    watch->judge_ns = BASE_FOREVER;
+    for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
+        judge(watch, i, now_ns);
+        watch->judge_ns = MT_MIN(watch->judge_ns, patience_end_ns(watch, &watch->others[i]));
+    }
+}
+
+/* A rank that was itself stopped, or had no core for some time, has no right to judge. */
+static void beat(struct watch *watch, uint64_t now_ns)
 {
     struct note note = {.kind = NOTE_ALIVE};
-    uint64_t now_ns = watch_now(watch);
-    if (!watch->meetings_over || watch->has_left ||
-        now_ns < watch->beat_ns + watch_beat_step_ns(watch)) {
-        return;
-    }
-    if (now_ns > watch->beat_ns + 2 * watch_beat_step_ns(watch)) {
+    if (now_ns > watch->beat_ns + 2 * beat_step_ns(watch)) {
         forgive_all(watch, now_ns);
     }
     watch->beat_ns = now_ns;
@@ -439,7 +474,33 @@ void watch_beat(struct watch *watch)
     report_lost(watch);
     watch_take_warning(watch);
     watch_say_all(watch, &note);
-    for (uint32_t i = 0; i < watch->other_count && !watch->has_ended; i++) {
-        judge(watch, i, now_ns);
+}
+
+/* What others say later than judge_ns was set only puts off the end of their patience, so nobody
+ * is judged too late. */
+void watch_beat(struct watch *watch)
+{
+    uint64_t now_ns = watch_now(watch);
+    if (!watch->meetings_over || watch->has_left) {
+        return;
     }
+    bool is_due = now_ns >= watch->beat_ns + beat_step_ns(watch);
+    if (is_due) {
+        beat(watch, now_ns);
+    }
+    if (is_due || now_ns > watch->judge_ns) {
+        judge_all(watch, now_ns);
+    }
+}
+
+uint64_t watch_next_beat_ns(const struct watch *watch)
+{
+    if (watch->other_count == 0) {
+        return BASE_FOREVER;
+    }
+    if (!watch->meetings_over || watch->has_left) {
+        return watch_now(watch) + beat_step_ns(watch);
+    }
+    uint64_t beat_ns = watch->beat_ns + beat_step_ns(watch);
+    return watch->has_ended ? beat_ns : MT_MIN(beat_ns, watch->judge_ns);
 }

@@ -19,7 +19,8 @@ enum note_kind {
     NOTE_DEATH,
     NOTE_ALIVE,
     NOTE_WARNING,
-    NOTE_LOST
+    NOTE_LOST,
+    NOTE_OUT
 };
 
 #define NOBODY UINT32_MAX
@@ -75,6 +76,7 @@ struct watch {
     char end_text[sizeof((struct note){0}.text)];
     uint64_t force_at_ns;    /* BASE_FOREVER: not ended */
     uint64_t beat_ns;        /* of the last sign of life */
+    uint64_t judge_ns;       /* when somebody may have been silent for too long */
     struct core_pulse pulse; /* of the own core, at a beat */
     uint64_t pulse_ns;       /* since when it is like this */
 };
@@ -100,8 +102,8 @@ void watch_on_process_end(struct watch *watch, uint32_t other);
 /* A slow way that was noticed is told to rank 0. */
 void watch_take_warning(struct watch *watch);
 
-/* Says and expects a sign of life, when it is time. */
+/* Says and expects a sign of life, when it is time; and when that is again. */
 void watch_beat(struct watch *watch);
-uint64_t watch_beat_step_ns(const struct watch *watch);
+uint64_t watch_next_beat_ns(const struct watch *watch);
 
 #endif

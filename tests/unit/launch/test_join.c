@@ -155,11 +155,20 @@ static void a_death_elsewhere_is_the_end_of_its_line(void **state)
     watch_destroy(watch);
 }
 
-/* Cut off is what a stopped rank looks like; when it goes on it finds its line gone and leaves. */
+/* What it was told of itself is all that it says. */
+static int hear_why_it_is_out(struct watch *watch)
+{
+    int code = await_end(watch);
+    bool is_told = strstr(said, "rank 2 on n2 said nothing for ") &&
+                   strstr(said, "it counts as dead, the others do its work, and ends");
+    return is_told && !strstr(said, "rank 0 on n0") ? code : 92;
+}
+
+/* Cut off is what a stopped rank looks like; when it goes on it reads why on its line and leaves. */
 static void a_silent_rank_is_cut_off_and_leaves_when_it_comes_back(void **state)
 {
     silence_ns = 100 * MS;
-    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, wait_for_the_end);
+    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, hear_why_it_is_out);
     struct watch *watch = join();
     kill(b, SIGSTOP);
     assert_true(await_death(2));
@@ -167,9 +176,40 @@ static void a_silent_rank_is_cut_off_and_leaves_when_it_comes_back(void **state)
     expect_exit(a, 0);
     expect_exit(b, 1);
     assert_non_null(strstr(said, "rank 2 on n2"));
-    assert_non_null(strstr(said, "says nothing any more (MANTA_SILENCE)"));
+    assert_non_null(strstr(said, "s (MANTA_SILENCE): it counts as dead"));
     watch_leave(watch);
     watch_destroy(watch);
+}
+
+/* From the fault until rank 0 tells of it. */
+static uint64_t time_a_stop(void)
+{
+    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, wait_long);
+    struct watch *watch = join();
+    usleep(50000);
+    uint64_t start_ns = base_now_ns(host);
+    kill(b, SIGSTOP);
+    assert_true(await_death(2));
+    uint64_t took_ns = base_now_ns(host) - start_ns;
+    kill(b, SIGKILL);
+    expect_exit(a, 0);
+    expect_exit(b, -SIGKILL);
+    watch_leave(watch);
+    watch_destroy(watch);
+    return took_ns;
+}
+
+/* The fastest of some, so that a busy machine does not matter. */
+static void a_stop_elsewhere_is_told_when_patience_ends(void **state)
+{
+    uint64_t fastest_ns = UINT64_MAX;
+    silence_ns = 400 * MS;
+    for (int i = 0; i < 3; i++) {
+        fastest_ns = MT_MIN(fastest_ns, time_a_stop());
+    }
+    print_message("told %.0f ms after the fault, at a silence of 400 ms\n", fastest_ns / 1e6);
+    assert_true(fastest_ns < 2 * silence_ns);
+    assert_true(fastest_ns > silence_ns / 2);
 }
 
 static int reporting;
@@ -279,6 +319,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_silent_rank_is_cut_off_and_leaves_when_it_comes_back,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stop_elsewhere_is_told_when_patience_ends, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(the_end_of_rank_0_ends_the_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_get_nothing_and_hold_up_nobody, set_up,
                                         tear_down),

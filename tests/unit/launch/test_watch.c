@@ -236,11 +236,40 @@ static void deaths_after_the_start_are_told_to_all_and_survived(void **state)
                 "was killed by signal 9 (Killed); the others do its work again");
 }
 
+/* From the death of a process of the node until rank 0 tells of it. */
+static uint64_t time_a_death(void)
+{
+    atomic_store(&deaths_told, 0);
+    pid_t a = spawn(1, hear_that_two_died), b = spawn(2, start_and_wait_long);
+    struct watch *watch = join();
+    assert_int_equal(start(watch), MANTA_OK);
+    uint64_t start_ns = base_now_ns(host);
+    kill(b, SIGKILL);
+    assert_true(await_death(2));
+    uint64_t took_ns = base_now_ns(host) - start_ns;
+    expect_exit(a, 0);
+    expect_exit(b, -SIGKILL);
+    watch_leave(watch);
+    watch_destroy(watch);
+    return took_ns;
+}
+
+/* The fastest of some, so that a busy machine does not matter. */
+static void a_death_on_the_node_is_told_at_once(void **state)
+{
+    uint64_t fastest_ns = UINT64_MAX;
+    for (int i = 0; i < 20; i++) {
+        fastest_ns = MT_MIN(fastest_ns, time_a_death());
+    }
+    print_message("told %.2f ms after the death\n", fastest_ns / 1e6);
+    assert_true(fastest_ns < 10 * MS);
+}
+
 static void a_stopped_rank_is_ended_when_its_silence_is_too_long(void **state)
 {
     silence_ns = 20 * MS;
     lose_rank_2(hear_that_two_died, start_and_wait_long, SIGSTOP, -SIGKILL,
-                "says nothing any more (MANTA_SILENCE)");
+                "s (MANTA_SILENCE): it counts as dead");
 }
 
 static struct rank *make_core(void)
@@ -460,6 +489,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(end_without_leaving_is_a_death, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deaths_after_the_start_are_told_to_all_and_survived, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_death_on_the_node_is_told_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_rank_stuck_in_the_runtime_ends_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_rank_that_one_cannot_reach_is_out_for_all, set_up,
                                         tear_down),
