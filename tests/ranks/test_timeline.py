@@ -106,7 +106,9 @@ def what_is_written_is_for_its_user_alone():
     before = os.umask(0)
     with tempfile.TemporaryDirectory() as folder:
         timeline = os.path.join(folder, "timeline")
-        timed(timeline, 2).close()
+        job = timed(timeline, 2)
+        runs.check(job.code == 0, f"ended with {job.code}", job)
+        job.close()
         names = sorted(os.listdir(timeline))
         modes = {name: os.stat(os.path.join(timeline, name)).st_mode & 0o7777 for name in names}
         runs.check(names == ["rank-0.timeline", "rank-1.timeline"] and set(modes.values()) == {0o600}, f"{modes}")
