@@ -126,8 +126,8 @@ static int open_file(const struct base_timeline_options *options, char *text, si
     int length = snprintf(path, sizeof path, "%s/rank-%u" BASE_TIMELINE_SUFFIX, options->directory,
                           options->rank);
     bool is_short = length < (int)sizeof path;
-    bool is_there = mkdir(options->directory, 0777) == 0 || errno == EEXIST;
-    int fd = is_short && is_there ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
+    bool is_there = mkdir(options->directory, 0700) == 0 || errno == EEXIST;
+    int fd = is_short && is_there ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
     if (fd < 0) {
         snprintf(text, text_size,
                  "cannot write the timeline %.200s (MANTA_TIMELINE): %s; name a directory that can "

@@ -6,18 +6,23 @@
  *   runner -> owner    RESULT, CREDIT (parked), GONE (no children live), OFFER (via the home),
  *                      BEGUN (of one that was lost before; u64 first index of a lease)
  *   holder -> owner    REQUEST (for each of many refs: ASK, send me the value; HOLD, I have it;
- * LET_GO), HOLD (rank X holds it), STOP (cancel) owner -> holder    ANSWER (for each of many refs:
- * HELD, acknowledges a HOLD; a small value), VALUE, NOT_MINE (look again) reader -> agent    WANT
- * (a value of another node), UNWANT; back: HERE (of the same node) agent -> source    FETCH; back:
- * CHUNK; FREED (by the maker: the value is gone) source -> owner    OPEN; back: TERMS; source ->
- * reader: ITEMS; back: TAKEN; owner -> reader: ENDED; back: READ (streams, see stream.h) on a node
- * RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads these?), ROOM (make
- * some) anybody -> all    TABLE; back: TABLE_PART (what the stores hold) reader -> owner    LOST (the bytes cannot be had from this place) owner of a graph -> its
- * members    GRAPH_PART, GRAPH_LAUNCH, GRAPH_STOP, GRAPH_DROP; back: GRAPH_READY, GRAPH_RESULT,
- * GRAPH_FAILED, GRAPH_ENDED; between them: GRAPH_VALUE, GRAPH_TOLD (graph.h) anybody -> heir CLAIM
- * (a place in a dead rank's share); back: CLAIMED rank <-> home      REGISTER, REGISTERED, OFFER,
- * LOOKUP, FOUND rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the
- * end)
+ *                      LET_GO), HOLD (rank X holds it), STOP (cancel)
+ *   owner -> holder    ANSWER (for each of many refs: HELD, acknowledges a HOLD; a small value),
+ *                      VALUE, NOT_MINE (look again)
+ *   reader -> agent    WANT (a value of another node), UNWANT; back: HERE (of the same node)
+ *   agent -> source    FETCH; back: CHUNK; FREED (by the maker: the value is gone)
+ *   streams            source -> owner: OPEN, back: TERMS; source -> reader: ITEMS, back: TAKEN;
+ *                      owner -> reader: ENDED, back: READ (stream.h)
+ *   on a node          RESTORE, RESTORED (a block that was spilled), LEAVE, LEAVE_ANSWER (who reads
+ *                      these?), ROOM (make some)
+ *   anybody -> all     TABLE; back: TABLE_PART (what the stores hold)
+ *   reader -> owner    LOST (the bytes cannot be had from this place)
+ *   graphs             owner -> members: GRAPH_PART, GRAPH_LAUNCH, GRAPH_STOP, GRAPH_DROP, back:
+ *                      GRAPH_READY, GRAPH_RESULT, GRAPH_FAILED, GRAPH_ENDED; between members:
+ *                      GRAPH_VALUE, GRAPH_TOLD (graph.h)
+ *   anybody -> heir    CLAIM (a place in a dead rank's share); back: CLAIMED
+ *   rank <-> home      REGISTER, REGISTERED, OFFER, LOOKUP, FOUND
+ *   rank <-> rank 0    SETTLED, CLEARED (deaths), QUIET, QUIET_ANSWER, STOP_ALL (the end)
  *
  * Bodies start with the fixed struct named after the kind. Fields are in host byte
  * order: ranks of one job have one architecture (checked at wire-up).

@@ -550,16 +550,26 @@ bool recover_is_diverged(const struct task *task)
 
 void recover_diverged_error(struct rank *rank, const struct task *task, manta_error *ret_error)
 {
-    const manta_function *before = registry_find(task->extra->diverged_function);
+    manta_error before = {.file = "?"};
+    const manta_function *function = registry_find(task->extra->diverged_function);
+    if (function) {
+        function_describe(function, NULL, &before);
+    }
     *ret_error = (manta_error){.code = MANTA_E_DIVERGED, .rank = rank->number};
     task_describe(task, ret_error);
     snprintf(ret_error->host, sizeof ret_error->host, "%s", rank->options.host_name);
-    snprintf(ret_error->text, sizeof ret_error->text,
-             "the lost run of the parent submitted %.30s (%.30s:%u) here, its re-execution %.30s; "
-             "it must submit "
-             "the same again",
-             before ? before->name : "an unknown task", before ? before->file : "?",
-             before ? before->line : 0, task->function->name);
+    int length = snprintf(ret_error->text, sizeof ret_error->text,
+                          "the lost run of the parent submitted %.20s (%.20s:%u) here, its "
+                          "re-execution ",
+                          function ? before.task : "an unknown task", before.file, before.line);
+    const char *again = "; it must submit the same again";
+    size_t left = sizeof ret_error->text - (size_t)length;
+    if (function == task->function) {
+        snprintf(ret_error->text + length, left, "the same with other arguments%s", again);
+    } else {
+        snprintf(ret_error->text + length, left, "%.20s (%.20s:%u)%s", task->function->name,
+                 ret_error->file, ret_error->line, again);
+    }
 }
 
 /* Its value went when nobody held it; the record was kept for the children, or for what is made

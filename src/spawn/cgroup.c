@@ -207,7 +207,7 @@ bool cgroup_make(const struct cgroup *parent, const char *name, uint64_t limit_b
         return false;
     }
     name_file(ret_group, "", path);
-    if (mkdir(path, 0755) != 0) {
+    if (mkdir(path, 0700) != 0) {
         return false;
     }
     name_file(ret_group, "cgroup.procs", path);

@@ -74,7 +74,7 @@ def finish(scene, run, injected, may_fail=False):
     return outcome
 
 
-def a_rank_is_killed_every_second():
+def behaviour_61_a_rank_is_killed_every_second():
     """Until one or two are left; then the next job."""
     end = time.monotonic() + KILLS_FOR_S
     while time.monotonic() < end:
@@ -227,7 +227,7 @@ if os.environ.get("TEST_HAS_UCX") == "0":
 with Cluster(HOSTS, cpus=RANKS) as cluster:
     try:
         wanted = sys.argv[4:]
-        scenes = [a_rank_is_killed_every_second, a_host_is_cut_off_and_its_ranks_leave_before_it_is_back,
+        scenes = [behaviour_61_a_rank_is_killed_every_second, a_host_is_cut_off_and_its_ranks_leave_before_it_is_back,
                   a_host_is_cut_off_and_back_at_any_moment, a_whole_host_is_killed, rank_0_is_killed,
                   at_start_up_over_hosts, at_start_up_on_one_node, at_shutdown_over_hosts,
                   at_shutdown_on_one_node, ranks_are_stopped_and_go_on]

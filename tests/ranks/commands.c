@@ -7,17 +7,23 @@
  *     commands sweep COUNT        so many of `true`
  *     commands work COUNT         so many that take a tenth of a second; prints "running" first
  *     commands starved            while no descriptors are left, and after that
+ *     commands pressed FOLDER     memory runs short while two run: /proc/meminfo is FOLDER/now, and the
+ *                                 newest makes it FOLDER/plenty when it runs again
  *     commands leave              the driver ends while commands run everywhere
  *     commands hang               they run and the driver waits; prints "running"
  */
 #include <manta/manta.h>
 
+#include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CHECK(what)                                                                                \
@@ -389,6 +395,53 @@ static int starved(void)
     return 0;
 }
 
+/* ---- With little memory ---------------------------------------------------------------------- */
+
+enum { SKIP = 77 };
+
+/* In a mount namespace of this process and its children, so before it has threads. */
+static int pretend_memory(const char *folder)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/now", folder);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount(path, "/proc/meminfo", NULL, MS_BIND, NULL) != 0) {
+        printf("no mounts here: %s\n", strerror(errno));
+        return SKIP;
+    }
+    return 0;
+}
+
+static int await_bytes(const char *path, long bytes)
+{
+    struct stat status = {.st_size = -1};
+    for (int i = 0; i < 6000 && (stat(path, &status) != 0 || status.st_size < bytes); i++) {
+        usleep(10000);
+    }
+    return status.st_size >= bytes ? 0 : 1;
+}
+
+/* Each says that it begins; the second attempt of the younger one finds that it was there before. */
+static int pressed(const char *folder)
+{
+    const manta_command_setup there = {.directory = folder};
+    manta_command_result old, young;
+    manta_ref refs[2];
+    CHECK(folder && chdir(folder) == 0);
+    refs[0] = shell(NULL, "echo old >>order; until [ -e over ]; do sleep 0.05; done", &there);
+    CHECK(await_bytes("order", 4) == 0);
+    refs[1] = shell(NULL,
+                    "echo young >>order; if [ -e before ]; then cat plenty >now; exit; fi; "
+                    ": >before; sleep 1000",
+                    &there);
+    CHECK(await_bytes("order", 4 + 6) == 0 && await_bytes("before", 0) == 0);
+    CHECK(system("cat little >now") == 0);
+    CHECK(manta_command_get(refs[1], &young) == MANTA_OK && young.attempt == 2);
+    CHECK(system(": >over") == 0);
+    CHECK(manta_command_get(refs[0], &old) == MANTA_OK);
+    return 0;
+}
+
 static int begin_long(const manta_world *world)
 {
     for (uint32_t rank = 0; rank < world->size; rank++) {
@@ -425,6 +478,8 @@ static int driver(int argc, char **argv)
         code = ended_at_once(count);
     } else if (strcmp(what, "starved") == 0) {
         code = starved();
+    } else if (strcmp(what, "pressed") == 0) {
+        code = pressed(argv[2]);
     } else if (strcmp(what, "leave") == 0) {
         code = begin_long(&world);
     } else if (strcmp(what, "hang") == 0) {
@@ -439,5 +494,8 @@ static int driver(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (argc > 2 && strcmp(argv[1], "pressed") == 0 && pretend_memory(argv[2]) != 0) {
+        return SKIP;
+    }
     return manta_run(argc, argv, driver);
 }

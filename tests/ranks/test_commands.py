@@ -8,6 +8,7 @@ A process of a job is known by its environment: TMPDIR is the job's own folder.
 import glob
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -146,6 +147,28 @@ def a_rank_that_could_not_start_its_spawner_starts_it_when_it_can():
     runs.check("right" in finish(runs.Job(0, program, "starved")), "not right")
 
 
+def the_newest_is_ended_when_memory_runs_short():
+    """What the kernel says of the node's memory is a file of ours."""
+    with open("/proc/meminfo") as file:
+        real = file.read()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, kib in (("plenty", 8 << 20), ("now", 8 << 20), ("little", 1024)):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(re.sub(r"(MemTotal: *)\d+", rf"\g<1>{16 << 20}",
+                                  re.sub(r"(MemAvailable: *)\d+", rf"\g<1>{kib}", real)))
+        job = runs.Job(0, program, "pressed", folder, MANTA_COMMANDS="4")
+        job.wait()
+        if job.code == runs.SKIP:
+            print(f"skipped  {job.out.strip()}")
+            return
+        with open(os.path.join(folder, "order")) as file:
+            order = file.read().split()
+        runs.check(order[:3] == ["old", "young", "young"], f"began in the order {order}", job)
+        text = r"only 1 MiB of 16 GiB of the node's memory are left: rank 0 ends its newest command to run it again"
+        runs.check(re.search(text, job.err) and "MANTA_MEMORY_RESERVE" in job.err, "it does not say why", job)
+        runs.check("right" in finish(job), "not right")
+
+
 def nothing_is_left_when_the_driver_ends_first():
     for ranks in counts:
         runs.check("right" in finish(runs.Job(ranks, program, "leave")), f"with {ranks} ranks")
@@ -177,5 +200,6 @@ runs.main([behaviour_88_commands_have_all_that_a_shell_gives_them,
            a_log_that_cannot_be_made_fails_the_commands_and_says_why,
            a_commands_rank_is_killed_and_all_of_them_come_out_right,
            a_spawner_is_killed_and_all_of_its_commands_run_again,
-           a_rank_that_could_not_start_its_spawner_starts_it_when_it_can, nothing_is_left_when_the_driver_ends_first,
+           a_rank_that_could_not_start_its_spawner_starts_it_when_it_can,
+           the_newest_is_ended_when_memory_runs_short, nothing_is_left_when_the_driver_ends_first,
            nothing_is_left_when_the_job_is_ended, nothing_is_left_when_all_ranks_are_killed_at_once])

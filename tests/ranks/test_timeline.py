@@ -102,6 +102,20 @@ def a_rank_that_is_killed_leaves_what_it_was_in():
         job.close()
 
 
+def what_is_written_is_for_its_user_alone():
+    before = os.umask(0)
+    with tempfile.TemporaryDirectory() as folder:
+        timeline = os.path.join(folder, "timeline")
+        job = timed(timeline, 2)
+        runs.check(job.code == 0, f"ended with {job.code}", job)
+        job.close()
+        names = sorted(os.listdir(timeline))
+        modes = {name: os.stat(os.path.join(timeline, name)).st_mode & 0o7777 for name in names}
+        runs.check(names == ["rank-0.timeline", "rank-1.timeline"] and set(modes.values()) == {0o600}, f"{modes}")
+        runs.check(os.stat(timeline).st_mode & 0o7777 == 0o700, f"{os.stat(timeline).st_mode:o}")
+    os.umask(before)
+
+
 def a_damaged_file_costs_what_is_damaged():
     with tempfile.TemporaryDirectory() as folder:
         job = timed(folder, 2)
@@ -136,4 +150,5 @@ def mistakes_are_refused_with_what_to_do():
 runs.need_mpirun()
 runs.Job.launcher_options = ["--enable-recovery"]
 runs.main([what_is_drawn_is_what_was_counted, a_rank_that_is_killed_leaves_what_it_was_in,
-           a_damaged_file_costs_what_is_damaged, mistakes_are_refused_with_what_to_do])
+           what_is_written_is_for_its_user_alone, a_damaged_file_costs_what_is_damaged,
+           mistakes_are_refused_with_what_to_do])

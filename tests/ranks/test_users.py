@@ -200,7 +200,7 @@ def judge(job, injected, report):
     report.add("eight jobs of two users", injected, "right", job, user=job.user)
 
 
-def eight_jobs_of_two_users_at_once(program, report, dice, folder):
+def behaviour_81_eight_jobs_of_two_users_at_once(program, report, dice, folder):
     before = runs.leftovers()
     pid, hear = start_intruder(program)
     jobs = [Owned(folder, program, number) for number in range(JOBS)]
@@ -231,7 +231,7 @@ def main():
         for _ in range(int(times)):
             with tempfile.TemporaryDirectory(prefix="users-") as folder:
                 program = furnish(folder, owned, libmanta, libmanta_mpi)
-                eight_jobs_of_two_users_at_once(program, report, dice, folder)
+                behaviour_81_eight_jobs_of_two_users_at_once(program, report, dice, folder)
 
     try:
         runs.main([two_users])

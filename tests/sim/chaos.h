@@ -13,15 +13,21 @@ struct chaos {
     manta_driver driver;
     uint32_t work_us;   /* all its tasks one after the other */
     uint32_t within_us; /* when faults come */
+    bool must_adopt;    /* results of lost parents' children: over many seeds some, for certain */
 };
 
 #define CHAOS(driver, work_us, within_us)                                                          \
     {                                                                                              \
-#driver, driver, work_us, within_us                                                        \
+#driver, driver, work_us, within_us, false                                                 \
+    }
+#define CHAOS_THAT_ADOPTS(driver, work_us, within_us)                                              \
+    {                                                                                              \
+#driver, driver, work_us, within_us, true                                                  \
     }
 
 /* The main of a test of campaigns: each a cmocka test, which goes on for a while after a seed for
- * which something does not hold; then the report. With MANTA_CAMPAIGN=NAME only that one; * and ?
+ * which something does not hold; over many seeds every kind of fault must have come; then the
+ * report. With MANTA_CAMPAIGN=NAME only that one; * and ?
  * are wild. store_bytes is each node's; 0: no store. */
 int chaos_main(const char *test, uint64_t store_bytes, const struct chaos *campaigns, size_t count);
 

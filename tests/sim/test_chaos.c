@@ -456,11 +456,16 @@ static int everything_inside_tasks(int argc, char **argv)
 
 /* What, all its tasks one after the other, when faults come: in us. */
 static const struct chaos campaigns[] = {
-    CHAOS(tree_of_tasks, 4000, 2500),       CHAOS(refs_handed_on, 1100, 500),
-    CHAOS(maps_and_chains, 4500, 2000),     CHAOS(each_result_once, 9000, 4000),
-    CHAOS(owners_of_owners, 3500, 1500),    CHAOS(maps_of_owners, 3500, 1500),
-    CHAOS(failures_and_retries, 2000, 700), CHAOS(cancels_at_any_time, 5000, 1500),
-    CHAOS(pinned_to_ranks, 5000, 2500),     CHAOS(everything_inside_tasks, 45000, 8000),
+    CHAOS_THAT_ADOPTS(tree_of_tasks, 4000, 2500),
+    CHAOS_THAT_ADOPTS(refs_handed_on, 1100, 500),
+    CHAOS(maps_and_chains, 4500, 2000),
+    CHAOS(each_result_once, 9000, 4000),
+    CHAOS_THAT_ADOPTS(owners_of_owners, 3500, 1500),
+    CHAOS(maps_of_owners, 3500, 1500),
+    CHAOS(failures_and_retries, 2000, 700),
+    CHAOS(cancels_at_any_time, 5000, 1500),
+    CHAOS(pinned_to_ranks, 5000, 2500),
+    CHAOS(everything_inside_tasks, 45000, 8000),
 };
 
 int main(void)

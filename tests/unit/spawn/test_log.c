@@ -21,6 +21,7 @@ static int set_up(void **state)
 {
     assert_int_equal(folder_make(state), 0);
     snprintf(path, sizeof path, "%s/log", folder);
+    umask(0); /* what the files let others do is their own choice */
     open_spawn(path);
     return 0;
 }
@@ -251,6 +252,16 @@ static void a_flipped_bit_is_noticed(void **state)
     close(fd);
 }
 
+static void both_files_are_for_their_user_alone(void **state)
+{
+    struct stat status;
+    say(1, 1, "echo x");
+    assert_int_equal(stat(file_of("data"), &status), 0);
+    assert_int_equal(status.st_mode, S_IFREG | 0600);
+    assert_int_equal(stat(file_of("index"), &status), 0);
+    assert_int_equal(status.st_mode, S_IFREG | 0600);
+}
+
 static void a_log_that_is_not_there_is_not_found(void **state)
 {
     struct spawn_log *log = NULL;
@@ -283,6 +294,7 @@ int main(void)
         TEST(records_of_lost_data_are_ignored),
         TEST(a_flipped_bit_is_noticed),
         TEST(what_is_no_log_is_not_taken_for_one),
+        TEST(both_files_are_for_their_user_alone),
         TEST(a_log_that_is_not_there_is_not_found),
         TEST(a_log_that_cannot_be_written_is_told_at_once),
     };

@@ -38,6 +38,7 @@ static struct disk_files files;
 static int set_up(void **state)
 {
     char text[200];
+    umask(0); /* what the files let others do is their own choice */
     memory = memfd_create("test", MFD_CLOEXEC);
     return ftruncate(memory, (off_t)store_bytes(RANKS, bound)) ||
            store_format(memory, 0, RANKS, bound) != MANTA_OK ||
@@ -297,6 +298,17 @@ static void only_a_directory_on_a_local_disk_will_do(void **state)
     assert_non_null(strstr(text, "tmpfs"));
 }
 
+static void the_files_are_for_their_user_alone_and_have_no_name(void **state)
+{
+    struct stat status;
+    assert_true(files.count > 0);
+    for (int i = 0; i < files.count; i++) {
+        assert_int_equal(fstat(files.fds[i], &status), 0);
+        assert_int_equal(status.st_mode, S_IFREG | 0600);
+        assert_int_equal(status.st_nlink, 0);
+    }
+}
+
 /* A small file system of its own. */
 static void a_full_disk_is_said_and_what_is_on_it_stays(void **state)
 {
@@ -368,6 +380,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_bytes_than_were_written_are_a_loss, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_heir_has_what_the_dead_had_spilled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_files_are_for_their_user_alone_and_have_no_name, set_up,
+                                        tear_down),
         cmocka_unit_test(only_a_directory_on_a_local_disk_will_do),
         cmocka_unit_test(a_full_disk_is_said_and_what_is_on_it_stays),
         cmocka_unit_test(an_offset_at_the_end_of_a_file_goes_on_in_the_next),
