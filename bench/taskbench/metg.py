@@ -127,15 +127,15 @@ class Bench:
         return steps * iterations / least
 
     def run_all(self, systems, turn, arguments):
-        """Each once, beginning with another one each turn. Yields (system, us per task in its median and best pass)."""
+        """Each once, beginning with another one each turn. Yields (system, costs, why): us per task in its median and best
+        pass, or None and why there are none."""
         turn %= max(1, len(systems))
         for system in systems[turn:] + systems[:turn]:
             try:
                 median, least, tasks = self.seconds(system, arguments + ["-passes", "1" if system.python else str(PASSES)])
-                yield system, [1e6 * seconds * len(self.cores) / tasks for seconds in (median, least)]
+                yield system, [1e6 * seconds * len(self.cores) / tasks for seconds in (median, least)], None
             except (Failure, subprocess.TimeoutExpired) as error:
-                self.missing[system.name] = str(error)
-                self.systems = [other for other in self.systems if other is not system]
+                yield system, None, str(error)
 
 
 def steps_for(us):
@@ -151,10 +151,13 @@ def sweep(bench, repetition, per_us):
         arguments = ["-kernel", "compute_bound", "-iter", str(max(1, round(us * per_us))), "-steps", str(steps_for(us)),
                      *bench.graph]
         work = max(1, round(us * per_us)) / per_us
-        for system, costs in bench.run_all(now, repetition + level, arguments):
-            curves[system.name].append((work, *costs))
+        for system, costs, why in bench.run_all(now, repetition + level, arguments):
+            if why:
+                bench.missing[system.name] = why
+            else:
+                curves[system.name].append((work, *costs))
         # One point below the crossing is enough, in the best passes too.
-        active = [system for system in active if system in bench.systems and
+        active = [system for system in active if system.name not in bench.missing and
                   not any(work / least < 0.5 for work, _, least in curves[system.name])]
         us, level = us / 2, level + 1
     return curves
@@ -245,22 +248,32 @@ def show_metg(rows):
         print(f"{row['system']:<26} {row['median']:>9.4g} {shape:>28} {best:>12}  {against}")
 
 
+def measure_pattern(bench, pattern, size, repetitions):
+    """One row: what each system needs or, as `missing`, why it did not come to its end. What fails in one row runs in
+    the next one all the same."""
+    steps = max(10, min(500, (1 << 23) // size // bench.options.width))
+    arguments = ["-type", pattern, "-output", str(size), "-steps", str(steps), "-width", str(bench.options.width),
+                 "-radix", "5", *bench.graph]
+    points, failed = {system.name: [] for system in bench.systems}, {}
+    for turn in range(repetitions):
+        here = [system for system in bench.systems if system.name not in failed]
+        for system, costs, why in bench.run_all(here, turn, arguments):
+            if why:
+                failed[system.name] = {"missing": why}
+            else:
+                points[system.name].append(costs)
+    cells = {name: {**spread([median for median, _ in values]), "best": min(best for _, best in values), "points": values}
+             for name, values in points.items() if values and name not in failed}
+    return {"pattern": pattern, "bytes": size, "us_per_task": {**cells, **failed}}
+
+
 def measure_patterns(bench):
     """us per task of each pattern and size, without a kernel: what a system itself costs."""
     repetitions = bench.options.repetitions or (3 if bench.options.quick else 5)
     rows = []
     for pattern in bench.options.types:
         for size in bench.options.sizes:
-            steps = max(10, min(500, (1 << 23) // size // bench.options.width))
-            points = {system.name: [] for system in bench.systems}
-            for turn in range(repetitions):
-                for system, costs in bench.run_all(bench.systems, turn, [
-                        "-type", pattern, "-output", str(size), "-steps", str(steps), "-width", str(bench.options.width),
-                        "-radix", "5"]):
-                    points[system.name].append(costs)
-            rows.append({"pattern": pattern, "bytes": size, "us_per_task": {
-                name: {**spread([median for median, _ in values]), "best": min(best for _, best in values)}
-                for name, values in points.items() if values}})
+            rows.append(measure_pattern(bench, pattern, size, repetitions))
             show_pattern(rows[-1], bench, len(rows) == 1)
     return rows, {}
 
@@ -270,8 +283,12 @@ def show_pattern(row, bench, is_first):
     if is_first:
         print(f"{'us per task: median, best pass':<32}" + "".join(f"{name:>24}" for name in names))
     cost = row["us_per_task"]
-    cells = [f"{cost[name]['median']:.4g}, {cost[name]['best']:.4g}" if name in cost else "-" for name in names]
-    print(f"{row['pattern'] + ', ' + str(row['bytes']) + ' B':<32}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
+    cells = ["failed" if "missing" in cost[name] else f"{cost[name]['median']:.4g}, {cost[name]['best']:.4g}" for name in names]
+    print(f"{row['pattern'] + ', ' + str(row['bytes']) + ' B':<32}" + "".join(f"{cell:>24}" for cell in cells))
+    for name in names:
+        if "missing" in cost[name]:
+            print(f"    {name}: {cost[name]['missing']}")
+    sys.stdout.flush()
 
 
 def main():
@@ -294,7 +311,7 @@ def main():
     if unknown:
         parser.error(f"no system {unknown[0]}; there are {', '.join(names)}")
     start, load, bench = time.monotonic(), os.getloadavg()[0], Bench(options)
-    bench.graph = rest or ["-type", "stencil_1d", "-width", str(len(bench.cores))]
+    bench.graph = rest if rest or options.patterns else ["-type", "stencil_1d", "-width", str(len(bench.cores))]
     print(f"cores {bench.cores}, load {load:.2f} at the start" + ("" if options.patterns else f"; {' '.join(bench.graph)}"))
     rows, facts = (measure_patterns if options.patterns else measure_metg)(bench)
     if options.patterns:
