@@ -15,17 +15,17 @@ class Fake(metg.Bench):
     """Its systems run nothing: `cost_us(system, arguments)` says what a task takes, or raises a Failure."""
 
     def __init__(self, names, cost_us, **options):
-        self.options = types.SimpleNamespace(**{"quick": True, "repetitions": 2, "width": 4, **options})
-        self.cores, self.missing, self.graph, self.ran = [0, 1], {}, [], []
+        self.options = types.SimpleNamespace(**{"quick": True, "passes": 5, "repetitions": 2, "width": 4, **options})
+        self.cores, self.missing, self.graph, self.ran, self.inputs_per_task = [0, 1], {}, [], [], 0
         self.cost_us = cost_us
         self.systems = [metg.System(name, "", 16) for name in names]
 
     def seconds(self, system, arguments):
         self.ran.append(system.name)
         if system.name == "peak":
-            return 2.0, 2.0, 1
+            return 2.0, 2.0, 1, 0
         cost = self.cost_us(system.name, dict(zip(arguments[::2], arguments[1::2])))
-        return 100 * 1e-6 * cost / len(self.cores), 100 * 1e-6 * cost / 2 / len(self.cores), 100
+        return 100 * 1e-6 * cost / len(self.cores), 100 * 1e-6 * cost / 2 / len(self.cores), 100, 250
 
     def peak(self):
         return 1e6  # an iteration is a us of work
@@ -105,6 +105,7 @@ def a_system_that_fails_has_no_more_points_and_says_why():
     assert len(curves["weak"]) == 2 and bench.missing == {"weak": "code 9: gone"} and len(curves["strong"]) > 2
     rows, _ = metg.measure_metg(bench)
     assert {row["system"]: row.get("missing") for row in rows}["weak"] == "code 9: gone"
+    assert all(row["dependencies_per_task"] == 2.5 for row in rows)
 
 
 def goals_are_of_plain_manta_and_of_a_recorded_graph_against_mpi():
