@@ -51,6 +51,8 @@ def facts(data):
                      f"{noise['min_ms']:.2f} at least, {noise['q3_ms']:.2f} in the third quartile, {noise['max_ms']:.2f} at most")
     if machine.get("versions"):
         lines.append("; ".join(f"{name} {version}" for name, version in machine["versions"].items()))
+    if "seconds" in data:
+        lines.append("seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in data["seconds"].items()))
     notes = dict.fromkeys(f"{note['program']}: {note['value']}" for note in data["notes"])
     return lines + list(notes)
 
@@ -116,6 +118,7 @@ def page(data):
     head = "".join(f'<th class="text">{name}</th>' for name in
                    ("metric", "median", "", "min / q1 / q3", "raw limit or peer", "ratio", "ratio, 0.00001 to 100000, 1 in the middle", "goal"))
     scaling = f"<h2>Virtual ranks</h2>{scaling_svg(data['scaling'])}" if data.get("scaling") else ""
+    scaling += "".join(f"<h2>Task graphs: {html.escape(one['graph'])}</h2>{metg_svg(one)}" for one in data.get("metg", []))
     said = "".join(f"<p>{html.escape(line)}</p>" for line in facts(data))
     return f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Manta: benchmarks</title><style>{STYLE}</style></head>\n' \
         f"<body><h1>Manta: benchmarks</h1>{said}<table><tr>{head}</tr>\n" + "\n".join(rows) + f"</table>{scaling}</body></html>\n"
@@ -151,6 +154,46 @@ def scaling_svg(points):
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="215" viewBox="0 0 {width} 215" font-family="sans-serif" ' \
         f'font-size="11"><rect width="{width}" height="215" fill="white"/>{panels}<text x="55" y="208">ranks, 20 tasks of 200 us each; ' \
         "virtual time, in which messages take 1 to 20 us and computing outside of bodies none</text></svg>"
+
+
+COLORS = ["#2962b0", "#b3261e", "#17753a", "#8a5a00", "#6a3fa0", "#00798c", "#c2185b", "#555555", "#9aa500", "#d2691e", "#4b5320", "#a0522d"]
+
+
+def efficiency(curves):
+    """[(us per task, part of the peak), ...] of the best pass at each length, longest first."""
+    least = {}
+    for work, _, cost in (point for curve in curves for point in curve):
+        least[work] = min(cost, least.get(work, cost))
+    return [(cost, work / cost) for work, cost in sorted(least.items(), reverse=True)]
+
+
+def metg_svg(one):
+    """Part of the peak over the length of a task, for each system."""
+    width, height, left, top = 560, 260, 45, 15
+    lines = {name: efficiency(curves) for name, curves in one["curves"].items() if any(curves)}
+    logs = [math.log10(max(cost, 1e-9)) for points in lines.values() for cost, _ in points] or [0]
+    low, high = math.floor(min(logs)), max(math.ceil(max(logs)), math.floor(min(logs)) + 1)
+    parts = []
+    for decade in range(low, high + 1):
+        x = left + width * (decade - low) / (high - low)
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + height}" stroke="#eee"/>'
+                     f'<text x="{x:.1f}" y="{top + height + 14}" text-anchor="middle">{10.0 ** decade:g}</text>')
+    for part in (0, 0.25, 0.5, 0.75, 1):
+        y = top + height * (1 - part)
+        parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}" stroke="{"#888" if part == 0.5 else "#eee"}"/>'
+                     f'<text x="{left - 4}" y="{y + 4:.1f}" text-anchor="end">{100 * part:.0f} %</text>')
+    for i, (name, points) in enumerate(lines.items()):
+        color = COLORS[i % len(COLORS)]
+        at = [(left + width * (math.log10(max(cost, 1e-9)) - low) / (high - low), top + height * (1 - min(part, 1))) for cost, part in points]
+        parts.append(f'<polyline fill="none" stroke="{color}" stroke-width="1.5" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in at)}"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{color}"/>' for x, y in at]
+        parts.append(f'<text x="{left + width + 12}" y="{top + 12 + 18 * i}" fill="{color}">{html.escape(name)}</text>')
+    total, deep = left + width + 190, top + max(height + 40, 18 * len(lines) + 20)
+    said = f"us per task (best passes), {one['dependencies_per_task']:.3g} dependencies each in the mean; peak {one['peak_iterations_per_us_and_core']:.4g} " \
+        "iterations per us and core"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{deep}" viewBox="0 0 {total} {deep}" font-family="sans-serif" ' \
+        f'font-size="11"><rect width="{total}" height="{deep}" fill="white"/>{"".join(parts)}' \
+        f'<text x="{left}" y="{top + height + 32}">{said}</text></svg>'
 
 
 def main():

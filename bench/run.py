@@ -21,12 +21,13 @@ import sys
 import tempfile
 import time
 
+import parts
 import peers
 import report
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NAMES = ["roundtrip", "rate", "local", "peers", "timeline", "shapes", "graph", "startup", "idle", "commands", "death", "tree", "streams",
-         "hosts", "objects", "scaling", "taskbench"]
+         "hosts", "objects", "scaling", "heat", "liveness", "patterns", "taskbench"]
 # The bars against what people would use instead: how many times as many tasks/s at least, and which part of a
 # round trip at most.
 PEER_BARS = {"Ray": {"rate": 1000, "roundtrip": 1 / 1000}, "Dask": {"rate": 3000}}
@@ -34,9 +35,11 @@ PEER_BARS = {"Ray": {"rate": 1000, "roundtrip": 1 / 1000}, "Dask": {"rate": 3000
 
 # HyperQueue runs in its own venv; its local cluster is a server and workers in threads of that process.
 HYPERQUEUE = """
+import importlib.metadata
 import time
 from hyperqueue import Job, LocalCluster
 from hyperqueue.cluster import WorkerConfig
+print("version", importlib.metadata.version("hyperqueue"))
 with LocalCluster() as cluster:
     cluster.start_worker(WorkerConfig(cores={cpus}))
     client = cluster.client()
@@ -54,7 +57,7 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.rows, self.notes, self.failures, self.scaling_points, self.versions = [], [], [], [], {}
-        self.noise_ms = []
+        self.noise_ms, self.metg, self.seconds_of = [], [], {}
         self.env = {name: value for name, value in os.environ.items()
                     if not re.match(r"(MANTA|OMPI|PMIX?|SLURM|PRTE|ORTE)_", name)}
         # As root, Open MPI wants to be asked twice.
@@ -121,11 +124,9 @@ class Bench:
         # What pi computes, on all cores: the same for any number of ranks.
         work = statistics.median([self.seconds(pi) for _ in range(times)]) - statistics.median(alone)
         for ranks in (1, 2, 4, 16, 64):
-            points = {"empty": [], "manta": [], "pi": []}
-            for _ in range(times):
-                points["empty"].append(self.seconds(*self.command(ranks, empty)))
-                points["manta"].append(self.seconds(*self.command(ranks, manta)))
-                points["pi"].append(self.seconds(*self.command(ranks, pi)))
+            points, programs = {"empty": [], "manta": [], "pi": []}, {"empty": empty, "manta": manta, "pi": pi}
+            for _, name in parts.in_turn(times, list(points)):
+                points[name].append(self.seconds(*self.command(ranks, programs[name])))
             self.add("startup", f"empty program, {ranks} ranks", "s", points["manta"], "empty MPI program",
                      points["empty"])
             over = [(pi_s - work) / empty_s for pi_s, empty_s in zip(points["pi"], points["empty"])]
@@ -168,10 +169,10 @@ class Bench:
         try:
             points = self.hyperqueue()
         except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
-            self.missing("commands", "manta_command against HyperQueue", f"HyperQueue: {str(error)[-200:]}")
+            self.missing("commands", "manta_command, then HyperQueue: one after the other", f"HyperQueue: {str(error)[-200:]}")
             return
         if rates:
-            self.add("commands", "manta_command against HyperQueue", "/s", [rates[-1]], "HyperQueue", points,
+            self.add("commands", "manta_command, then HyperQueue: one after the other", "/s", [rates[-1]], "HyperQueue", points,
                      goal=">= 3x HyperQueue", met=rates[-1] >= 3 * statistics.median(points))
 
     def hyperqueue(self):
@@ -188,6 +189,7 @@ class Bench:
                                   timeout=120)
             if done.returncode:
                 raise RuntimeError(done.stderr)
+            self.versions["HyperQueue"] = re.search(r"^version (\S+)", done.stdout, re.MULTILINE)[1]
             return [float(rate) for rate in re.findall(r"^rate (\S+)", done.stdout, re.MULTILINE)]
 
     def one_death(self):
@@ -318,33 +320,6 @@ class Bench:
             goal = {"goal": "<= 1.1 x", "met": ratio <= 1.1} if key == "messages_per_task" else {}
             self.add("scaling", f"{last['ranks']} ranks: {title}", unit, [many], f"{first['ranks']} ranks", [few], ratio, **goal)
 
-    def taskbench(self):
-        """METG(50 %) of a stencil in Manta and in what one would use instead, by taskbench/metg.py."""
-        script = os.path.join(ROOT, "bench", "taskbench", "metg.py")
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            command = [sys.executable, script, "--build", self.options.build, "--json", file.name]
-            # Ray and Dask have a program of their own here, and take minutes there.
-            quick = ["--quick", "--without", "dask,ray"] if self.options.quick else []
-            done = subprocess.run(command + quick, env=self.env, capture_output=True, text=True,
-                                  timeout=3600)
-            if done.returncode:
-                return self.fail("taskbench", done.stderr)
-            self.take_metg(json.load(file))
-
-    def take_metg(self, measured):
-        medians = {row["system"]: row["median"] for row in measured["rows"] if "median" in row}
-        for row in measured["rows"]:
-            metric = f"METG(50 %), {row['system']}"
-            if "median" not in row:
-                self.missing("taskbench", metric, row.get("missing", "no figure"))
-                continue
-            figures = {"program": "taskbench", "metric": metric, "unit": "us",
-                       **{key: row[key] for key in ("median", "min", "q1", "q3")}}
-            for peer, one in row.get("against", {}).items() or [(None, None)]:
-                self.rows.append({**figures} if not peer else {
-                    **figures, "peer": peer, "peer_median": medians.get(peer, 0), "ratio": one["ratio"],
-                    "goal": f"<= {one['goal']:.3g} x", "met": one["met"]})
-
     def take(self, path, name):
         with open(path) as file:
             for entry in json.load(file)["entries"]:
@@ -359,7 +334,10 @@ class Bench:
             "peers": self.peers,
             "timeline": self.timeline,
             "scaling": self.scaling,
-            "taskbench": self.taskbench,
+            "heat": lambda: parts.heat(self),
+            "liveness": lambda: parts.liveness(self),
+            "patterns": lambda: parts.patterns(self),
+            "taskbench": lambda: parts.taskbench(self),
             "objects": lambda: self.table("objects", 2, "bench_objects"),
             "shapes": lambda: self.table("shapes", 2, "bench_shapes"),
             "graph": lambda: self.table("graph", 2, "bench_graph"),
@@ -376,11 +354,12 @@ class Bench:
             if not shutil.which("mpirun") and name not in ("local", "commands", "timeline", "scaling"):
                 self.fail(name, "no mpirun")
                 continue
+            start = time.monotonic()
             try:
                 plans[name]()
             except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
                 self.fail(name, str(error))
-
+            self.seconds_of[name] = time.monotonic() - start
 
     def listen(self):
         """How long one and the same loop takes: what the machine and its other users do to figures."""
@@ -408,7 +387,7 @@ def first_line(*command):
 def versions():
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     found = {"Manta at": commit, "gcc": first_line("gcc", "-dumpfullversion"), "Open MPI": first_line("mpirun", "--version"),
-             "UCX": first_line("ucx_info", "-v"), "Python": platform.python_version()}
+             "UCX": first_line("ucx_info", "-v"), "StarPU": first_line("pkg-config", "--modversion", "starpu-1.3"), "Python": platform.python_version()}
     return {name: version for name, version in found.items() if version}
 
 
@@ -464,24 +443,28 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer points")
     parser.add_argument("--only", default=NAMES, type=lambda text: text.split(","), help=",".join(NAMES))
     parser.add_argument("--cores", type=int, default=0, help="so many of those that this process may use, for everything")
-    parser.add_argument("--json", help="write everything there too")
-    parser.add_argument("--html", help="and as a page with plots there")
+    parser.add_argument("--json", help="everything is written there; BUILD/bench/figures.json")
+    parser.add_argument("--html", help="and as a page with plots there; BUILD/bench/page.html")
     options = parser.parse_args()
     unknown = [name for name in options.only if name not in NAMES]
     if unknown:
         parser.error(f"no benchmark {unknown[0]}; there are {', '.join(NAMES)}")
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:options.cores])
-    info, bench = machine(), Bench(options)
+    folder = os.path.join(options.build, "bench")
+    os.makedirs(folder, exist_ok=True)
+    info, bench, start = machine(), Bench(options), time.monotonic()
     bench.run()
     bench.listen()
     info.update(load_end=os.getloadavg()[0], versions={**versions(), **bench.versions}, noise=bench.noise())
-    data = {"machine": info, "notes": bench.notes, "rows": bench.rows, "scaling": bench.scaling_points}
+    data = {"machine": info, "seconds": {**bench.seconds_of, "all": time.monotonic() - start}, "notes": bench.notes,
+            "rows": bench.rows, "scaling": bench.scaling_points, "metg": bench.metg}
     print(report.table(data))
-    for path, text in (options.json, json.dumps(data, indent=1)), (options.html, report.page(data)):
-        if path:
-            with open(path, "w") as file:
-                file.write(text)
+    for path, text in (options.json or os.path.join(folder, "figures.json"), json.dumps(data, indent=1)), \
+            (options.html or os.path.join(folder, "page.html"), report.page(data)):
+        with open(path, "w") as file:
+            file.write(text)
+        print(f"written: {os.path.abspath(path)}")
     return 1 if bench.failures else 0
 
 

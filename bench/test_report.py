@@ -11,7 +11,9 @@ import xml.etree.ElementTree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import parts  # noqa: E402
 import report  # noqa: E402
+import run  # noqa: E402
 
 with open(os.path.join(HERE, "recorded.json")) as recorded:
     DATA = json.load(recorded)
@@ -108,20 +110,57 @@ def odd_figures_are_drawn_too():
     parse(data)
 
 
-def what_task_graphs_measured_becomes_rows():
-    import run
+def what_task_graphs_measured_becomes_rows_and_a_plot():
     bench = run.Bench(None)
     spread = {"min": 1, "q1": 2, "median": 3, "q3": 4}
-    bench.take_metg({"rows": [
-        {"system": "manta", **spread, "against": {"openmp": {"ratio": 0.1, "goal": 0.1, "met": True}}},
-        {"system": "openmp", **{**spread, "median": 30}, "against": {}}, {"system": "ray", "missing": "not installed"}]})
+    curves = [[[8.0, 10, 9], [4.0, 7, 6]], [[8.0, 9, 8.5], [4.0, 9, 7]]]
+    parts.take_metg(bench, {"graph": ["-type", "tree<"], "dependencies_per_task": 2.5, "iterations_per_us_and_core": 400, "rows": [
+        {"system": "manta", **spread, "curves": curves, "against": {"openmp": {"ratio": 0.1, "goal": 0.1, "met": True}}},
+        {"system": "openmp", **{**spread, "median": 30}, "curves": curves[:1], "against": {}},
+        {"system": "ray", "missing": "not installed", "curves": []}]})
     manta, openmp, ray = bench.rows
+    assert all("2.5 inputs" in row["metric"] for row in bench.rows)
+    assert report.efficiency(curves) == [(8.5, 8 / 8.5), (6, 4 / 6)]
+    drawn = xml.etree.ElementTree.fromstring(report.metg_svg(bench.metg[0]))
+    circles = drawn.findall(".//{http://www.w3.org/2000/svg}circle")
+    assert len(circles) == 4 and len(drawn.findall(".//{http://www.w3.org/2000/svg}polyline")) == 2
+    width, height = float(drawn.get("width")), float(drawn.get("height"))
+    assert all(0 < float(one.get("cx")) < width and 0 < float(one.get("cy")) < height for one in circles)
+    xml.etree.ElementTree.fromstring(report.metg_svg({**bench.metg[0], "curves": {}}))
     assert manta["peer"] == "openmp" and manta["peer_median"] == 30 and manta["met"] and manta["ratio"] == 0.1
     assert openmp["median"] == 30 and "peer" not in openmp and ray["missing"] == "not installed"
-    parse({**DATA, "rows": bench.rows})
+    page = parse({**DATA, "rows": bench.rows, "metg": bench.metg})
+    assert page.tags.count("svg") == 3  # a ratio, the ranks and these
+
+
+def a_pattern_is_a_row_against_its_best_peer():
+    def cell(*medians):
+        return {"median": sorted(medians)[len(medians) // 2], "points": [[one, one] for one in medians]}
+
+    bench = run.Bench(None)
+    parts.take_patterns(bench, ", whole", {"rows": [
+        {"pattern": "tree", "bytes": 16, "us_per_task": {"manta_driver, ranks": cell(9, 9), "manta_driver, workers": cell(4, 6),
+                                                         "openmp": cell(8, 8), "starpu": cell(50, 50)}},
+        {"pattern": "fft", "bytes": 16, "us_per_task": {"manta_driver, ranks": cell(9, 9), "openmp": {"missing": "code 1"}}}]},
+        ["openmp", "starpu"])
+    tree, fft = bench.rows
+    assert tree["metric"] == "tree, 16 B, whole (workers)" and tree["peer"] == "openmp"
+    assert tree["ratio"] == 0.625 and tree["goal"] == "<= 1 x" and tree["met"]
+    assert "openmp: code 1" in fft["missing"] and "starpu: was not built" in fft["missing"]
+
+
+def who_begins_changes():
+    assert parts.in_turn(2, ["a", "b"]) == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
+
+
+def seconds_of_parts_are_said():
+    for text in report.table({**DATA, "seconds": {"rate": 3.2, "all": 4.9}}), report.page({**DATA, "seconds": {"rate": 3.2, "all": 4.9}}):
+        assert "seconds: rate 3, all 5" in text
 
 
 for check in (the_page_needs_nothing_else, each_row_is_in_page_and_table, machine_versions_and_noise_are_said, names_cannot_break_the_page,
-              the_plot_of_ranks_is_well_formed_and_has_each_point, odd_figures_are_drawn_too, what_task_graphs_measured_becomes_rows):
+              the_plot_of_ranks_is_well_formed_and_has_each_point, odd_figures_are_drawn_too,
+              what_task_graphs_measured_becomes_rows_and_a_plot, a_pattern_is_a_row_against_its_best_peer, who_begins_changes,
+              seconds_of_parts_are_said):
     check()
     print(f"ok       {check.__name__}")

@@ -25,7 +25,7 @@ PATTERNS = ["trivial", "no_comm", "stencil_1d", "stencil_1d_periodic", "dom", "t
             "spread", "random_nearest"]
 SIZES = [16, 1 << 16, 1 << 20]
 PASS_S = 0.003  # of work in a pass, where tasks are short: less than others take a core away for
-PASSES = 15
+PASSES = 15  # of which the median and the best one count
 
 
 class System:
@@ -63,6 +63,7 @@ class Bench:
         self.options = options
         self.cores = sorted(os.sched_getaffinity(0))[:options.cores or None]
         self.missing = {}  # name: why
+        self.inputs_per_task = 0.0  # of the last graph that ran
         self.folder = os.path.join(os.path.abspath(options.build), "bench", "taskbench")
         self.env = {name: value for name, value in os.environ.items()
                     if not re.match(r"(MANTA|OMPI|PMIX?|SLURM|PRTE|ORTE|OMP|STARPU)_", name)}
@@ -109,15 +110,16 @@ class Bench:
                 "sh"] + program
 
     def seconds(self, system, arguments):
-        """What it reports: the median and the least of its passes, and its number of tasks."""
+        """What it reports: the median and the least of its passes, its numbers of tasks and of dependencies."""
         env = dict(self.env, **{name: value.replace("CORES", str(len(self.cores))) for name, value in system.env.items()})
         done = subprocess.run(self.command(system, arguments), env=env, stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=120)
         elapsed = re.search(r"^Elapsed Time (\S+) seconds$", done.stdout, re.MULTILINE)
         if done.returncode or not elapsed:
             raise Failure(f"code {done.returncode}: {done.stderr.strip()[-300:]}")
-        least, tasks = (re.search(rf"^{what} (\S+)", done.stdout, re.MULTILINE)[1] for what in ("Least Time", "Total Tasks"))
-        return float(elapsed[1]), float(least), int(tasks)
+        least, tasks, inputs = (re.search(rf"^{what} (\S+)", done.stdout, re.MULTILINE)[1]
+                                for what in ("Least Time", "Total Tasks", "Total Dependencies"))
+        return float(elapsed[1]), float(least), int(tasks), int(inputs)
 
     def peak(self):
         """Iterations per second and core."""
@@ -127,15 +129,17 @@ class Bench:
         return steps * iterations / least
 
     def run_all(self, systems, turn, arguments):
-        """Each once, beginning with another one each turn. Yields (system, us per task in its median and best pass)."""
+        """Each once, beginning with another one each turn. Yields (system, costs, why): us per task in its median and best
+        pass, or None and why there are none."""
         turn %= max(1, len(systems))
         for system in systems[turn:] + systems[:turn]:
             try:
-                median, least, tasks = self.seconds(system, arguments + ["-passes", "1" if system.python else str(PASSES)])
-                yield system, [1e6 * seconds * len(self.cores) / tasks for seconds in (median, least)]
+                median, least, tasks, inputs = self.seconds(system, arguments + [
+                    "-passes", "1" if system.python else str(self.options.passes)])
+                self.inputs_per_task = inputs / tasks
+                yield system, [1e6 * seconds * len(self.cores) / tasks for seconds in (median, least)], None
             except (Failure, subprocess.TimeoutExpired) as error:
-                self.missing[system.name] = str(error)
-                self.systems = [other for other in self.systems if other is not system]
+                yield system, None, str(error)
 
 
 def steps_for(us):
@@ -151,10 +155,13 @@ def sweep(bench, repetition, per_us):
         arguments = ["-kernel", "compute_bound", "-iter", str(max(1, round(us * per_us))), "-steps", str(steps_for(us)),
                      *bench.graph]
         work = max(1, round(us * per_us)) / per_us
-        for system, costs in bench.run_all(now, repetition + level, arguments):
-            curves[system.name].append((work, *costs))
+        for system, costs, why in bench.run_all(now, repetition + level, arguments):
+            if why:
+                bench.missing[system.name] = why
+            else:
+                curves[system.name].append((work, *costs))
         # One point below the crossing is enough, in the best passes too.
-        active = [system for system in active if system in bench.systems and
+        active = [system for system in active if system.name not in bench.missing and
                   not any(work / least < 0.5 for work, _, least in curves[system.name])]
         us, level = us / 2, level + 1
     return curves
@@ -215,8 +222,10 @@ def measure_metg(bench):
         rows.append(row)
     rows += [{"system": name, "missing": why, "curves": [], "best": None} for name, why in bench.missing.items()
              if name not in [system.name for system in everyone]]
+    for row in rows:
+        row["dependencies_per_task"] = bench.inputs_per_task
     compare(rows)
-    return rows, {"iterations_per_us_and_core": peak}
+    return rows, {"iterations_per_us_and_core": peak, "dependencies_per_task": bench.inputs_per_task}
 
 
 def compare(rows):
@@ -233,16 +242,37 @@ def compare(rows):
 
 
 def show_metg(rows):
-    print(f"{'METG(50 %), us':<26} {'median':>9} {'min / q1 / q3':>28} {'best passes':>12}  against: ratio, of best passes (goal)")
+    inputs = rows[0]["dependencies_per_task"] if rows else 0
+    print(f"a task has {inputs:.3g} dependencies in the mean")
+    print(f"{'METG(50 %), us':<26} {'inputs':>6} {'median':>9} {'min / q1 / q3':>28} {'best passes':>12}  against: ratio, of best passes (goal)")
     for row in rows:
         best = f"{row['best']:.4g}" if row["best"] else "-"
         if "median" not in row:
-            print(f"{row['system']:<26} {row['missing']}" + (f"; best passes {best}" if row["best"] else ""))
+            print(f"{row['system']:<26} {inputs:>6.3g} {row['missing']}" + (f"; best passes {best}" if row["best"] else ""))
             continue
         against = "; ".join(f"{peer}: {one['ratio']:.3g}, {one['best'] or float('nan'):.3g} ({one['goal']:.3g}, {'met' if one['met'] else 'NOT met'})"
                             for peer, one in row["against"].items())
         shape = " / ".join(f"{row[key]:.4g}" for key in ("min", "q1", "q3"))
-        print(f"{row['system']:<26} {row['median']:>9.4g} {shape:>28} {best:>12}  {against}")
+        print(f"{row['system']:<26} {inputs:>6.3g} {row['median']:>9.4g} {shape:>28} {best:>12}  {against}")
+
+
+def measure_pattern(bench, pattern, size, repetitions):
+    """One row: what each system needs or, as `missing`, why it did not come to its end. What fails in one row runs in
+    the next one all the same."""
+    steps = max(10, min(100 if bench.options.quick else 500, (1 << 23) // size // bench.options.width))
+    arguments = ["-type", pattern, "-output", str(size), "-steps", str(steps), "-width", str(bench.options.width),
+                 "-radix", "5", *bench.graph]
+    points, failed = {system.name: [] for system in bench.systems}, {}
+    for turn in range(repetitions):
+        here = [system for system in bench.systems if system.name not in failed]
+        for system, costs, why in bench.run_all(here, turn, arguments):
+            if why:
+                failed[system.name] = {"missing": why}
+            else:
+                points[system.name].append(costs)
+    cells = {name: {**spread([median for median, _ in values]), "best": min(best for _, best in values), "points": values}
+             for name, values in points.items() if values and name not in failed}
+    return {"pattern": pattern, "bytes": size, "dependencies_per_task": bench.inputs_per_task, "us_per_task": {**cells, **failed}}
 
 
 def measure_patterns(bench):
@@ -251,16 +281,7 @@ def measure_patterns(bench):
     rows = []
     for pattern in bench.options.types:
         for size in bench.options.sizes:
-            steps = max(10, min(500, (1 << 23) // size // bench.options.width))
-            points = {system.name: [] for system in bench.systems}
-            for turn in range(repetitions):
-                for system, costs in bench.run_all(bench.systems, turn, [
-                        "-type", pattern, "-output", str(size), "-steps", str(steps), "-width", str(bench.options.width),
-                        "-radix", "5"]):
-                    points[system.name].append(costs)
-            rows.append({"pattern": pattern, "bytes": size, "us_per_task": {
-                name: {**spread([median for median, _ in values]), "best": min(best for _, best in values)}
-                for name, values in points.items() if values}})
+            rows.append(measure_pattern(bench, pattern, size, repetitions))
             show_pattern(rows[-1], bench, len(rows) == 1)
     return rows, {}
 
@@ -270,8 +291,12 @@ def show_pattern(row, bench, is_first):
     if is_first:
         print(f"{'us per task: median, best pass':<32}" + "".join(f"{name:>24}" for name in names))
     cost = row["us_per_task"]
-    cells = [f"{cost[name]['median']:.4g}, {cost[name]['best']:.4g}" if name in cost else "-" for name in names]
-    print(f"{row['pattern'] + ', ' + str(row['bytes']) + ' B':<32}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
+    cells = ["failed" if "missing" in cost[name] else f"{cost[name]['median']:.4g}, {cost[name]['best']:.4g}" for name in names]
+    print(f"{row['pattern'] + ', ' + str(row['bytes']) + ' B':<32}" + "".join(f"{cell:>24}" for cell in cells))
+    for name in names:
+        if "missing" in cost[name]:
+            print(f"    {name}: {cost[name]['missing']}")
+    sys.stdout.flush()
 
 
 def main():
@@ -283,6 +308,7 @@ def main():
     parser.add_argument("--without", default=[], type=lambda text: text.split(","), help="of these")
     parser.add_argument("--cores", type=int, default=0, help="so many of those that this process may use")
     parser.add_argument("--repetitions", type=int, default=0)
+    parser.add_argument("--passes", type=int, default=PASSES, help="of a program each time that it is started")
     parser.add_argument("--patterns", action="store_true", help="times by pattern and size instead of METG")
     parser.add_argument("--types", default=PATTERNS, type=lambda text: text.split(","))
     parser.add_argument("--sizes", default=SIZES, type=lambda text: list(map(int, text.split(","))))
@@ -294,7 +320,7 @@ def main():
     if unknown:
         parser.error(f"no system {unknown[0]}; there are {', '.join(names)}")
     start, load, bench = time.monotonic(), os.getloadavg()[0], Bench(options)
-    bench.graph = rest or ["-type", "stencil_1d", "-width", str(len(bench.cores))]
+    bench.graph = rest if rest or options.patterns else ["-type", "stencil_1d", "-width", str(len(bench.cores))]
     print(f"cores {bench.cores}, load {load:.2f} at the start" + ("" if options.patterns else f"; {' '.join(bench.graph)}"))
     rows, facts = (measure_patterns if options.patterns else measure_metg)(bench)
     if options.patterns:

@@ -75,7 +75,7 @@ MANTA_API void manta_graph_output(manta_graph *graph, manta_ref edge);
 MANTA_API int manta_graph_seal(manta_graph *graph);
 
 /* Bytes that a value in a graph may have. */
-#define MANTA_GRAPH_VALUE_MAX ((1u << 20) - 64u)
+#define MANTA_GRAPH_VALUE_MAX (1u << 20)
 
 /* The value of an input for the launches that follow, copied; it stays until it is set again.
  * MANTA_E_TYPE when it has not the size of the input; MANTA_E_INVALID when `input` is none;

@@ -39,6 +39,14 @@ enum base_timeline_kind {
     BASE_TIMELINE_KINDS
 };
 
+/* What a body is called for. */
+enum base_timeline_body {
+    BASE_TIMELINE_TASK,
+    BASE_TIMELINE_MAP,  /* part of one */
+    BASE_TIMELINE_GRAPH /* a node of a recorded graph, named by the graph's number and its own; peer
+                           is the round */
+};
+
 /* The ref's parent and position name the task. */
 struct base_timeline_record {
     uint64_t ticks;
@@ -48,7 +56,7 @@ struct base_timeline_record {
     uint32_t value;
     uint8_t kind;
     uint8_t detail;
-    int16_t extra; /* BEGIN: 1 if the body is called for part of a map */
+    int16_t extra; /* BEGIN: enum base_timeline_body */
 };
 _Static_assert(sizeof(struct base_timeline_record) == 32, "two to a cache line");
 

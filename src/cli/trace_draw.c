@@ -151,13 +151,15 @@ static void put_slice(struct drawing *drawing, uint32_t thread, const struct ope
 {
     const struct base_timeline_record *begin = &body->begin;
     uint64_t from_ns = time_of(drawing, begin->ticks), to_ns = time_of(drawing, end_ticks);
+    bool is_node = begin->extra == BASE_TIMELINE_GRAPH;
     begin_event(drawing, "X", thread);
     put_name(drawing, BASE_TIMELINE_FUNCTION, begin->value);
-    fprintf(drawing->out, ",\"cat\":\"%s\"", begin->extra ? "map" : "task");
+    fprintf(drawing->out, ",\"cat\":\"%s\"", is_node ? "graph" : begin->extra ? "map" : "task");
     put_time(drawing, "ts", from_ns);
     put_time(drawing, "dur", to_ns > from_ns ? to_ns - from_ns : 0);
-    fprintf(drawing->out, ",\"args\":{\"ref\":\"%016" PRIx64 ".%u\",\"owner\":%u", begin->parent,
-            begin->position, begin->peer);
+    fprintf(drawing->out, ",\"args\":{\"%s\":\"%016" PRIx64 ".%u\",\"%s\":%u",
+            is_node ? "node" : "ref", begin->parent, begin->position, is_node ? "round" : "owner",
+            begin->peer);
     if (begin->detail > 1) {
         fprintf(drawing->out, ",\"attempt\":%u", begin->detail);
     }

@@ -435,7 +435,7 @@ int exec_keep_reason(struct run *run, int code)
 static MT_COLD int call_noted(struct rank *rank, struct body *body)
 {
     struct run *run = body->run;
-    timeline_body(rank, BASE_TIMELINE_BEGIN, run, 0);
+    timeline_body(rank, BASE_TIMELINE_BEGIN, run, BASE_TIMELINE_TASK);
     baton_give(&rank->baton);
     int code = exec_keep_reason(run, run->function->run(body->slots));
     timeline_body(rank, BASE_TIMELINE_END, run, code);
@@ -480,7 +480,7 @@ static int call_lease(struct rank *rank, struct body *body)
     if (!results) {
         return MANTA_E_NOMEM;
     }
-    timeline_body(rank, BASE_TIMELINE_BEGIN, run, 1);
+    timeline_body(rank, BASE_TIMELINE_BEGIN, run, BASE_TIMELINE_MAP);
     baton_give(&rank->baton);
     for (uint64_t i = 0; i < run->map_count; i++) {
         run->map_index = run->map_begin + i;

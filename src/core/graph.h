@@ -37,6 +37,9 @@
 
 #include <manta/graph.h>
 
+_Static_assert(MANTA_GRAPH_VALUE_MAX + 2 * sizeof(uint32_t) <= WIRE_BODY_MAX,
+               "the largest value and its round are no message");
+
 enum { GRAPH_DEATHS_MAX = 3 };
 
 /* Ids: of a root's kind, since they die with their rank, but none that a root has. */

@@ -169,11 +169,11 @@ static int call(struct rank *rank, struct worker *worker, struct leaf *leaf)
     }
     board_show(worker, run);
     leaf->member->running++;
-    timeline_body(rank, BASE_TIMELINE_BEGIN, run, 0);
+    timeline_leaf(rank, BASE_TIMELINE_BEGIN, run, BASE_TIMELINE_GRAPH);
     baton_give(&rank->baton);
     code = exec_keep_reason(run, run->function->run(leaf->slots));
     baton_take(&rank->baton, rank->host);
-    timeline_body(rank, BASE_TIMELINE_END, run, code);
+    timeline_leaf(rank, BASE_TIMELINE_END, run, code);
     leaf->member->running--;
     return code;
 }

@@ -46,17 +46,31 @@ void timeline_note_submit(struct context *context, const manta_function *functio
                                                     .value = function_hash(function)});
 }
 
+static struct base_timeline_record record_of(enum base_timeline_kind kind, const struct run *run,
+                                             int extra)
+{
+    return (struct base_timeline_record){.kind = (uint8_t)kind,
+                                         .extra = (int16_t)MT_MIN(extra, INT16_MAX),
+                                         .parent = run->parent,
+                                         .position = run->position,
+                                         .value = function_hash(run->function)};
+}
+
 void timeline_note_run(struct base_timeline_track *track, enum base_timeline_kind kind,
                        const struct run *run, int extra)
 {
-    base_timeline_add(track,
-                      (struct base_timeline_record){.kind = (uint8_t)kind,
-                                                    .detail = run->attempt,
-                                                    .extra = (int16_t)MT_MIN(extra, INT16_MAX),
-                                                    .parent = run->parent,
-                                                    .position = run->position,
-                                                    .peer = run->owner,
-                                                    .value = function_hash(run->function)});
+    struct base_timeline_record record = record_of(kind, run, extra);
+    record.detail = run->attempt;
+    record.peer = run->owner;
+    base_timeline_add(track, record);
+}
+
+void timeline_note_leaf(struct base_timeline_track *track, enum base_timeline_kind kind,
+                        const struct run *run, int extra)
+{
+    struct base_timeline_record record = record_of(kind, run, extra);
+    record.peer = (uint32_t)run->map_index;
+    base_timeline_add(track, record);
 }
 
 void timeline_note_sent(struct rank *rank, uint32_t peer, unsigned kind, uint64_t parent,

@@ -18,6 +18,8 @@ MT_COLD void timeline_note_submit(struct context *context, const manta_function 
                                   const manta_ref *ref);
 MT_COLD void timeline_note_run(struct base_timeline_track *track, enum base_timeline_kind kind,
                                const struct run *run, int extra);
+MT_COLD void timeline_note_leaf(struct base_timeline_track *track, enum base_timeline_kind kind,
+                                const struct run *run, int extra);
 MT_COLD void timeline_note_sent(struct rank *rank, uint32_t peer, unsigned kind, uint64_t parent,
                                 uint32_t position, size_t bytes);
 void timeline_note_received(struct rank *rank, uint32_t peer, const struct wire_header *header);
@@ -31,12 +33,21 @@ static inline void timeline_submit(struct context *context, const manta_function
     }
 }
 
-/* On the run's worker. BEGIN: extra is 1 if it is part of a map; END: its code. */
+/* On the run's worker. BEGIN: extra is an enum base_timeline_body; END: its code. */
 static inline void timeline_body(struct rank *rank, enum base_timeline_kind kind,
                                  const struct run *run, int extra)
 {
     if (MT_UNLIKELY(rank->tracks != NULL)) {
         timeline_note_run(&rank->tracks[run->worker->number], kind, run, extra);
+    }
+}
+
+/* The same for a node of a recorded graph, whose map_index is its round. */
+static inline void timeline_leaf(struct rank *rank, enum base_timeline_kind kind,
+                                 const struct run *run, int extra)
+{
+    if (MT_UNLIKELY(rank->tracks != NULL)) {
+        timeline_note_leaf(&rank->tracks[run->worker->number], kind, run, extra);
     }
 }
 

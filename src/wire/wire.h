@@ -22,8 +22,9 @@
 
 #define WIRE_VERSION 1
 
-/* The longest body a message may have; longer is a broken peer. */
-#define WIRE_BODY_MAX (1u << 20)
+/* The longest body a message may have; longer is a broken peer. 1 MiB of a user's bytes, and room
+ * for what goes before them. */
+#define WIRE_BODY_MAX ((1u << 20) + 512u)
 
 /*
  * parent and position name the task or ref the message is about (the ref's

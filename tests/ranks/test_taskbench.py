@@ -11,6 +11,9 @@ import runs
 # With the inputs that each has in SMALL.
 PATTERNS = {"trivial": 0, "no_comm": 20, "stencil_1d": 52, "stencil_1d_periodic": 60, "dom": 4, "tree": 16, "fft": 44,
             "all_to_all": 100, "nearest": 52, "spread": 55, "random_nearest": 52}
+# What Task Bench's own scripts read from a run: whole lines, of each graph and of all together.
+OF_A_GRAPH = [r"Iterations: (\d+)", r"Output Bytes: (\d+)", r"Time Steps: (\d+)", r"Max Width: (\d+)"]
+OF_ALL = [r"Total Tasks (\d+)", r"Total FLOPs (\d+)", r"Total Bytes (\d+)", r"Elapsed Time (\d+\.\d+e[+-]\d+) seconds"]
 SMALL = ["-steps", "5", "-width", "5", "-kernel", "compute_bound", "-iter", "4", "-fraction", "1"]
 drivers = sys.argv[1:]
 
@@ -50,12 +53,20 @@ def graphs(*names):
     return words[:-1]
 
 
+def check_lines(result, graph_count):
+    for lines, times in (OF_A_GRAPH, graph_count), (OF_ALL, 1):
+        for line in lines:
+            found = re.findall(rf"^ *{line}$", result.out, re.MULTILINE)
+            runs.check(len(found) == times, f"{len(found)} lines {line}, not {times}", result)
+
+
 def every_pattern_in_one_run_of_several_graphs():
     for driver in drivers:
         for ranks, options in launches(driver):
             result = comes_out(driver, ranks, *SMALL, *options, *graphs(*PATTERNS))
             runs.check(number(result, "Total Dependencies") == sum(PATTERNS.values()), "another graph", result)
             runs.check(number(result, "Elapsed Time") > 0 and number(result, "FLOP/s") > 0, "no time", result)
+            check_lines(result, len(PATTERNS))
 
 
 def outputs_of_every_size_and_more_inputs_than_parameters():
@@ -64,7 +75,7 @@ def outputs_of_every_size_and_more_inputs_than_parameters():
         # A recorded point has its inputs as parameters.
         width = "10" if "recorded" in driver else "20"
         comes_out(driver, ranks, *options, "-steps", "4", "-type", "nearest", "-output", "48", "-and", "-output", "65536",
-                  "-and", "-output", "262144", "-and", "-type", "all_to_all", "-width", width, "-output", "16", "-passes", "2")
+                  "-and", "-output", "1048576", "-and", "-type", "all_to_all", "-width", width, "-output", "16", "-passes", "2")
 
 
 def a_spoiled_output_fails_the_run():

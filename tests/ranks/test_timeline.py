@@ -34,7 +34,7 @@ def counters(text):
 
 
 def slices(trace, rank=None):
-    return [event for event in trace["traceEvents"] if event["ph"] == "X" and event["cat"] in ("task", "map")
+    return [event for event in trace["traceEvents"] if event["ph"] == "X" and event["cat"] in ("task", "map", "graph")
             and rank in (None, event["pid"])]
 
 
@@ -59,11 +59,15 @@ def check_whole(trace, said, ranks):
         executed, parked, sent, received = said[about["rank"]]
         mine = slices(trace, about["rank"])
         whole = [event for event in mine if "piece" not in event["args"]]
+        marks = [event["args"] for event in trace["traceEvents"]
+                 if event["ph"] == "i" and event["cat"] == "message" and event["pid"] == about["rank"]]
+        drawn = tuple(sum(name in args for args in marks) for name in ("to", "from"))
         pieces = {(event["args"]["ref"], event["name"]) for event in mine if "piece" in event["args"]}
         runs.check(about["begun"] == about["ended"] == executed == len(whole) + len(pieces),
                    f"{executed} executed, {len(whole)} and {len(pieces)} drawn: {about}")
         runs.check(about["parked"] == about["resumed"] == parked, f"{parked} parked: {about}")
         runs.check((about["sent"], about["received"]) == (sent, received), f"{sent}, {received} messages: {about}")
+        runs.check(drawn == (sent, received), f"{sent}, {received} messages, {drawn} drawn: {about}")
         runs.check(about["complete"] and not any(about[name] for name in ("open", "strays", "lost", "damaged_bytes")),
                    f"not whole: {about}")
 
@@ -83,6 +87,24 @@ def what_is_drawn_is_what_was_counted():
             runs.check(len(ends) == 500 + 127 and set(ends) <= begins, f"{len(ends)} arrows of {len(begins)}")
             runs.check(f"{ranks} of {ranks} ranks" in said, said)
             job.check_clean()
+            job.close()
+
+
+def nodes_of_a_graph_have_their_round_and_no_arrows():
+    nodes, rounds = 4, 25
+    for ranks in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            job = timed(folder, ranks if ranks > 1 else 0, "graph")
+            runs.check(job.code == 0, f"ended with {job.code}", job)
+            trace, _ = convert(folder, "--messages")
+            check_whole(trace, counters(job.out), ranks)
+            drawn = slices(trace)
+            runs.check({(event["cat"], event["name"]) for event in drawn} == {("graph", "node")}, f"{drawn[:3]}")
+            found = sorted((event["args"]["round"], event["args"]["node"].rsplit(".", 1)[1]) for event in drawn)
+            runs.check(found == sorted((i, str(k)) for i in range(rounds) for k in range(nodes)), f"{found[:9]}")
+            runs.check({event["pid"] for event in drawn} == set(range(ranks)), "a rank has none")
+            arrows = [event for event in trace["traceEvents"] if event["ph"] in ("s", "f")]
+            runs.check(not arrows, f"{len(arrows)} arrows, such as {arrows[:2]}")
             job.close()
 
 
@@ -149,6 +171,6 @@ def mistakes_are_refused_with_what_to_do():
 
 runs.need_mpirun()
 runs.Job.launcher_options = ["--enable-recovery"]
-runs.main([what_is_drawn_is_what_was_counted, a_rank_that_is_killed_leaves_what_it_was_in,
-           what_is_written_is_for_its_user_alone, a_damaged_file_costs_what_is_damaged,
-           mistakes_are_refused_with_what_to_do])
+runs.main([what_is_drawn_is_what_was_counted, nodes_of_a_graph_have_their_round_and_no_arrows,
+           a_rank_that_is_killed_leaves_what_it_was_in, what_is_written_is_for_its_user_alone,
+           a_damaged_file_costs_what_is_damaged, mistakes_are_refused_with_what_to_do])

@@ -1,8 +1,10 @@
 /*
  * A job for the timeline: bodies here and on other ranks, on top of others and put aside, and a
- * map. At its end each rank prints what its counters say. With the name of a file a body kills its
- * rank the first time, some time after it has begun, and creates the file before.
+ * map; with "graph" a recorded graph and nothing else. At its end each rank prints what its counters
+ * say. With the name of a file a body kills its rank the first time, some time after it has begun,
+ * and creates the file before.
  */
+#include <manta/graph.h>
 #include <manta/manta.h>
 
 #include <fcntl.h>
@@ -12,11 +14,17 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MANY = 500, LONGER_THAN_A_FLUSH_US = 300000 };
+enum { MANY = 500, NODES = 4, ROUNDS = 25, LONGER_THAN_A_FLUSH_US = 300000 };
 
 MANTA_TASK(leaf, val(int64_t, x), out(int64_t, y))
 {
     *y = x + 1;
+    return MANTA_OK;
+}
+
+MANTA_TASK(node, in(int64_t, x), out(int64_t, y))
+{
+    *y = *x + 1;
     return MANTA_OK;
 }
 
@@ -60,8 +68,35 @@ static int tell(void *arg)
     return write(STDOUT_FILENO, line, (size_t)size) == size ? 0 : 1;
 }
 
+/* A chain over the ranks, whose last value is the first one's of the next round. */
+static int drive_graph(void)
+{
+    manta_graph *graph;
+    manta_ref result;
+    manta_world world;
+    int64_t x = 0;
+    MANTA_TRY(manta_world_get(&world));
+    MANTA_TRY(manta_graph_create(MANTA_CYCLIC, &graph));
+    manta_ref input = manta_graph_input(graph, sizeof x), edge = input;
+    for (int i = 0; i < NODES; i++) {
+        uint32_t rank = (uint32_t)i % world.size;
+        edge = node_async(MANTA_OPTIONS(.graph = graph, .rank = MANTA_ON(rank)), edge);
+    }
+    manta_graph_feed(graph, edge, input);
+    manta_graph_output(graph, edge);
+    MANTA_TRY(manta_graph_seal(graph));
+    MANTA_TRY(manta_graph_set(graph, input, &x, sizeof x));
+    MANTA_TRY(manta_graph_launch(graph, ROUNDS, &result));
+    MANTA_TRY(manta_get(result, &x, sizeof x));
+    manta_graph_destroy(graph);
+    return x == NODES * ROUNDS ? 0 : 1;
+}
+
 static int drive(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "graph") == 0) {
+        return drive_graph();
+    }
     manta_ref refs[MANY];
     int64_t sum = 0, y;
     for (int64_t i = 0; i < MANY; i++) {
