@@ -56,11 +56,6 @@ static uint64_t whole_bytes(uint64_t bytes, bool is_typed)
     return is_typed ? layout_whole_bytes(bytes) : bytes;
 }
 
-static uint8_t *run_args(struct run *run)
-{
-    return run->args ? run->args : run->args_small;
-}
-
 /* ---- Before --------------------------------------------------------------------------------- */
 
 static void set_variable(struct body *body, uint32_t param, uint16_t output)
@@ -202,12 +197,12 @@ static MT_NOINLINE MT_FLATTEN int place_all_inputs(struct rank *rank, struct bod
 {
     struct run *run = body->run;
     int code = MANTA_OK;
-    struct pack_walk walk =
-        pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct pack_arg arg;
     while (code == MANTA_OK && pack_next(&walk, &arg)) {
-        if (arg.is_stored) {
-            code = place_stored(rank, body, &arg);
+        if (MT_UNLIKELY(arg.is_stored)) {
+            const struct pack_arg stored = arg; /* so that most stay in registers */
+            code = place_stored(rank, body, &stored);
             continue;
         }
         size_t unit =
@@ -275,8 +270,7 @@ static inline int place_outputs(struct body *body)
 /* The scope of the run holds every ref that came as an argument. */
 static int hold_arguments(struct rank *rank, struct run *run)
 {
-    struct pack_walk walk =
-        pack_walk_init(run->function, run_args(run), run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
         for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {

@@ -292,8 +292,7 @@ static struct spawn_stream take_stream(uint8_t to, const char *path)
 /* The block of a run; false when it is broken. */
 static bool find_block(struct run *run, struct wire_reader *ret_reader)
 {
-    struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
-                                           run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct pack_arg arg;
     if (!pack_next(&walk, &arg) || arg.index != PARAM_WHAT) {
         return false;

@@ -158,8 +158,7 @@ static void deliver_local(struct rank *rank, struct run *run, int code, struct v
 /* The same for a run that ended while it had no owner: what is still borrowed of its arguments. */
 static uint32_t collect_kept_later(struct rank *rank, struct run *run, struct message_kept *kept)
 {
-    uint8_t *args = run->args ? run->args : run->args_small;
-    struct pack_walk walk = pack_walk_init(run->function, args, run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct pack_arg arg;
     uint32_t count = 0;
     while (pack_next(&walk, &arg)) {

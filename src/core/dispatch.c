@@ -194,7 +194,7 @@ static uint16_t message_flags(struct rank *rank, const struct peer *peer, struct
 /* In arguments as they travel. */
 static void name_owners(struct rank *rank, const struct task *task, uint8_t *args, size_t bytes)
 {
-    struct pack_walk walk = pack_walk_init(task->function, args, bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_init(task->function, args, bytes);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
         if (arg.is_refs) {

@@ -277,8 +277,7 @@ static uint64_t walk_arguments(struct rank *rank, struct run *run,
                                             const struct location *of))
 {
     uint64_t bytes = 0;
-    struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
-                                           run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct pack_arg arg;
     while (rank->options.store && pack_next(&walk, &arg)) {
         struct location of;

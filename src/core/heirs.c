@@ -121,8 +121,7 @@ static void each_place(struct rank *rank, struct run *run,
                        void (*each)(struct rank *rank, struct run *run, uint16_t bit,
                                     const struct location *place))
 {
-    struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
-                                           run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
         struct location place;

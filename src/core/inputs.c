@@ -13,23 +13,34 @@ static void note(struct inputs *inputs, const manta_param *param, const struct c
     }
 }
 
+static inline struct content find(struct rank *rank, const uint8_t *at)
+{
+    manta_ref ref;
+    memcpy(&ref, at, sizeof ref);
+    struct target target = target_find(rank, ref);
+    return target_content(&target);
+}
+
 MT_FLATTEN void inputs_find(struct rank *rank, struct task *task, struct inputs *ret_inputs)
 {
     struct pack_piece *piece = ret_inputs->pieces;
-    struct pack_walk walk = task_walk(task);
-    struct pack_arg arg;
+    struct pack_own own = task_own(task);
+    const manta_param *param;
+    const uint8_t *data;
+    uint64_t bytes;
     size_t end = 0;
     ret_inputs->is_rich = ret_inputs->is_elsewhere = false;
     ret_inputs->misfit = NULL;
-    for (; pack_next(&walk, &arg); end = piece->at + piece->bytes, piece++) {
-        if (pack_is_value(arg.param)) {
-            struct target target = target_find(rank, pack_ref(&arg, 0));
-            struct content content = target_content(&target);
-            note(ret_inputs, arg.param, &content);
-            *piece = pack_value_piece(end, arg.param, &content);
+    while ((param = pack_next_own(&own, &data, &bytes))) {
+        if (pack_is_value(param)) {
+            struct content content = find(rank, data);
+            note(ret_inputs, param, &content);
+            *piece = pack_value_piece(end, param, &content);
         } else {
-            *piece = pack_arg_piece(end, &arg);
+            *piece = pack_arg_piece(end, param, data, bytes);
         }
+        end = piece->at + piece->bytes;
+        piece++;
     }
     ret_inputs->count = (uint32_t)(piece - ret_inputs->pieces);
     ret_inputs->bytes = end;

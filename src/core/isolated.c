@@ -50,8 +50,7 @@ const manta_param *isolated_refused(const manta_function *function)
 static size_t write_args(struct rank *rank, struct run *run, uint8_t *out)
 {
     size_t end = 0;
-    struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
-                                           run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {
         struct content content = {
@@ -63,7 +62,8 @@ static size_t write_args(struct rank *rank, struct run *run, uint8_t *out)
         }
         struct pack_piece piece = pack_is_value(arg.param)
                                       ? pack_value_piece(end, arg.param, &content)
-                                      : pack_arg_piece(end, &arg);
+                                      : pack_arg_piece(end, arg.param, arg.data,
+                                                       arg.is_null ? PACK_NULL_TEXT : arg.bytes);
         end = pack_put(out, end, &piece);
     }
     return end;

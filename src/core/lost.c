@@ -310,8 +310,7 @@ void lost_on_lost(struct rank *rank, uint32_t from, const struct wire_header *he
 
 static void tell_owner(struct rank *rank, struct run *run)
 {
-    struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
-                                           run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct wire_header about = {.parent = run->parent, .position = run->position};
     struct pack_arg arg;
     while (pack_next(&walk, &arg)) {

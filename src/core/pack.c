@@ -65,16 +65,21 @@ void pack_next_variable(struct pack_walk *walk, struct pack_arg *arg)
     }
 }
 
+static struct base_spares *spares_for(struct rank *rank, size_t bytes)
+{
+    return &rank->spare_blocks[(bytes - 1) / PACK_SPARE_STEP];
+}
+
 uint8_t *pack_block_create(struct rank *rank, size_t bytes)
 {
-    return bytes <= PACK_SPARE_BYTES ? base_spares_take_raw(&rank->spare_blocks)
+    return bytes <= PACK_SPARE_BYTES ? base_spares_take_raw(spares_for(rank, bytes))
                                      : base_alloc_aligned(16, MT_ALIGN_UP(bytes, (size_t)16));
 }
 
 MT_NOINLINE void pack_block_give(struct rank *rank, uint8_t *block, size_t bytes)
 {
     if (bytes <= PACK_SPARE_BYTES) {
-        base_spares_give(&rank->spare_blocks, block);
+        base_spares_give(spares_for(rank, bytes), block);
     } else {
         base_free(block);
     }
@@ -118,7 +123,7 @@ int pack_measure(const manta_function *function, const manta_slot *args, size_t 
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
         bool is_needed;
-        if (pack_is_fixed(param, PACK_WITH_REFS)) {
+        if (pack_is_fixed(param)) {
             at = MT_ALIGN_UP(at, pack_fixed_align(param)) + pack_fixed_bytes(param);
             is_needed = true;
         } else if (is_input(param->kind)) {
@@ -187,12 +192,12 @@ static struct pack_piece headed_piece(size_t end, uint64_t head, size_t align, c
                                .head = head};
 }
 
-struct pack_piece pack_arg_piece(size_t end, const struct pack_arg *arg)
+struct pack_piece pack_arg_piece(size_t end, const manta_param *param, const uint8_t *data,
+                                 uint64_t bytes)
 {
-    uint64_t head = arg->is_null ? PACK_NULL_TEXT : arg->bytes;
-    return pack_is_fixed(arg->param, PACK_WITH_REFS)
-               ? fixed_piece(end, arg->param, arg->data)
-               : headed_piece(end, head, pack_data_align(arg->param), arg->data, arg->bytes);
+    return pack_is_fixed(param) ? fixed_piece(end, param, data)
+                                : headed_piece(end, bytes, pack_data_align(param), data,
+                                               bytes == PACK_NULL_TEXT ? 0 : bytes);
 }
 
 struct pack_piece pack_value_piece(size_t end, const manta_param *param,
@@ -208,28 +213,22 @@ struct pack_piece pack_value_piece(size_t end, const manta_param *param,
                         content->bytes);
 }
 
-static size_t write_variable(const manta_param *param, const manta_slot *slot, uint8_t *out,
-                             size_t end)
-{
-    uint64_t bytes = call_bytes(param, slot);
-    bool is_null = param->kind == MANTA_KIND_TEXT && !slot->data;
-    struct pack_piece piece = headed_piece(end, is_null ? PACK_NULL_TEXT : bytes,
-                                           pack_data_align(param), slot->data, bytes);
-    return pack_put(out, end, &piece);
-}
-
 void pack_write(const manta_function *function, const manta_slot *args, uint8_t *out)
 {
     size_t end = 0;
     for (uint32_t i = 0; i < function->param_count; i++) {
         const manta_param *param = &function->params[i];
-        if (pack_is_fixed(param, PACK_WITH_REFS)) {
+        if (pack_is_fixed(param)) {
             size_t at = MT_ALIGN_UP(end, pack_fixed_align(param));
             put_zeros(out, end, at);
             end = at + pack_fixed_bytes(param);
             copy(out + at, args[i].data, end - at);
         } else if (is_input(param->kind)) {
-            end = write_variable(param, &args[i], out, end);
+            uint64_t bytes = call_bytes(param, &args[i]);
+            bool is_null = param->kind == MANTA_KIND_TEXT && !args[i].data;
+            struct pack_piece piece =
+                pack_arg_piece(end, param, args[i].data, is_null ? PACK_NULL_TEXT : bytes);
+            end = pack_put(out, end, &piece);
         }
     }
 }

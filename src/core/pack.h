@@ -1,8 +1,8 @@
 /*
  * Arguments as bytes. A submitted task keeps them packed with refs as refs; before it is
  * executed, in and inout refs are replaced by their values ("resolved"), the only form
- * that travels. One walker reads both forms and checks every length, because resolved
- * bytes come from other ranks.
+ * that travels. Its walker (pack_next) checks every length, because resolved bytes come from
+ * other ranks; the one over the own tasks' (pack_next_own) has nothing to check.
  *
  * Layout, in parameter order, outputs skipped: val and ref are their bytes at their
  * alignment; text, span, refs are a u64 count of bytes, then the bytes; a resolved in or
@@ -26,19 +26,14 @@ static inline bool pack_is_after(const manta_param *param)
     return param->kind == MANTA_KIND_REFS && param->size == 1;
 }
 
-/* Blocks of up to so many bytes are used again. */
-#define PACK_SPARE_BYTES 192
-
 #define PACK_NULL_TEXT UINT64_MAX
 
-enum pack_form { PACK_WITH_REFS, PACK_RESOLVED };
-
+/* Over resolved arguments. */
 struct pack_walk {
     const manta_function *function;
     uint8_t *base;
     size_t size, at;
     uint32_t index; /* of the next parameter */
-    enum pack_form form;
     bool is_broken;
 };
 
@@ -54,9 +49,14 @@ struct pack_arg {
 };
 
 static inline struct pack_walk pack_walk_init(const manta_function *function, uint8_t *base,
-                                              size_t size, enum pack_form form)
+                                              size_t size)
 {
-    return (struct pack_walk){.function = function, .base = base, .size = size, .form = form};
+    return (struct pack_walk){.function = function, .base = base, .size = size};
+}
+
+static inline struct pack_walk pack_walk_run(struct run *run)
+{
+    return pack_walk_init(run->function, run->args ? run->args : run->args_small, run->args_bytes);
 }
 
 /* Its body gets the value of a ref. */
@@ -65,11 +65,10 @@ static inline bool pack_is_value(const manta_param *param)
     return param->kind == MANTA_KIND_IN || param->kind == MANTA_KIND_INOUT;
 }
 
-/* As many bytes in each call. */
-static inline bool pack_is_fixed(const manta_param *param, enum pack_form form)
+/* As many bytes in each call, with refs as refs. */
+static inline bool pack_is_fixed(const manta_param *param)
 {
-    return param->kind == MANTA_KIND_VAL || param->kind == MANTA_KIND_REF ||
-           (form == PACK_WITH_REFS && pack_is_value(param));
+    return param->kind == MANTA_KIND_VAL || param->kind == MANTA_KIND_REF || pack_is_value(param);
 }
 
 static inline size_t pack_fixed_bytes(const manta_param *param)
@@ -116,7 +115,7 @@ static inline bool pack_next(struct pack_walk *walk, struct pack_arg *ret_arg)
     }
     const manta_param *param = &function->params[index];
     *ret_arg = (struct pack_arg){.param = param, .index = index};
-    if (pack_is_fixed(param, walk->form)) {
+    if (param->kind == MANTA_KIND_VAL || param->kind == MANTA_KIND_REF) {
         ret_arg->bytes = pack_fixed_bytes(param);
         ret_arg->data = pack_take(walk, pack_fixed_align(param), ret_arg->bytes);
         ret_arg->is_refs = param->kind != MANTA_KIND_VAL;
@@ -126,17 +125,15 @@ static inline bool pack_next(struct pack_walk *walk, struct pack_arg *ret_arg)
     return !walk->is_broken;
 }
 
-/* The refs among the arguments of a task of this rank, one after the other. */
-struct pack_refs {
-    const manta_param *param, *next, *end; /* param: whose ref it is */
+/* Over the arguments of a task of this rank, refs as refs. */
+struct pack_own {
+    const manta_param *next, *end;
     const uint8_t *at;
-    uint64_t left; /* of its refs */
 };
 
-static inline struct pack_refs pack_refs_init(const manta_function *function, const uint8_t *base)
+static inline struct pack_own pack_own_init(const manta_function *function, const uint8_t *base)
 {
-    return (struct pack_refs){
-        .next = function->params, .end = function->params + function->param_count, .at = base};
+    return (struct pack_own){function->params, function->params + function->param_count, base};
 }
 
 static inline const uint8_t *pack_align(const uint8_t *at, size_t align)
@@ -144,46 +141,56 @@ static inline const uint8_t *pack_align(const uint8_t *at, size_t align)
     return (const uint8_t *)MT_ALIGN_UP((uintptr_t)at, (uintptr_t)align);
 }
 
-/* Moves to the argument's refs, or past it if it has none. */
-static inline void pack_enter_refs(struct pack_refs *refs, const manta_param *param)
+/* The next input parameter; NULL at the end. Bytes of a text that is NULL: PACK_NULL_TEXT. */
+static inline const manta_param *pack_next_own(struct pack_own *own, const uint8_t **ret_data,
+                                               uint64_t *ret_bytes)
 {
-    if (pack_is_fixed(param, PACK_WITH_REFS)) {
-        refs->at = pack_align(refs->at, pack_fixed_align(param));
-        refs->left = param->kind != MANTA_KIND_VAL;
-        refs->at += refs->left ? 0 : param->size;
-        return;
+    while (own->next != own->end && own->next->kind >= MANTA_KIND_OUT) {
+        own->next++;
     }
-    const uint8_t *head = pack_align(refs->at, 8);
-    uint64_t bytes;
-    memcpy(&bytes, head, sizeof bytes);
-    refs->at = pack_align(head + sizeof bytes, pack_data_align(param));
-    refs->left = param->kind == MANTA_KIND_REFS ? bytes / sizeof(manta_ref) : 0;
-    refs->at += refs->left || bytes == PACK_NULL_TEXT ? 0 : bytes;
+    if (own->next == own->end) {
+        return NULL;
+    }
+    const manta_param *param = own->next++;
+    if (pack_is_fixed(param)) {
+        *ret_data = pack_align(own->at, pack_fixed_align(param));
+        *ret_bytes = pack_fixed_bytes(param);
+        own->at = *ret_data + *ret_bytes;
+    } else {
+        const uint8_t *head = pack_align(own->at, 8);
+        memcpy(ret_bytes, head, sizeof *ret_bytes);
+        *ret_data = pack_align(head + sizeof *ret_bytes, pack_data_align(param));
+        own->at = *ret_data + (*ret_bytes == PACK_NULL_TEXT ? 0 : *ret_bytes);
+    }
+    return param;
+}
+
+/* The refs among them, one after the other. */
+struct pack_refs {
+    struct pack_own own;
+    const manta_param *param; /* whose ref it is */
+    const uint8_t *data;
+    uint64_t left; /* bytes of its refs */
+};
+
+static inline bool pack_is_refs(const manta_param *param)
+{
+    return param->kind >= MANTA_KIND_IN && param->kind <= MANTA_KIND_REFS;
 }
 
 static inline bool pack_next_ref(struct pack_refs *refs, manta_ref *ret_ref)
 {
     while (!refs->left) {
-        if (refs->next == refs->end) {
+        refs->param = pack_next_own(&refs->own, &refs->data, &refs->left);
+        if (!refs->param) {
             return false;
         }
-        refs->param = refs->next++;
-        if (refs->param->kind < MANTA_KIND_OUT) {
-            pack_enter_refs(refs, refs->param);
-        }
+        refs->left = pack_is_refs(refs->param) ? refs->left : 0;
     }
-    refs->left--;
-    memcpy(ret_ref, refs->at, sizeof *ret_ref);
-    refs->at += sizeof *ret_ref;
+    memcpy(ret_ref, refs->data, sizeof *ret_ref);
+    refs->data += sizeof *ret_ref;
+    refs->left -= sizeof *ret_ref;
     return true;
-}
-
-/* The i-th ref of an argument that is refs. */
-static inline manta_ref pack_ref(const struct pack_arg *arg, size_t i)
-{
-    manta_ref ref;
-    memcpy(&ref, arg->data + i * sizeof ref, sizeof ref);
-    return ref;
 }
 
 /* Bytes that `args` need; MANTA_E_TOOBIG or MANTA_E_INVALID with the reason in text. */
@@ -221,8 +228,9 @@ struct pack_piece {
     uint64_t head;
 };
 
-/* What follows the piece that ends there. */
-struct pack_piece pack_arg_piece(size_t end, const struct pack_arg *arg);
+/* What follows the piece that ends there: of an argument as pack_next_own says it, of a value. */
+struct pack_piece pack_arg_piece(size_t end, const manta_param *param, const uint8_t *data,
+                                 uint64_t bytes);
 struct pack_piece pack_value_piece(size_t end, const manta_param *param,
                                    const struct content *content);
 /* Returns where it ends. out: of the whole; NULL: nothing is written. */

@@ -395,8 +395,7 @@ struct start {
 
 static struct start *make_start(struct rank *rank, struct run *run)
 {
-    struct pack_walk walk = pack_walk_init(run->function, run->args ? run->args : run->args_small,
-                                           run->args_bytes, PACK_RESOLVED);
+    struct pack_walk walk = pack_walk_run(run);
     struct start *start = base_alloc(sizeof *start);
     struct pack_arg arg;
     while (start && pack_next(&walk, &arg)) {

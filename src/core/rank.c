@@ -9,7 +9,6 @@
 #include "core/idle.h"
 #include "core/message.h"
 #include "core/outside.h"
-#include "core/pack.h"
 #include "core/pin.h"
 #include "core/recover.h"
 #include "core/registry.h"
@@ -27,7 +26,8 @@
 #include <stdio.h>
 
 enum { STACK_BYTES_DEFAULT = 256 * 1024, SPIN_SHARED_NS = 4000, TICKER_STACK_BYTES = 128 * 1024 };
-enum { SPARES_MAX = 4096 };
+/* Of what a waiting task has, as many as a driver may be ahead of the workers. */
+enum { SPARES_MAX = 4096, WAITING_SPARES_MAX = 256 * 1024 };
 
 static int fail(manta_error *ret_error, int code, const char *format, ...)
 {
@@ -118,8 +118,10 @@ static struct rank *allocate(const struct core_options *options)
     base_spares_init(&rank->spare_extras, sizeof(struct task_extra), SPARES_MAX);
     base_spares_init(&rank->spare_holders, sizeof(struct remote_holder), SPARES_MAX);
     base_spares_init(&rank->spare_values, VALUE_SPARE_BYTES, SPARES_MAX);
-    base_spares_init(&rank->spare_blocks, PACK_SPARE_BYTES, SPARES_MAX);
-    base_spares_init(&rank->spare_watches, sizeof(struct watch), SPARES_MAX);
+    base_spares_init(&rank->spare_watches, sizeof(struct watch), WAITING_SPARES_MAX);
+    for (size_t i = 0; i < MT_COUNT(rank->spare_blocks); i++) {
+        base_spares_init(&rank->spare_blocks[i], (i + 1) * PACK_SPARE_STEP, WAITING_SPARES_MAX);
+    }
     base_list_init(&rank->roots);
     scope_init_root(rank, &rank->root);
     rank->peers = base_alloc(rank->size * sizeof *rank->peers);
@@ -196,7 +198,9 @@ static void free_rank(struct rank *rank)
     base_spares_fini(&rank->spare_extras);
     base_spares_fini(&rank->spare_holders);
     base_spares_fini(&rank->spare_values);
-    base_spares_fini(&rank->spare_blocks);
+    for (size_t i = 0; i < MT_COUNT(rank->spare_blocks); i++) {
+        base_spares_fini(&rank->spare_blocks[i]);
+    }
     base_spares_fini(&rank->spare_watches);
     base_map_fini(&rank->scopes);
     base_map_fini(&rank->borrows);

@@ -40,6 +40,8 @@
 #define CORE_SMALL_BYTES 48
 #define CORE_BORROWED_BYTES 64 /* of a value that lies in the record of a borrow */
 #define CORE_PRIORITIES 16
+#define PACK_SPARE_BYTES 192 /* blocks for arguments of up to so many bytes are used again */
+#define PACK_SPARE_STEP 64
 #define CORE_DELAYS 10
 
 struct copy;
@@ -467,7 +469,8 @@ struct rank {
 
     struct base_slab tasks, runs;
     struct base_spares spare_borrows, spare_guards, spare_extras, spare_holders, spare_values,
-        spare_watches, spare_blocks;
+        spare_watches;
+    struct base_spares spare_blocks[PACK_SPARE_BYTES / PACK_SPARE_STEP]; /* by size: see pack.h */
     struct base_map scopes;         /* id -> scope, those with children */
     struct base_map borrows;        /* (parent, position) -> borrow */
     struct base_map homes;          /* id -> home record */

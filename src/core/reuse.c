@@ -1,6 +1,5 @@
 #include "core/reuse.h"
 
-#include "core/pack.h"
 #include "core/registry.h"
 #include "core/spill.h"
 #include "core/spread.h"
@@ -9,11 +8,9 @@
 
 static bool get_ref(struct task *task, uint32_t param, manta_ref *ret_ref)
 {
-    struct pack_walk walk = task_walk(task);
-    struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
-        if (arg.index == param) {
-            memcpy(ret_ref, arg.data, sizeof *ret_ref);
+    struct pack_refs refs = task_refs(task);
+    while (pack_next_ref(&refs, ret_ref)) {
+        if (refs.param == &task->function->params[param]) {
             return true;
         }
     }

@@ -296,22 +296,6 @@ static int pin_input(struct rank *rank, struct scope *scope, struct task *task,
     return code;
 }
 
-/* *ret_pinned: so many, also when one cannot be. */
-static int pin_inputs(struct rank *rank, struct scope *scope, struct task *task,
-                      uint32_t *ret_pinned, char *text, size_t text_size)
-{
-    struct pack_refs refs = task_refs(task);
-    int code = MANTA_OK;
-    manta_ref ref;
-    for (*ret_pinned = 0; pack_next_ref(&refs, &ref); ++*ret_pinned) {
-        code = pin_input(rank, scope, task, refs.param, ref, text, text_size);
-        if (MT_UNLIKELY(code != MANTA_OK)) {
-            break;
-        }
-    }
-    return code;
-}
-
 static MT_NOINLINE void unpin_inputs(struct rank *rank, struct task *task, uint32_t count)
 {
     struct pack_refs refs = task_refs(task);
@@ -322,6 +306,27 @@ static MT_NOINLINE void unpin_inputs(struct rank *rank, struct task *task, uint3
             object_drop(rank, target.object);
         }
     }
+}
+
+/* All, or none. */
+static int pin_inputs(struct rank *rank, struct scope *scope, struct task *task,
+                      const manta_slot *args, char *text, size_t text_size)
+{
+    uint32_t pinned = 0;
+    for (uint32_t i = 0; i < task->function->param_count; i++) {
+        const manta_param *param = &task->function->params[i];
+        size_t count = param->kind == MANTA_KIND_REFS ? args[i].count : pack_is_refs(param);
+        for (size_t k = 0; k < count; k++, pinned++) {
+            manta_ref ref;
+            memcpy(&ref, (const manta_ref *)args[i].data + k, sizeof ref);
+            int code = pin_input(rank, scope, task, param, ref, text, text_size);
+            if (MT_UNLIKELY(code != MANTA_OK)) {
+                unpin_inputs(rank, task, pinned);
+                return code;
+            }
+        }
+    }
+    return MANTA_OK;
 }
 
 void task_input_done(struct rank *rank, struct task *task)
@@ -407,7 +412,6 @@ void task_submit(struct rank *rank, struct scope *scope, manta_function *functio
                  const manta_options *options, const manta_slot *args, manta_ref *ret_refs)
 {
     char text[MANTA_ERROR_TEXT_MAX];
-    uint32_t pinned = 0;
     int code;
     text[0] = 0;
     struct task *task = scope->is_taken_over ? recover_resubmit(rank, scope, function) : NULL;
@@ -429,10 +433,7 @@ void task_submit(struct rank *rank, struct scope *scope, manta_function *functio
         code = pack_args(rank, task, args, text, sizeof text);
     }
     if (code == MANTA_OK && function_info(function)->ref_inputs) {
-        code = pin_inputs(rank, scope, task, &pinned, text, sizeof text);
-        if (code != MANTA_OK) {
-            unpin_inputs(rank, task, pinned);
-        }
+        code = pin_inputs(rank, scope, task, args, text, sizeof text);
     }
     if (MT_UNLIKELY(code != MANTA_OK)) {
         refuse(rank, task, code, text);
@@ -484,13 +485,9 @@ void task_start_map(struct rank *rank, struct scope *scope, struct task *task,
                     const manta_slot *args)
 {
     char text[MANTA_ERROR_TEXT_MAX] = "";
-    uint32_t pinned = 0;
     int code = pack_args(rank, task, args, text, sizeof text);
     if (code == MANTA_OK) {
-        code = pin_inputs(rank, scope, task, &pinned, text, sizeof text);
-        if (code != MANTA_OK) {
-            unpin_inputs(rank, task, pinned);
-        }
+        code = pin_inputs(rank, scope, task, args, text, sizeof text);
     }
     if (code != MANTA_OK) {
         refuse(rank, task, code, text);
@@ -697,15 +694,19 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 uint64_t task_digest(struct task *task)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ function_hash(task->function);
-    struct pack_walk walk = task_walk(task);
-    struct pack_arg arg;
-    while (pack_next(&walk, &arg)) {
-        for (size_t i = 0; arg.is_refs && i < arg.bytes / sizeof(manta_ref); i++) {
-            manta_ref ref = pack_ref(&arg, i);
+    struct pack_own own = task_own(task);
+    const manta_param *param;
+    const uint8_t *data;
+    uint64_t bytes;
+    while ((param = pack_next_own(&own, &data, &bytes))) {
+        for (size_t at = 0; pack_is_refs(param) && at < bytes; at += sizeof(manta_ref)) {
+            manta_ref ref;
+            memcpy(&ref, data + at, sizeof ref);
             ref.owner = 0; /* a hint, and another one after a re-execution */
             hash = hash_bytes(hash, &ref, sizeof ref);
         }
-        hash = arg.is_refs ? hash : hash_bytes(hash, arg.data, arg.bytes);
+        bool is_hashed = pack_is_refs(param) || bytes == PACK_NULL_TEXT;
+        hash = is_hashed ? hash : hash_bytes(hash, data, bytes);
     }
     return base_mix64(hash);
 }

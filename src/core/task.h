@@ -29,15 +29,15 @@ static inline uint8_t *task_args(struct task *task)
     return task->args ? task->args : task->small;
 }
 
-/* Over its arguments, refs as refs. */
-static inline struct pack_walk task_walk(struct task *task)
+/* Over its arguments, and the refs among them. */
+static inline struct pack_own task_own(struct task *task)
 {
-    return pack_walk_init(task->function, task_args(task), task->args_bytes, PACK_WITH_REFS);
+    return pack_own_init(task->function, task_args(task));
 }
 
 static inline struct pack_refs task_refs(struct task *task)
 {
-    return pack_refs_init(task->function, task_args(task));
+    return (struct pack_refs){.own = task_own(task)};
 }
 
 static inline uint64_t task_id(const struct task *task)
