@@ -296,6 +296,14 @@ MT_HOT void comm_flush(struct comm *comm)
     }
 }
 
+void comm_push(struct comm *comm)
+{
+    comm_flush(comm);
+    if (comm->ops->push) {
+        comm->ops->push(comm);
+    }
+}
+
 bool comm_is_congested(const struct comm *comm, uint32_t rank)
 {
     const struct comm_peer *peer = comm_peer_find(comm, rank);

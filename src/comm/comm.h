@@ -106,6 +106,9 @@ static inline void *comm_body(struct wire_header *header)
 /* Rings whom committed messages wait for. Call once per turn, before sleep or return to the user.
  */
 void comm_flush(struct comm *comm);
+/* The same, and what a backend would hold for a moment to send it with more is on its way too. For
+ * words that have to be out before something that may end the process. */
+void comm_push(struct comm *comm);
 
 /* True while messages to the peer wait in overflow. O(1). */
 bool comm_is_congested(const struct comm *comm, uint32_t peer);

@@ -53,6 +53,7 @@ struct comm_ops {
     bool (*lend)(struct comm *comm, struct comm_peer *peer, const struct comm_lent *lent,
                  struct comm_loan *loan);
     void (*flush)(struct comm *comm); /* called only when comm->dirty */
+    void (*push)(struct comm *comm);  /* sends what flush holds back; NULL: it holds nothing */
     /* Hands what has arrived to comm_receive. Returns how many frames. */
     unsigned (*poll)(struct comm *comm, unsigned budget);
     /* False, and nothing armed, when there is something to do. */

@@ -92,6 +92,11 @@ static MT_HOT void route_flush(struct comm *comm)
     comm->stats.bells_rung = route->shm->stats.bells_rung;
 }
 
+static void route_push(struct comm *comm)
+{
+    comm_push(route_of(comm)->far);
+}
+
 /* Receiving */
 
 MT_INLINE void pass_up(struct comm_route *route, uint32_t from, const struct wire_header *header,
@@ -279,6 +284,7 @@ static const struct comm_ops route_ops = {
     .slot = route_slot,
     .lend = route_lend,
     .flush = route_flush,
+    .push = route_push,
     .poll = route_poll,
     .arm = route_arm,
     .rouse = route_rouse,

@@ -80,6 +80,11 @@ static void ucx_flush(struct comm *comm)
     }
 }
 
+static void ucx_push(struct comm *comm)
+{
+    flush_all(ucx_of(comm));
+}
+
 /* Progress */
 
 static void progress(struct comm_ucx *ucx)
@@ -136,8 +141,12 @@ static MT_COLD void bury_failed(struct comm_ucx *ucx)
     }
 }
 
+/* Their last words may be here already; who was told does not look for them any more. */
 static MT_COLD void take_deaths(struct comm_ucx *ucx)
 {
+    if (ucx->table && !ucx->inbox_count) {
+        progress(ucx);
+    }
     /* Pairs with ucx_report_death. */
     atomic_exchange_explicit(&ucx->deaths, 0, memory_order_seq_cst);
     for (uint32_t rank = 0; rank < ucx->common.size; rank++) {
@@ -413,6 +422,7 @@ static const struct comm_ops ucx_ops = {
     .slot = ucx_slot,
     .lend = ucx_lend,
     .flush = ucx_flush,
+    .push = ucx_push,
     .poll = ucx_poll,
     .arm = ucx_arm,
     .rouse = ucx_rouse,

@@ -27,6 +27,7 @@ struct run *dispatch_take(struct rank *rank, struct task *task);
 /* For maps: leave the queue; occupy one place at a peer. */
 void dispatch_remove(struct rank *rank, struct task *task);
 void dispatch_place(struct rank *rank, struct peer *peer);
+/* flags: of the message, beside what follows from the task. */
 void dispatch_send_lease(struct rank *rank, struct peer *peer, struct task *task,
                          const struct message_lease *lease, uint16_t flags);
 void dispatch_stop_lease(struct rank *rank, struct task *task, uint32_t where);

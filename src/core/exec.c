@@ -462,6 +462,12 @@ static void give_places_back(struct rank *rank, const struct context *context)
     dispatch_flush(rank);
 }
 
+void exec_push(struct rank *rank)
+{
+    dispatch_flush(rank);
+    comm_push(rank->comm);
+}
+
 void exec_tell_begun(struct rank *rank, const struct run *run)
 {
     struct wire_header about = {.parent = run->parent,
@@ -471,7 +477,7 @@ void exec_tell_begun(struct rank *rank, const struct run *run)
     if (!run->is_orphan && !comm_is_down(rank->comm, run->owner)) {
         message_send(rank, run->owner, MESSAGE_BEGUN, about, &run->map_begin,
                      sizeof run->map_begin);
-        dispatch_flush(rank);
+        exec_push(rank);
     }
 }
 

@@ -78,6 +78,8 @@ void exec_resume(struct rank *rank, struct run *run);
 const struct run *exec_find_parked(const struct run *run);
 /* A run that waits takes no place at its owner. Once per owner. */
 void exec_give_place_back(struct rank *rank, struct run *run);
+/* What was said is out, in case that the process dies of what comes next. */
+void exec_push(struct rank *rank);
 /* The body of a run that is watched is about to begin: its owner is told at once. */
 void exec_tell_begun(struct rank *rank, const struct run *run);
 /* No stack is left to start anything on: what other ranks have sent goes back to them. */

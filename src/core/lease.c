@@ -194,6 +194,9 @@ void map_results_send(struct rank *rank, struct run *run, struct lease_results *
     if (results->count) {
         give_chunk(rank, run, results, is_last);
     }
+    if (MT_UNLIKELY(run->is_watched)) {
+        exec_push(rank);
+    }
     free_failures(results);
     next_chunk(rank, results, end);
 }

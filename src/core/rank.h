@@ -535,15 +535,15 @@ struct rank {
     uint32_t settles_missing; /* registrations on the way because of deaths */
     struct borrow **limbo;    /* scratch of recovery */
     uint32_t limbo_count;
-    struct base_list maps;    /* all of ours */
-    struct base_list drafts;  /* values under construction, the latest first: see put.h */
-    uint64_t draft_serial;    /* of the latest */
-    struct base_list queues;  /* completion queues of this rank's threads and bodies */
-    struct base_list orphans; /* runs whose owner died */
+    struct base_list maps;     /* all of ours */
+    struct base_list drafts;   /* values under construction, the latest first: see put.h */
+    uint64_t draft_serial;     /* of the latest */
+    struct base_list queues;   /* completion queues of this rank's threads and bodies */
+    struct base_list orphans;  /* runs whose owner died */
     struct base_list given_up; /* ids that this rank has said will not run again */
-    struct base_list streams; /* of our tasks that yield */
-    struct base_list sources; /* of runs here that yield */
-    _Atomic uint32_t ticks;   /* of the ticker; read without the baton */
+    struct base_list streams;  /* of our tasks that yield */
+    struct base_list sources;  /* of runs here that yield */
+    _Atomic uint32_t ticks;    /* of the ticker; read without the baton */
     uint64_t values_live, maps_live, homes_live, scopes_live;
     struct core_stats stats;
     uint64_t unfinished;        /* tasks of ours that are not done */

@@ -15,10 +15,10 @@ struct replica {
     struct location of;
     struct room_wait room_wait; /* while there is no room for it */
     struct store_room room;     /* data NULL: not yet */
-    uint64_t offset;          /* of the block, when it is sealed */
-    uint64_t *have;           /* bit by chunk */
-    struct base_list readers; /* of struct reader */
-    struct base_list asks;    /* of struct ask: for chunks that are not here yet */
+    uint64_t offset;            /* of the block, when it is sealed */
+    uint64_t *have;             /* bit by chunk */
+    struct base_list readers;   /* of struct reader */
+    struct base_list asks;      /* of struct ask: for chunks that are not here yet */
     uint64_t chunks, missing;
     uint64_t next;      /* chunk to be asked for */
     uint32_t under_way; /* asked of source */
@@ -276,9 +276,11 @@ static void init_replica(struct rank *rank, struct replica *replica, const struc
     base_list_init(&replica->asks);
 }
 
+/* What lies on this node is read where it is: who wants a copy of it names no value. */
 static struct replica *begin(struct rank *rank, const struct location *of, int *ret_code)
 {
     if (of->rank >= rank->size || !of->bytes || !rank->options.store ||
+        comm_node_index(rank->comm, of->rank) != COMM_ELSEWHERE ||
         heirs_server(rank, of->rank) == UINT32_MAX) {
         *ret_code = MANTA_E_LOST;
         return NULL;
@@ -290,8 +292,8 @@ static struct replica *begin(struct rank *rank, const struct location *of, int *
     }
     init_replica(rank, replica, of);
     replica->have = base_alloc((replica->chunks + 63) / 64 * sizeof *replica->have);
-    if (!replica->have || base_map_insert(&rank->replicas, core_key(of->parent, of->position),
-                                          replica) != MANTA_OK) {
+    if (!replica->have ||
+        base_map_insert(&rank->replicas, core_key(of->parent, of->position), replica) != MANTA_OK) {
         base_free(replica->have);
         base_free(replica);
         return NULL;
@@ -539,7 +541,7 @@ void replica_on_chunk(struct rank *rank, uint32_t from, const struct wire_header
     } else if (chunk.kind == CHUNK_ASK && can_ask(rank, replica, chunk.source)) {
         ask_at(rank, replica, rank->down[chunk.source] ? from : chunk.source);
     } else {
-        code = ask_maker(rank, replica)    ? MANTA_OK
+        code = ask_maker(rank, replica)   ? MANTA_OK
                : chunk.kind == CHUNK_GONE ? -(int)chunk.source
                                           : MANTA_E_LOST;
     }

@@ -1,4 +1,4 @@
-"""Jobs over several hosts: test_hosts.py CHECK ENDURE MANTA [SEED].
+"""Jobs over several hosts: test_hosts.py CHECK ENDURE MANTA OBJECTS POISON [SEED].
 
 What works on one node works between nodes under each launcher; ranks die, hosts die, are cut off and
 come back, and the work still comes out right. The seed of a run is printed.
@@ -13,8 +13,8 @@ import time
 from cluster import Cluster, check, need_cluster
 import runs
 
-check_program, endure, manta, objects = (os.path.abspath(path) for path in sys.argv[1:5])
-seed = int(sys.argv[5]) if len(sys.argv) > 5 else int(time.time())
+check_program, endure, manta, objects, poison = (os.path.abspath(path) for path in sys.argv[1:6])
+seed = int(sys.argv[6]) if len(sys.argv) > 6 else int(time.time())
 dice = random.Random(seed)
 HOSTS = 4
 KILLED = 128 + signal.SIGKILL
@@ -101,12 +101,20 @@ def behaviour_79_a_rank_on_another_host_is_killed():
 
 
 def ranks_are_killed_one_after_the_other():
-    """As many as a task may lose: it has three retries, and each death costs those one that were sent there."""
+    """As many as a task may lose that had begun on each of them."""
     run = start()
     for victim in dice.sample(range(1, 8), 3):
         time.sleep(dice.uniform(0, 0.1))
         os.kill(pid_of(victim, endure), signal.SIGKILL)
     check_right(run, 3)
+
+
+def only_what_kills_its_ranks_fails():
+    """One rank on each host, so nobody sees what it died in: the first time costs nothing, and then only what had
+    begun is to blame. Three ranks die of an element that may be lost twice, and rank 0 does the rest."""
+    run = cluster.srun([poison, "away"], nodes=HOSTS, options=["-K0", "--no-kill"])
+    check(run.out == "element: E_CRASH, attempt 2, blamed\ntask: spared\nright\n", "not as it was told to", run)
+    check("3 of 4 ranks died" in run.err, "not as many died", run)
 
 
 def a_whole_host_is_killed():
@@ -195,5 +203,5 @@ with Cluster(HOSTS) as cluster:
                under_srun, under_mpirun_in_an_allocation, under_mpirun_over_hosts, large_values_go_from_host_to_host,
                behaviour_79_under_manta_run_by_srun, behaviour_79_under_manta_run_by_mpirun,
                behaviour_79_a_rank_on_another_host_is_killed, ranks_are_killed_one_after_the_other,
-               a_whole_host_is_killed, a_stopped_rank_on_another_host_is_fenced_and_leaves,
+               only_what_kills_its_ranks_fails, a_whole_host_is_killed, a_stopped_rank_on_another_host_is_fenced_and_leaves,
                a_host_is_cut_off_and_comes_back])
