@@ -62,6 +62,7 @@ def a_rank_ends_itself_in_a_round():
         run = cluster.spawn(cluster.srun_command([graphs, f"{folder}/died"], 4, 8, LIVE_ON))
         check_survives(run, 1)
         check(os.listdir(folder) == ["died"], "nobody died", run)
+        check(" 1 launches of graphs begun again" in run.err, "the launch is not told of", run)
 
 
 def start_slow():
