@@ -98,6 +98,10 @@ static void take_kept(struct rank *rank, uint32_t from, struct wire_reader *body
             return;
         }
         memcpy(&kept, bytes, sizeof kept);
+        if (kept.ref.owner >= rank->size) {
+            body->failed = true;
+            return;
+        }
         task_keep(rank, from, &kept);
     }
 }
