@@ -114,6 +114,29 @@ class Bench:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.returncode}")
         return time.monotonic() - start
 
+    def graph(self):
+        """Half of MPI's points are taken before those of the graphs, half after."""
+        mpi = self.command(2, self.program("bench/bench_graph_mpi"), "3" if self.options.quick else "15")
+        before = self.steps(mpi)
+        self.table("graph", 2, "bench_graph")
+        points = before + self.steps(mpi)
+        metric = "a stencil step of a graph"
+        recorded = [row for row in self.rows if row["program"] == "graph" and row["metric"] == metric]
+        if not points:
+            self.missing("graph", f"{metric} against MPI", "the program in MPI did not run")
+        elif recorded:
+            ratio = recorded[0]["median"] / statistics.median(points)
+            self.rows.append({**recorded[0], "metric": f"{metric} against MPI", "peer": "nonblocking MPI by hand",
+                              "peer_median": statistics.median(points), "ratio": ratio, "goal": "<= 1 x", "met": ratio <= 1})
+
+    def steps(self, command):
+        """Nanoseconds of a step, a line for each point; none where there is no such program."""
+        try:
+            done = subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        return [float(line) for line in done.stdout.split()] if done.returncode == 0 else []
+
     def startup(self):
         """Start to end, in turn with an empty MPI program."""
         manta, empty, pi = (self.program(path) for path in
@@ -340,7 +363,7 @@ class Bench:
             "taskbench": lambda: parts.taskbench(self),
             "objects": lambda: self.table("objects", 2, "bench_objects"),
             "shapes": lambda: self.table("shapes", 2, "bench_shapes"),
-            "graph": lambda: self.table("graph", 2, "bench_graph"),
+            "graph": self.graph,
             "streams": lambda: self.table("streams", 2, "bench_streams"),
             "startup": self.startup,
             "idle": self.idle,

@@ -195,7 +195,8 @@ MANTA_API uint64_t manta_map_index(void);
 MANTA_API manta_ref manta_put(const void *data, size_t bytes);
 /* Waits, then copies a value of exactly `size` bytes. Blocks until it is ready. */
 MANTA_API int manta_get(manta_ref ref, void *value, size_t size);
-/* Waits, then gives the value in place: borrowed until manta_unview, or the ref is dropped. */
+/* Waits, then gives the value in place: borrowed until manta_unview, or the ref is dropped, or a
+ * call takes it as inout, which consumes it and may change the value where it lies. */
 MANTA_API int manta_view(manta_ref ref, const void **ret_data, size_t *ret_bytes);
 /* Gives back what one manta_view of this ref lent. MANTA_E_STATE when nothing is lent. */
 MANTA_API int manta_unview(manta_ref ref);

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,10 +32,27 @@ struct base_timeline {
     struct base_park park;
     atomic_bool is_ending;
     bool is_flushing; /* the thread was started */
-    bool is_broken;   /* a block was not written whole: no more are */
+    int error;        /* errno of a block that was not written whole: no more are */
 };
 
 /* ---- The file ------------------------------------------------------------------------------- */
+
+/* At the file-size limit the signal that would end the program is taken away again. */
+static ssize_t write_at_most(int fd, const struct iovec *parts, int count)
+{
+    sigset_t only, before;
+    const struct timespec now = {0};
+    sigemptyset(&only);
+    sigaddset(&only, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &only, &before);
+    ssize_t written = writev(fd, parts, count);
+    if (written < 0 && errno == EFBIG) {
+        (void)sigtimedwait(&only, NULL, &now);
+        errno = EFBIG;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return written;
+}
 
 /* `bytes` is a multiple of 8. False: the file is broken. */
 static bool write_block(struct base_timeline *timeline, enum base_timeline_what what,
@@ -47,11 +66,12 @@ static bool write_block(struct base_timeline *timeline, enum base_timeline_what 
                                        .now_ns = base_now_ns(timeline->host)};
     head.digest = timeline_digest(&head, body);
     struct iovec parts[] = {{&head, sizeof head}, {(void *)(uintptr_t)body, bytes}};
-    if (!timeline->is_broken) {
-        timeline->is_broken =
-            writev(timeline->fd, parts, MT_COUNT(parts)) != (ssize_t)(sizeof head + bytes);
+    if (timeline->error == 0) {
+        ssize_t written = write_at_most(timeline->fd, parts, MT_COUNT(parts));
+        bool is_whole = written == (ssize_t)(sizeof head + bytes);
+        timeline->error = is_whole ? 0 : written < 0 ? errno : ENOSPC;
     }
-    return !timeline->is_broken;
+    return timeline->error == 0;
 }
 
 static void write_head(struct base_timeline *timeline, const struct base_timeline_options *options)
@@ -185,7 +205,7 @@ int base_timeline_create(const struct base_timeline_options *options,
     timeline->host = options->host;
     int code = start(timeline, options, text, text_size);
     if (code != MANTA_OK) {
-        (void)base_timeline_destroy(timeline);
+        (void)base_timeline_destroy(timeline, NULL);
         return code;
     }
     *ret_timeline = timeline;
@@ -201,7 +221,7 @@ static uint64_t count_lost(const struct base_timeline *timeline)
     return lost;
 }
 
-uint64_t base_timeline_destroy(struct base_timeline *timeline)
+uint64_t base_timeline_destroy(struct base_timeline *timeline, int *ret_error)
 {
     if (!timeline) {
         return 0;
@@ -214,6 +234,9 @@ uint64_t base_timeline_destroy(struct base_timeline *timeline)
         (void)write_block(timeline, BASE_TIMELINE_LAST, 0, NULL, 0);
     }
     uint64_t lost = count_lost(timeline);
+    if (ret_error) {
+        *ret_error = timeline->error;
+    }
     for (uint32_t i = 0; i < timeline->track_count; i++) {
         base_free_pages(timeline->tracks[i].records,
                         BASE_TIMELINE_RECORDS * sizeof *timeline->tracks[i].records);

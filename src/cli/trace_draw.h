@@ -4,8 +4,9 @@
  * A rank is a process, a worker a thread of it, and one more thread is the driver and what else
  * submits. A body is a slice; one that waited on a stack put aside is as many as it had pieces,
  * with a number. An arrow goes from a submission to the body's first slice. What runs in a process
- * of its own is an asynchronous slice, a death an instant, and so is a message, if they are asked
- * for. Of each worker only the bodies open now are in memory, and of a rank those put aside.
+ * of its own is an asynchronous slice. A death is an instant; a message is one too, if messages are
+ * asked for. Nodes of recorded graphs are slices without an arrow. Of each worker only the bodies
+ * open now are in memory, and of a rank those put aside.
  *
  * A timeline may have gaps. At one, and at the end, what is open is closed, and marked; an end
  * without a beginning is counted and left out.

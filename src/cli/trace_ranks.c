@@ -279,9 +279,13 @@ static int check_job(const struct trace_set *set, char *text, size_t text_size)
         const struct trace_rank *rank = &set->ranks[i];
         if (rank->head.job != first->head.job || rank->head.size != first->head.size ||
             rank->head.rank == rank[-1].head.rank) {
+            bool is_older = rank->head.since_1970_ns < first->head.since_1970_ns;
+            const struct trace_rank *stale = is_older ? rank : first,
+                                    *newer = is_older ? first : rank;
             snprintf(text, text_size,
-                     "%s and %s are of two jobs: give each job a directory of its own", first->path,
-                     rank->path);
+                     "%s and %s are of two jobs, and the first is older: remove it, and give each "
+                     "job a directory of its own",
+                     stale->path, newer->path);
             return MANTA_E_INVALID;
         }
     }

@@ -51,6 +51,17 @@ void cancel_leases_here(struct rank *rank, const struct task *task)
     }
 }
 
+static MT_COLD const char *phase_of(struct rank *rank, const struct task *task,
+                                    enum task_state state)
+{
+    if (graph_is_result(task)) {
+        return conduct_phase(rank, task);
+    }
+    return state == TASK_WAITING   ? "it waited for its arguments"
+           : state == TASK_PENDING ? "it waited for a place to run"
+                                   : "it ran or was about to";
+}
+
 static void stop_runner(struct rank *rank, const struct task *task, struct run *run)
 {
     if (run) {
@@ -102,10 +113,7 @@ void cancel_task(struct rank *rank, struct task *task)
         if (run) {
             exec_outlive_task(run);
         }
-        task_fail(rank, task, MANTA_E_CANCELLED, "cancelled while %s",
-                  state == TASK_WAITING   ? "it waited for its arguments"
-                  : state == TASK_PENDING ? "it waited for a place to run"
-                                          : "it ran or was about to");
+        task_fail(rank, task, MANTA_E_CANCELLED, "cancelled while %s", phase_of(rank, task, state));
         if (state == TASK_SENT) {
             stop_runner(rank, task, run);
             if (!run) {

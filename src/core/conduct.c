@@ -269,6 +269,8 @@ static void start(struct manta_graph *graph, struct launch *launch)
 {
     graph->epoch++;
     graph->state = GRAPH_RUNNING;
+    graph->rank->stats.relaunched += launch->has_begun;
+    launch->has_begun = true;
     await_members(graph);
     send_inputs(graph, launch);
     for (uint32_t i = 0; i < graph->plan.ranks; i++) {
@@ -387,9 +389,14 @@ static bool has_task(const struct launch *launch, const struct task *task)
     return false;
 }
 
+static bool is_under_way(const struct manta_graph *graph, const struct launch *launch)
+{
+    return launch == first_launch(graph) && graph->state != GRAPH_IDLE;
+}
+
 static void cancel(struct manta_graph *graph, struct launch *launch)
 {
-    bool is_first = launch == first_launch(graph) && graph->state != GRAPH_IDLE;
+    bool is_first = is_under_way(graph, launch);
     set_error(launch, make_error(graph->rank, MANTA_E_CANCELLED, "the launch was cancelled"));
     if (!launch->error) { /* without memory for that it goes on, for nobody */
         return;
@@ -401,7 +408,9 @@ static void cancel(struct manta_graph *graph, struct launch *launch)
     }
 }
 
-void conduct_cancel(struct rank *rank, struct task *task)
+/* NULL: it has ended. */
+static struct launch *launch_of(struct rank *rank, const struct task *task,
+                                struct manta_graph **ret_graph)
 {
     BASE_LIST_EACH(&rank->graphs.owned, link)
     {
@@ -410,11 +419,29 @@ void conduct_cancel(struct rank *rank, struct task *task)
         {
             struct launch *launch = MT_CONTAINER(at, struct launch, link);
             if (has_task(launch, task)) {
-                cancel(graph, launch);
-                return;
+                *ret_graph = graph;
+                return launch;
             }
         }
     }
+    return NULL;
+}
+
+void conduct_cancel(struct rank *rank, struct task *task)
+{
+    struct manta_graph *graph;
+    struct launch *launch = launch_of(rank, task, &graph);
+    if (launch) {
+        cancel(graph, launch);
+    }
+}
+
+const char *conduct_phase(struct rank *rank, const struct task *task)
+{
+    struct manta_graph *graph;
+    struct launch *launch = launch_of(rank, task, &graph);
+    return launch && is_under_way(graph, launch) ? "the launch ran"
+                                                 : "the launch waited for its turn";
 }
 
 void conduct_peer_down(struct manta_graph *graph, uint32_t dead)

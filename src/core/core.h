@@ -131,6 +131,7 @@ struct core_counts core_count(struct rank *rank);
 
 struct core_stats {
     uint64_t submitted, completed, executed, retried, adopted, parked, inlined;
+    uint64_t relaunched; /* of graphs: begun again because a rank had died */
     uint64_t spilled_bytes, restored_bytes, evicted_bytes;
     uint64_t room_waits; /* values and tasks that had to wait for room in the store */
     uint64_t spill_errors;
@@ -148,8 +149,9 @@ struct base_timeline_name *core_timeline_names(uint32_t *ret_count);
 /* What deaths have cost the job, summed over the ranks that live; on rank 0, after core_finish. */
 struct core_redone {
     uint32_t deaths;
-    uint64_t retried; /* tasks run again, failed ones that may be included */
-    uint64_t adopted; /* runs and results of lost parents that were used on */
+    uint64_t retried;    /* tasks run again, failed ones that may be included */
+    uint64_t adopted;    /* runs and results of lost parents that were used on */
+    uint64_t relaunched; /* of graphs that were begun again */
 };
 struct core_redone core_get_redone(struct rank *rank);
 

@@ -73,8 +73,7 @@ static bool is_busy(const struct rank *rank)
 {
     return rank->tasks.live || rank->runs.live || rank->borrows.count || rank->homes_live ||
            rank->copies.count || rank->replicas.count || rank->loans ||
-           !base_list_is_empty(&rank->gone_replicas) || spill_is_busy(rank) ||
-           heirs_are_busy(rank);
+           !base_list_is_empty(&rank->gone_replicas) || spill_is_busy(rank) || heirs_are_busy(rank);
 }
 
 static struct message_quiet look(struct rank *rank, uint64_t round)
@@ -88,6 +87,7 @@ static struct message_quiet look(struct rank *rank, uint64_t round)
                                   .received = rank->counted_received,
                                   .retried = rank->stats.retried,
                                   .adopted = rank->stats.adopted,
+                                  .relaunched = rank->stats.relaunched,
                                   .busy = is_busy(rank)};
 }
 
@@ -121,6 +121,7 @@ void finish_on_quiet_answer(struct rank *rank, uint32_t from, const struct wire_
         quiet->received += answer.received;
         quiet->retried += answer.retried;
         quiet->adopted += answer.adopted;
+        quiet->relaunched += answer.relaunched;
         quiet->busy |= answer.busy != 0;
         if (rank->finisher && quiet->answers >= quiet->asked) {
             idle_wake(rank, rank->finisher);
@@ -175,6 +176,7 @@ static bool ask_round(struct rank *rank)
     quiet->received = own.received;
     quiet->retried = own.retried;
     quiet->adopted = own.adopted;
+    quiet->relaunched = own.relaunched;
     quiet->busy = own.busy != 0;
     send_all(rank, MESSAGE_QUIET, &question);
     while (quiet->answers < quiet->asked && !rank->is_stopped) {
@@ -228,8 +230,10 @@ static void end_job(struct rank *rank, int code)
 
 struct core_redone core_get_redone(struct rank *rank)
 {
-    return (struct core_redone){
-        .deaths = rank->deaths, .retried = rank->quiet.retried, .adopted = rank->quiet.adopted};
+    return (struct core_redone){.deaths = rank->deaths,
+                                .retried = rank->quiet.retried,
+                                .adopted = rank->quiet.adopted,
+                                .relaunched = rank->quiet.relaunched};
 }
 
 void core_stop(struct rank *rank, int code)

@@ -221,8 +221,11 @@ int manta_graph_set(manta_graph *graph, manta_ref input, const void *data, size_
                                                            : "data is NULL");
     }
     if (bytes > MANTA_GRAPH_VALUE_MAX) {
-        return context_fail(context, MANTA_E_TOOBIG, "%zu bytes: at most %u fit", bytes,
-                            MANTA_GRAPH_VALUE_MAX);
+        return context_fail(
+            context, MANTA_E_TOOBIG,
+            "%zu bytes for an input of a graph, which has at most %u: share them out over "
+            "several inputs, or use plain tasks",
+            bytes, MANTA_GRAPH_VALUE_MAX);
     }
     if (of->is_fixed && of->bytes != bytes) {
         return context_fail(context, MANTA_E_TYPE, "%zu bytes for an input of %u", bytes,

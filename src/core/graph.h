@@ -55,6 +55,7 @@ struct graph_bytes {
 struct launch {
     struct base_list link; /* in the graph's queue, the first being the one that runs */
     uint32_t rounds, deaths;
+    bool has_begun;               /* once at least */
     struct graph_bytes **inputs;  /* by value of the plan; NULL: not one */
     struct graph_bytes **results; /* by output */
     struct task **tasks;          /* records of the refs, by output; one if there is none */
@@ -114,6 +115,8 @@ void graph_bytes_drop(struct graph_bytes *bytes); /* accepts NULL */
 void conduct_advance(struct manta_graph *graph);
 /* The record of one of a launch's refs was cancelled: all of the launch is. */
 void conduct_cancel(struct rank *rank, struct task *task);
+/* What the launch that a record is of does now, for a text. */
+const char *conduct_phase(struct rank *rank, const struct task *task);
 void conduct_peer_down(struct manta_graph *graph, uint32_t dead);
 void conduct_free(struct manta_graph *graph);
 void conduct_free_launch(struct manta_graph *graph, struct launch *launch);

@@ -117,7 +117,7 @@ void *leaf_outv_alloc(manta_outv *out, size_t count)
     if (is_absurd || !part_slot_reserve(out->slot, (uint32_t)bytes)) {
         context_fail(context, is_absurd ? MANTA_E_TOOBIG : MANTA_E_NOMEM,
                      "%zu elements of %u bytes were asked for; a value in a graph has at most %u "
-                     "bytes",
+                     "bytes: give several outputs, or use plain tasks",
                      count, out->element_bytes, MANTA_GRAPH_VALUE_MAX);
         return NULL;
     }

@@ -315,7 +315,7 @@ struct message_adopt {
 
 struct message_quiet {
     uint64_t round, sent, received;
-    uint64_t retried, adopted; /* because of deaths, or of tasks that failed */
+    uint64_t retried, adopted, relaunched; /* because of deaths, or of tasks that failed */
     uint32_t busy;
     int32_t code;
 };

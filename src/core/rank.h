@@ -569,7 +569,7 @@ struct rank {
     struct base_list
         resting; /* sleepers of threads that are no workers, while they sleep at their parks */
     struct quiet {
-        uint64_t round, sent, received, retried, adopted;
+        uint64_t round, sent, received, retried, adopted, relaunched;
         uint32_t asked, answers, deaths;
         uint8_t busy;
     } quiet;

@@ -95,8 +95,11 @@ manta_ref plan_input(struct plan *plan, size_t bytes)
         return (manta_ref){0};
     }
     if (bytes > MANTA_GRAPH_VALUE_MAX) {
-        refuse(plan, MANTA_E_TOOBIG, "input %u of %zu bytes: at most %u fit", plan->input_count,
-               bytes, MANTA_GRAPH_VALUE_MAX);
+        refuse(
+            plan, MANTA_E_TOOBIG,
+            "input %u of %zu bytes; a value in a graph has at most %u: share it out over several "
+            "inputs, or use plain tasks",
+            plan->input_count, bytes, MANTA_GRAPH_VALUE_MAX);
         return (manta_ref){0};
     }
     uint32_t value = add_value(

@@ -540,14 +540,14 @@ static int start_together(struct process *process)
 
 static void end_timeline(struct process *process)
 {
-    uint64_t lost = base_timeline_destroy(process->timeline);
+    int error = 0;
+    uint64_t lost = base_timeline_destroy(process->timeline, &error);
     process->timeline = NULL;
-    if (lost) {
-        base_log(
-            &process->log, BASE_LOG_WARN,
-            "the timeline of rank %u (MANTA_TIMELINE) lacks %llu records: they came faster than "
-            "they could be written, or the disk is full",
-            process->rank, (unsigned long long)lost);
+    if (lost || error) {
+        base_log(&process->log, BASE_LOG_WARN,
+                 "the timeline of rank %u (MANTA_TIMELINE) lacks %llu records: %s", process->rank,
+                 (unsigned long long)lost,
+                 error ? strerror(error) : "they came faster than they could be written");
     }
 }
 
@@ -713,9 +713,9 @@ static void tell_redone(struct process *process)
     if (process->rank == 0 && redone.deaths) {
         base_log(&process->log, BASE_LOG_WARN,
                  "%u of %u ranks died; %llu tasks were run again, %llu results of lost parents "
-                 "were used on",
+                 "were used on, %llu launches of graphs begun again",
                  redone.deaths, process->size, (unsigned long long)redone.retried,
-                 (unsigned long long)redone.adopted);
+                 (unsigned long long)redone.adopted, (unsigned long long)redone.relaunched);
     }
 }
 

@@ -62,6 +62,7 @@ def a_rank_ends_itself_in_a_round():
         run = cluster.spawn(cluster.srun_command([graphs, f"{folder}/died"], 4, 8, LIVE_ON))
         check_survives(run, 1)
         check(os.listdir(folder) == ["died"], "nobody died", run)
+        check(" 1 launches of graphs begun again" in run.err, "the launch is not told of", run)
 
 
 def start_slow():
@@ -77,7 +78,7 @@ def kill(victim):
 def a_rank_is_killed_in_a_launch():
     for _ in range(2):
         run = start_slow()
-        time.sleep(dice.uniform(0, 3))
+        time.sleep(dice.uniform(0, 1.5))
         kill(dice.randrange(1, 8))
         check_survives(run, 1)
 
@@ -92,7 +93,7 @@ def three_are_killed_one_after_the_other():
 
 def all_ranks_of_a_host_are_killed():
     run = start_slow()
-    time.sleep(dice.uniform(0, 2))
+    time.sleep(dice.uniform(0, 1.5))
     for _, pid in cluster.ranks(graphs, ["n2"]).values():
         os.kill(pid, signal.SIGKILL)
     check_survives(run, 2)
@@ -102,7 +103,7 @@ def a_rank_is_killed_under_manta_run_by_mpirun():
     run = cluster.spawn(["salloc", "--quiet", *cluster.request(4, 8), "env", "MANTA_SILENCE=20s", manta, "run", "-n", "8",
                          "--launcher", "mpirun", graphs, "slow"])
     run.wait_for("running")
-    time.sleep(dice.uniform(0, 2))
+    time.sleep(dice.uniform(0, 1.5))
     kill(dice.randrange(1, 8))
     check_survives(run, 1)
     check(run.code == 0, f"ended with {run.code}", run)

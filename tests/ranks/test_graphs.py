@@ -12,9 +12,9 @@ import runs
 program = sys.argv[1]
 
 
-def check_says(job, wanted, codes=(0,)):
+def check_says(job, wanted, codes=(0,), told=""):
     job.wait(60)
-    runs.check(job.out == wanted + "\n" and job.code in codes, f"ended with {job.code}", job)
+    runs.check(job.out == wanted + "\n" and job.code in codes and told in job.err, f"ended with {job.code}", job)
     job.check_clean()
     job.close()
 
@@ -27,7 +27,8 @@ def alone_and_on_ranks_it_gives_what_a_loop_gives():
 def a_rank_dies_in_a_launch_and_the_others_run_it_again():
     for ranks in (2, 4, 4):
         with tempfile.TemporaryDirectory() as folder:
-            check_says(runs.Job(ranks, program, f"{folder}/died"), "right", (0, 128 + signal.SIGKILL))
+            check_says(runs.Job(ranks, program, f"{folder}/died"), "right", (0, 128 + signal.SIGKILL),
+                       " 1 launches of graphs begun again")
             runs.check(os.listdir(folder) == ["died"], "nobody died")
 
 

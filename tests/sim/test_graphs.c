@@ -503,8 +503,10 @@ static int a_launch_is_cancelled_running_or_waiting(int argc, char **argv)
     CHECK(manta_wait(refs, 3, 1, MS, NULL) == MANTA_E_TIMEOUT);
     CHECK(manta_cancel(refs[1]) == MANTA_OK);
     CHECK(manta_get(refs[1], &x, sizeof x) == MANTA_E_CANCELLED);
+    CHECK(error_says("cancelled while the launch waited for its turn"));
     CHECK(manta_cancel(refs[0]) == MANTA_OK);
     CHECK(manta_get(refs[0], &x, sizeof x) == MANTA_E_CANCELLED);
+    CHECK(error_says("cancelled while the launch ran"));
     return 0; /* with one that runs */
 }
 

@@ -89,6 +89,7 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->retried += one->retried;
     sum->remade += one->remade;
     sum->adopted += one->adopted;
+    sum->relaunched += one->relaunched;
     sum->parked += one->parked;
     sum->inlined += one->inlined;
     sum->spilled_bytes += one->spilled_bytes;
@@ -608,10 +609,13 @@ static const char *what_is_wrong(const struct world_result *result)
         return "a message of a dead rank was taken after its death was told";
     }
     if (!was_late && (result->redone.retried != result->total.retried ||
-                      result->redone.adopted != result->total.adopted)) {
+                      result->redone.adopted != result->total.adopted ||
+                      result->redone.relaunched != result->total.relaunched)) {
         return "the report of what was redone is wrong";
     }
-    return result->deaths == 0 && result->redone.adopted ? "work was redone without a death" : NULL;
+    return result->deaths == 0 && result->redone.adopted + result->redone.relaunched
+               ? "work was redone without a death"
+               : NULL;
 }
 
 int world_check(const char *test, const struct world_options *options,

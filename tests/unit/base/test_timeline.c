@@ -7,12 +7,15 @@
 
 #include <manta/error.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -132,7 +135,7 @@ static void write_small(void)
         add(timeline, i % TRACKS, i);
     }
     pthread_mutex_unlock(&gate);
-    assert_int_equal(base_timeline_destroy(timeline), 0);
+    assert_int_equal(base_timeline_destroy(timeline, NULL), 0);
 }
 
 /* ---- Tests ---------------------------------------------------------------------------------- */
@@ -157,7 +160,7 @@ static void a_ring_goes_round_many_times_while_the_flusher_follows(void **state)
             usleep(50);
         }
     }
-    uint64_t lost = base_timeline_destroy(timeline);
+    uint64_t lost = base_timeline_destroy(timeline, NULL);
     struct seen seen = read_file();
     assert_true(seen.is_in_order && seen.is_complete);
     assert_int_equal(seen.records[1] + lost, count);
@@ -177,7 +180,7 @@ static void a_full_ring_loses_what_comes_and_says_how_much(void **state)
         usleep(100);
     }
     add(timeline, 0, BASE_TIMELINE_RECORDS + more);
-    assert_int_equal(base_timeline_destroy(timeline), more);
+    assert_int_equal(base_timeline_destroy(timeline, NULL), more);
     struct seen seen = read_file();
     assert_true(seen.is_in_order);
     assert_int_equal(seen.records[0], BASE_TIMELINE_RECORDS + 1);
@@ -248,6 +251,47 @@ static void a_file_that_ends_early_is_read_to_its_last_whole_block(void **state)
     }
 }
 
+static void a_file_size_limit_ends_the_file_and_not_the_program(void **state)
+{
+    struct rlimit before, limit;
+    int error = 0;
+    getrlimit(RLIMIT_FSIZE, &before);
+    limit = before;
+    limit.rlim_cur = 64 * 1024;
+    struct base_timeline *timeline = create();
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (uint32_t i = 0; i < 5 * SMALL; i++) {
+        add(timeline, 0, i);
+    }
+    uint64_t lost = base_timeline_destroy(timeline, &error);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(lost > 0 && lost <= 5 * SMALL);
+    assert_true(error == EFBIG || error == ENOSPC);
+    assert_false(read_file().is_complete);
+    sigset_t pending;
+    assert_int_equal(sigpending(&pending), 0);
+    assert_false(sigismember(&pending, SIGXFSZ));
+}
+
+/* From the first byte on: no block is cut, the kernel sends its signal. */
+static void a_limit_that_is_reached_already_does_not_either(void **state)
+{
+    struct rlimit before, limit;
+    int error = 0;
+    struct stat status;
+    struct base_timeline *timeline = create();
+    assert_int_equal(stat(file, &status), 0);
+    getrlimit(RLIMIT_FSIZE, &before);
+    limit = before;
+    limit.rlim_cur = (rlim_t)status.st_size;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    add(timeline, 0, 1);
+    uint64_t lost = base_timeline_destroy(timeline, &error);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(lost, 1);
+    assert_int_equal(error, EFBIG);
+}
+
 static void what_cannot_be_written_is_refused_with_the_reason(void **state)
 {
     struct base_timeline *timeline;
@@ -260,7 +304,7 @@ static void what_cannot_be_written_is_refused_with_the_reason(void **state)
     assert_int_equal(base_timeline_create(&options, &timeline, text, sizeof text), MANTA_E_SYSTEM);
     assert_non_null(strstr(text, "/no/such/place"));
     assert_non_null(strstr(text, "MANTA_TIMELINE"));
-    assert_int_equal(base_timeline_destroy(NULL), 0);
+    assert_int_equal(base_timeline_destroy(NULL, NULL), 0);
 }
 
 static void nothing_is_left_when_memory_ends(void **state)
@@ -279,7 +323,7 @@ static void nothing_is_left_when_memory_ends(void **state)
         int code = base_timeline_create(&options, &timeline, text, sizeof text);
         base_alloc_fail_at(0);
         if (code == MANTA_OK) {
-            (void)base_timeline_destroy(timeline);
+            (void)base_timeline_destroy(timeline, NULL);
         }
         assert_int_equal(base_alloc_live(), live);
     }
@@ -293,6 +337,8 @@ int main(void)
         cmocka_unit_test(a_full_ring_loses_what_comes_and_says_how_much),
         cmocka_unit_test(any_damaged_byte_costs_its_block_and_no_other),
         cmocka_unit_test(a_file_that_ends_early_is_read_to_its_last_whole_block),
+        cmocka_unit_test(a_file_size_limit_ends_the_file_and_not_the_program),
+        cmocka_unit_test(a_limit_that_is_reached_already_does_not_either),
         cmocka_unit_test(what_cannot_be_written_is_refused_with_the_reason),
         cmocka_unit_test(nothing_is_left_when_memory_ends),
     };

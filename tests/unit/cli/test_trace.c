@@ -136,7 +136,7 @@ static void a_parked_body_is_drawn_in_pieces_with_what_lies_below_it(void **stat
     add(timeline, 1060000, BASE_TIMELINE_RESUME, 2);
     add(timeline, 1070000, BASE_TIMELINE_END, 2);
     add(timeline, 1090000, BASE_TIMELINE_END, 1);
-    (void)base_timeline_destroy(timeline);
+    (void)base_timeline_destroy(timeline, NULL);
     char *drawn = draw(&counts);
     assert_int_equal(count(drawn, "\"name\":\"a \\\"body\\\"\""), 5);
     assert_int_equal(count(drawn, "\"ts\":10.000,\"dur\":20.000"), 1); /* 1, first piece */
@@ -156,7 +156,7 @@ static void ends_without_beginnings_and_beginnings_without_ends_are_counted(void
     add(timeline, 1020000, BASE_TIMELINE_RESUME, 8);
     add(timeline, 1030000, BASE_TIMELINE_PARK, 7);
     add(timeline, 1040000, BASE_TIMELINE_BEGIN, 1);
-    (void)base_timeline_destroy(timeline);
+    (void)base_timeline_destroy(timeline, NULL);
     char *drawn = draw(&counts);
     assert_int_equal(counts.strays, 3);
     assert_int_equal(counts.open, 1);
@@ -174,7 +174,7 @@ static void another_machines_clock_is_put_beside_rank_0s(void **state)
     add_message(first, 1150000, BASE_TIMELINE_RECEIVED, QUIET_ANSWER, 1); /* 20 us late */
     add_message(first, 1200000, BASE_TIMELINE_SENT, QUIET, 1);
     add_message(first, 1230000, BASE_TIMELINE_RECEIVED, QUIET_ANSWER, 1);
-    (void)base_timeline_destroy(first);
+    (void)base_timeline_destroy(first, NULL);
     ticks_per_us = 2500;
     now_ns = ahead_ns + 1000000;
     struct base_timeline *second = create(1, 2, 1);
@@ -184,7 +184,7 @@ static void another_machines_clock_is_put_beside_rank_0s(void **state)
     add_message(second, ahead_ns + 1120000, BASE_TIMELINE_SENT, QUIET_ANSWER, 0);
     add_message(second, ahead_ns + 1210000, BASE_TIMELINE_RECEIVED, QUIET, 0);
     add_message(second, ahead_ns + 1220000, BASE_TIMELINE_SENT, QUIET_ANSWER, 0);
-    (void)base_timeline_destroy(second);
+    (void)base_timeline_destroy(second, NULL);
     char *drawn = draw(&counts);
     assert_int_equal(count(drawn, "\"ts\":50.000,\"dur\":10.000"), 1);
     free(drawn);
@@ -194,12 +194,16 @@ static void files_of_two_jobs_are_refused_by_name(void **state)
 {
     struct trace_set set;
     char text[512];
-    (void)base_timeline_destroy(create(0, 1, 1));
-    (void)base_timeline_destroy(create(1, 1, 2));
+    (void)base_timeline_destroy(create(0, 1, 1), NULL);
+    (void)base_timeline_destroy(create(1, 1, 2), NULL);
     assert_int_equal(trace_ranks_find(folder, &set, text, sizeof text), MANTA_E_INVALID);
+    assert_true(strstr(text, "rank-0.timeline") < strstr(text, "rank-1.timeline"));
     assert_non_null(strstr(text, "rank-0.timeline"));
+    assert_non_null(strstr(text, "two jobs, and the first is older"));
+    (void)base_timeline_destroy(create(0, 1, 3), NULL);
+    assert_int_equal(trace_ranks_find(folder, &set, text, sizeof text), MANTA_E_INVALID);
+    assert_true(strstr(text, "rank-1.timeline") < strstr(text, "rank-0.timeline"));
     assert_non_null(strstr(text, "rank-1.timeline"));
-    assert_non_null(strstr(text, "two jobs"));
 }
 
 static void nothing_is_left_when_memory_ends(void **state)
@@ -207,7 +211,7 @@ static void nothing_is_left_when_memory_ends(void **state)
     struct base_timeline *timeline = create(0, 1, 1);
     add(timeline, 1010000, BASE_TIMELINE_BEGIN, 1);
     add(timeline, 1020000, BASE_TIMELINE_PARK, 1);
-    (void)base_timeline_destroy(timeline);
+    (void)base_timeline_destroy(timeline, NULL);
     uint64_t live = base_alloc_live();
     FILE *out = fopen("/dev/null", "w");
     for (uint64_t k = 1; k < 40; k++) {
