@@ -198,6 +198,8 @@ def each_rank_tells_how_it_reaches_the_others():
         here, there = ("n0", "n1") if rank < 2 else ("n1", "n0")
         check(re.search(rf"rank {rank} on {here} (reaches|has not called) \d ranks? on {there}, from rank", run.err),
               f"rank {rank} does not tell its ways", run)
+        check(f"rank {rank} on {here} reaches 1 rank here by shared memory" in run.err,
+              f"rank {rank} does not tell how it reaches its own node", run)
     check(re.search(r"rank 0 on n0 reaches [12] ranks? on n1, from rank [23], by tcp over \w+", run.err),
           "rank 0 does not say by what", run)
 
