@@ -252,8 +252,22 @@ static void report_way(const struct far *far, uint32_t first, const struct base_
     }
 }
 
+static void report_near(const struct far *far, const struct base_log *log)
+{
+    uint32_t count = 0;
+    for (uint32_t rank = 0; rank < far->size; rank++) {
+        count +=
+            rank != far->rank && card_is_near(&far->cards[rank].card, &far->cards[far->rank].card);
+    }
+    if (count) {
+        base_log(log, BASE_LOG_INFO, "rank %u on %s reaches %u rank%s here by shared memory",
+                 far->rank, far->cards[far->rank].card.host, count, count > 1 ? "s" : "");
+    }
+}
+
 void far_report(const struct far *far, const struct base_log *log)
 {
+    report_near(far, log);
     for (uint32_t rank = 0; rank < far->size; rank++) {
         if (is_first(far, rank)) {
             report_way(far, rank, log);

@@ -45,6 +45,9 @@ TRIAL = ("ip link add switch type bridge && ip link add link0 type veth peer nam
 CAGE = os.path.join(HERE, "cage.sh")
 KEEPER = os.path.join(HERE, "keeper.py")
 HOST_SCRIPT = os.path.join(HERE, "host.sh")
+# Files of MPI and PMIx, whose owner was killed before it could remove them.
+LAUNCHERS = re.compile(r"ompi\.|pmix|vader_segment|sm_segment|prte|psec|gds|dstor|osc_rdma|slurm", re.IGNORECASE)
+LIST_NAMES = "find /dev/shm \"$TMPDIR\" -mindepth 1; grep -ao '@manta-.*' /proc/net/unix"
 NAMESPACES = ["--mount", "--uts", "--ipc", "--net", "--pid"]
 
 
@@ -377,6 +380,12 @@ class Cluster:
                 if numbers:
                     found[int(numbers[0])] = (host, pid)
         return found
+
+    def names_left(self, host):
+        """Names on a host that outlive processes, in memory, in the temporary folder and of sockets, less those that
+        are MPI's own."""
+        listing = self.run_on(host, ["sh", "-c", LIST_NAMES])
+        return [name for name in listing.out.splitlines() if not LAUNCHERS.search(name)]
 
     def check_quiet(self, seconds=10):
         """Within some seconds nothing runs on any host but its daemons."""

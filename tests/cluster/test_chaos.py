@@ -23,6 +23,7 @@ is_long = sys.argv[3] == "long"
 KILLS_FOR_S = 180 if is_long else 60
 TRIES = 40 if is_long else 4
 HOSTS, RANKS = 4, 8
+KILLED = 128 + signal.SIGKILL
 BOUND = 90
 RETRIES = "100"
 # A start that waits for somebody who will not come ends by this.
@@ -31,14 +32,12 @@ RIGHT = "running\nright\n"
 # Manta's lines and the launchers': who it was and what became of him.
 CLEAR = re.compile(r"manta: .*(rank \d+|ranks|MANTA_E_)|task \d+: Killed|exited on signal 9|STEP .* CANCELLED|"
                    r"rank \d+ on \S+ \(process")
-# Files of MPI and PMIx, whose owner was killed before it could remove them.
-LAUNCHERS = re.compile(r"ompi\.|pmix|vader_segment|sm_segment|prte|psec|gds|dstor|osc_rdma|slurm", re.IGNORECASE)
 cluster = None
 
 
-def start(rounds, nodes=HOSTS):
+def start(rounds, nodes=HOSTS, stop_ms=0):
     options = ["-K0", "--no-kill"]
-    return cluster.spawn(cluster.srun_command([endure, str(rounds), RETRIES], nodes, RANKS, options),
+    return cluster.spawn(cluster.srun_command([endure, str(rounds), RETRIES, str(stop_ms)], nodes, RANKS, options),
                          env=LAUNCH_TIMEOUT)
 
 
@@ -48,15 +47,9 @@ def kill(rank, number=signal.SIGKILL):
     return pid is not None and runs.send(pid, number)
 
 
-def names_left(host):
-    """Names on a host that outlive processes, less those that are MPI's own."""
-    listing = cluster.run_on(host, ["sh", "-c", "find /dev/shm \"$TMPDIR\" -mindepth 1; grep -ao '@manta-.*' /proc/net/unix"])
-    return [name for name in listing.out.splitlines() if not LAUNCHERS.search(name)]
-
-
 def check_nothing_left(run, hosts=None):
     cluster.check_quiet(30)
-    left = {host: names_left(host) for host in hosts or cluster.hosts}
+    left = {host: cluster.names_left(host) for host in hosts or cluster.hosts}
     check(not any(left.values()), f"left behind: {left}", run)
 
 
@@ -108,6 +101,7 @@ def a_host_is_cut_off_and_its_ranks_leave_before_it_is_back():
     finally:
         cluster.mend("n3")
     finish("host cut off, back after its ranks left", run, ["cut n3"])
+    check(run.code in (0, 1), f"ended with {run.code}", run)
 
 
 def a_host_is_cut_off_and_back_at_any_moment():
@@ -121,11 +115,12 @@ def a_host_is_cut_off_and_back_at_any_moment():
         finally:
             cluster.mend("n3")
         finish("host cut off, back at any moment", run, ["cut n3"])
+        check(run.code in (0, 1), f"ended with {run.code}", run)
 
 
 def a_whole_host_is_killed():
     """Its processes, or like a power failure; Slurm hears of it later than Manta."""
-    for power_failure in ((False, True) if is_long else (dice.random() < 0.5,)):
+    for power_failure in (False, True):
         run = start(60)
         run.wait_for("running")
         time.sleep(dice.uniform(0, 1))
@@ -137,6 +132,7 @@ def a_whole_host_is_killed():
         cluster.on("head", "scontrol", "update", "nodename=n2", "state=down", "reason=killed")
         cluster.boot("n2")
         finish("host killed", run, ["power failure of n2" if power_failure else "all of n2 killed"])
+        check(run.code in (0, 1, KILLED), f"ended with {run.code}", run)
         cluster.wait_idle()
 
 
@@ -172,16 +168,29 @@ def killed_at_start_up(nodes):
         finish(f"killed at start-up, {nodes} hosts", run, [f"kill {victim}"], may_fail=True)
 
 
+def await_right_closely(run):
+    """Without a pause, for what follows lasts milliseconds."""
+    end = time.monotonic() + BOUND
+    while "right" not in run.out:
+        check(not run.ended() and time.monotonic() < end, "does not come to its end", run)
+
+
 def killed_at_shutdown(nodes):
-    for _ in range(TRIES):
-        run, victim = start(25, nodes=nodes), dice.randrange(RANKS)
+    """Until as many were hit as wanted; srun's code tells a rank that was killed from one that had ended."""
+    hits, tries = 0, 0
+    while hits < TRIES and tries < 3 * TRIES:
+        tries += 1
+        run, victim = start(3, nodes=nodes, stop_ms=dice.choice((0, 200, 200))), dice.randrange(RANKS)
         run.wait_for("running")
         _, pid = cluster.ranks(endure).get(victim, (None, None))
-        run.wait_for("right")
+        await_right_closely(run)
         time.sleep(dice.choice((0, dice.uniform(0, 0.1))))
-        # It may have been too quick for us.
-        injected = [f"kill {victim}"] if pid and runs.send(pid, signal.SIGKILL) else []
-        finish(f"killed at shutdown, {nodes} hosts", run, injected)
+        is_sent = pid and runs.send(pid, signal.SIGKILL)
+        is_hit = is_sent and run.wait(BOUND).code == KILLED
+        finish(f"killed at shutdown, {nodes} hosts", run, [f"kill {victim}"] if is_hit else [])
+        hits += bool(is_hit)
+    print(f"         {hits} hits in {tries} tries")
+    check(hits, "nobody was still there to be killed")
 
 
 def at_start_up_over_hosts():

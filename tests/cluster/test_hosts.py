@@ -77,6 +77,34 @@ def behaviour_79_under_manta_run_by_mpirun():
     survive_under_manta_run("--launcher", "mpirun")
 
 
+def one_allocation_serves_launches_of_all_kinds_and_a_death_in_between():
+    steps = [f"srun --mpi=pmix {check_program}", f"mpirun --bind-to none {check_program}",
+             f"{manta} run {endure} 30", f"srun --mpi=pmix {check_program}"]
+    script = "; ".join(f"{step}; echo code $?" for step in steps)
+    run = cluster.spawn(["salloc", "--quiet", *cluster.request(2, 4), "env", "MANTA_SILENCE=20s", "sh", "-c", script])
+    run.wait_for("running")
+    os.kill(pid_of(dice.randrange(1, 4), endure), signal.SIGKILL)
+    run.wait(90)
+    check(run.out == "ok\ncode 0\n" * 2 + "running\nright\ncode 0\n" + "ok\ncode 0\n", "not all runs came out right", run)
+    check(run.err.count("ranks died") == 1 and "1 of 4 ranks died" in run.err, "not one death", run)
+    check(run.code == 0, f"ended with {run.code}", run)
+    cluster.check_quiet()
+
+
+def misbinding_in_an_allocation_is_named():
+    """The hosts' cores are this machine's: with one there is nothing to bind wrongly."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        print("skipped  misbinding_in_an_allocation_is_named: this machine has one core")
+        return
+    salloc = ["salloc", "--quiet", *cluster.request(2, 4), manta, "run"]
+    run = cluster.run_on("head", [*salloc, "taskset", "-c", str(cores[0]), check_program])
+    check(run.code == 0 and run.out == "ok\n", f"ended with {run.code}", run)
+    check("2 ranks on n0 are bound to the same 1 core" in run.err, "misbinding is not named", run)
+    run = cluster.run_on("head", [*salloc, check_program])
+    check(run.code == 0 and "warning" not in run.err, "warns without a reason", run)
+
+
 def check_right(run, deaths):
     run.wait(90)
     check(run.out == "running\nright\n", "the work did not come out right", run)
@@ -123,6 +151,7 @@ def a_whole_host_is_killed():
     for _, pid in cluster.ranks(endure, ["n2"]).values():
         os.kill(pid, signal.SIGKILL)
     check_right(run, 2)
+    check(run.code == KILLED, f"ended with {run.code}", run)
 
 
 def a_stopped_rank_on_another_host_is_fenced_and_leaves():
@@ -138,6 +167,7 @@ def a_stopped_rank_on_another_host_is_fenced_and_leaves():
     check_right(run, 1)
     check(re.search(r"manta: rank 3 on n1 said nothing for .*: it counts as dead, the others do its work, and ends", run.err),
           "it is not told why it is out", run)
+    check(run.code == 1, f"ended with {run.code}", run)
     check("rank 0 on n0" not in run.err, "it takes rank 0 for dead", run)
 
 
@@ -152,6 +182,7 @@ def a_host_is_cut_off_and_comes_back():
     finally:
         cluster.mend("n3")
     check_right(run, 2)
+    check(run.code in (0, 1), f"ended with {run.code}", run)
 
 
 def a_build_for_one_node_says_what_is_missing():
@@ -175,6 +206,8 @@ def each_rank_tells_how_it_reaches_the_others():
         here, there = ("n0", "n1") if rank < 2 else ("n1", "n0")
         check(re.search(rf"rank {rank} on {here} (reaches|has not called) \d ranks? on {there}, from rank", run.err),
               f"rank {rank} does not tell its ways", run)
+        check(f"rank {rank} on {here} reaches 1 rank here by shared memory" in run.err,
+              f"rank {rank} does not tell how it reaches its own node", run)
     check(re.search(r"rank 0 on n0 reaches [12] ranks? on n1, from rank [23], by tcp over \w+", run.err),
           "rank 0 does not say by what", run)
 
@@ -201,6 +234,7 @@ with Cluster(HOSTS) as cluster:
     runs.main([a_host_without_the_plugin_is_named, each_rank_tells_how_it_reaches_the_others,
                sigusr2_tells_ways_while_the_job_runs, tcp_where_rdma_was_expected_is_warned_about_once,
                under_srun, under_mpirun_in_an_allocation, under_mpirun_over_hosts, large_values_go_from_host_to_host,
+               one_allocation_serves_launches_of_all_kinds_and_a_death_in_between, misbinding_in_an_allocation_is_named,
                behaviour_79_under_manta_run_by_srun, behaviour_79_under_manta_run_by_mpirun,
                behaviour_79_a_rank_on_another_host_is_killed, ranks_are_killed_one_after_the_other,
                only_what_kills_its_ranks_fails, a_whole_host_is_killed, a_stopped_rank_on_another_host_is_fenced_and_leaves,

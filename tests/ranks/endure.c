@@ -2,9 +2,10 @@
  * Work that must come out right although ranks die: a tree of tasks that submit tasks, with a map
  * at some of its nodes, a map of the driver, a chain; over and over for as many rounds as the
  * argument says. Rank 0 prints "running" at the start, and at the end "right", or what was wrong.
- * RETRIES is for those who kill more ranks than a task may lose by itself.
+ * RETRIES is for those who kill more ranks than a task may lose by itself. A rank's end takes STOP_MS
+ * longer, for those who want to hit it.
  *
- *     endure ROUNDS [RETRIES]
+ *     endure ROUNDS [RETRIES [STOP_MS]]
  */
 #include <manta/manta.h>
 
@@ -130,8 +131,16 @@ static int driver(int argc, char **argv)
     return fflush(stdout);
 }
 
+static int stop_slowly(void *arg)
+{
+    return usleep(*(useconds_t *)arg * 1000);
+}
+
 int main(int argc, char **argv)
 {
+    static useconds_t stop_ms;
     options.retries = argc > 2 ? atoi(argv[2]) : 0;
+    stop_ms = argc > 3 ? (useconds_t)atoi(argv[3]) : 0;
+    MANTA_TRY(manta_hook(MANTA_AT_STOP, stop_slowly, &stop_ms));
     return manta_run(argc, argv, driver);
 }
