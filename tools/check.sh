@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what is missing and runs all tests, in four builds under build/check:
+# Installs what is missing and runs all tests, in builds under build/check:
 #
 #   gcc      everything but the suite `nightly`, warnings are errors
 #   clang    warnings are errors; the suite `unit`
 #   address  gcc, address and undefined sanitizers: unit, sim, ranks
 #   thread   gcc, thread sanitizer: unit, sim, ranks
+#   nightly  as gcc; the suite `nightly`, which takes many hours: only if it is named
 #
 # The last line says how many tests passed, failed and were skipped in all of them; a build that
 # does not come about counts as one failure. Exits non-zero when anything failed or nothing ran.
@@ -90,8 +91,11 @@ check()
         build thread gcc g++ -Db_sanitize=thread -Db_lundef=false &&
             run thread --suite unit --suite sim --suite ranks --timeout-multiplier 6
         ;;
+    nightly)
+        build nightly gcc g++ && run nightly --suite nightly
+        ;;
     *)
-        echo "check: no build named $1; there are gcc, clang, address, thread"
+        echo "check: no build named $1; there are gcc, clang, address, thread, nightly"
         ;;
     esac
 }
