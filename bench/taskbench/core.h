@@ -1,6 +1,7 @@
 /*
  * The task-graph benchmark: what runs, apart from who runs it. Linkable by anyone as a static
- * library of plain C; no part of it knows Manta.
+ * library of plain C (libtaskbench.a, which may be copied anywhere), from C and C++; no part of it
+ * knows Manta.
  *
  * A graph is a grid of `steps` rows by `width` columns. The task at (step, point) may depend on
  * points of the row before and on nothing else; which ones, the pattern says, in closed form, so
@@ -29,6 +30,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define TB_PATTERNS(X)                                                                             \
     X(TRIVIAL, trivial)                                                                            \
@@ -183,5 +188,9 @@ int tb_kernel_run(const struct tb_graph *graph, uint32_t step, uint32_t point);
 uint64_t tb_iterations(const struct tb_graph *graph, uint32_t step, uint32_t point);
 uint64_t tb_flops(const struct tb_graph *graph, uint32_t step, uint32_t point);
 uint64_t tb_bytes(const struct tb_graph *graph, uint32_t step, uint32_t point);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

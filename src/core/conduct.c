@@ -124,6 +124,17 @@ static void tell(struct manta_graph *graph, uint32_t member, enum message_kind k
     message_tell(graph->rank, member, kind, about, body, bytes);
 }
 
+static void tell_living(struct manta_graph *graph, enum message_kind kind, const void *body,
+                        size_t bytes)
+{
+    for (uint32_t i = 0; i < graph->listed_count; i++) {
+        uint32_t member = graph->listed[i];
+        if (!graph->rank->down[member]) {
+            tell(graph, member, kind, body, bytes);
+        }
+    }
+}
+
 static void send_part(struct manta_graph *graph, uint32_t member)
 {
     struct wire_header about = {.parent = graph->plan.id, .token = graph->epoch};
@@ -150,9 +161,10 @@ static void send_part(struct manta_graph *graph, uint32_t member)
 static void await_members(struct manta_graph *graph)
 {
     graph->awaited_count = 1;
-    for (uint32_t i = 0; i < graph->plan.ranks; i++) {
-        graph->awaited[i] = graph->members[i] && !graph->rank->down[i];
-        graph->awaited_count += graph->awaited[i];
+    for (uint32_t i = 0; i < graph->listed_count; i++) {
+        uint32_t member = graph->listed[i];
+        graph->awaited[member] = !graph->rank->down[member];
+        graph->awaited_count += graph->awaited[member];
     }
 }
 
@@ -189,9 +201,12 @@ static void prepare(struct manta_graph *graph)
     graph->is_stale = false;
     graph->has_parts = true;
     for (uint32_t i = 0; i < graph->plan.ranks; i++) {
-        graph->members[i] |= graph->cut.parts[i] != NULL;
         graph->awaited[i] = graph->cut.parts[i] != NULL;
         graph->awaited_count += graph->awaited[i];
+        if (graph->awaited[i] && !graph->members[i]) {
+            graph->members[i] = 1;
+            graph->listed[graph->listed_count++] = i;
+        }
     }
     graph->state = GRAPH_PREPARING;
     graph->awaited_count++;
@@ -247,9 +262,9 @@ static void send_inputs(struct manta_graph *graph, const struct launch *launch)
 /* Those that have ended already do not answer again. */
 static void tell_stop(struct manta_graph *graph)
 {
-    for (uint32_t i = 0; i < graph->plan.ranks; i++) {
-        if (graph->awaited[i]) {
-            tell(graph, i, MESSAGE_GRAPH_STOP, NULL, 0);
+    for (uint32_t i = 0; i < graph->listed_count; i++) {
+        if (graph->awaited[graph->listed[i]]) {
+            tell(graph, graph->listed[i], MESSAGE_GRAPH_STOP, NULL, 0);
         }
     }
     dispatch_flush(graph->rank);
@@ -273,11 +288,7 @@ static void start(struct manta_graph *graph, struct launch *launch)
     launch->has_begun = true;
     await_members(graph);
     send_inputs(graph, launch);
-    for (uint32_t i = 0; i < graph->plan.ranks; i++) {
-        if (graph->members[i] && !graph->rank->down[i]) {
-            tell(graph, i, MESSAGE_GRAPH_LAUNCH, &launch->rounds, sizeof launch->rounds);
-        }
-    }
+    tell_living(graph, MESSAGE_GRAPH_LAUNCH, &launch->rounds, sizeof launch->rounds);
     dispatch_flush(graph->rank);
     if (graph->state == GRAPH_STOPPING) { /* for want of memory, before all had begun */
         tell_stop(graph);
@@ -303,11 +314,7 @@ static bool go(struct manta_graph *graph)
 {
     struct rank *rank = graph->rank;
     if (base_list_is_empty(&graph->launches) && graph->is_destroyed) {
-        for (uint32_t i = 0; i < graph->plan.ranks; i++) {
-            if (graph->members[i] && !rank->down[i]) {
-                tell(graph, i, MESSAGE_GRAPH_DROP, NULL, 0);
-            }
-        }
+        tell_living(graph, MESSAGE_GRAPH_DROP, NULL, 0);
         dispatch_flush(rank);
         conduct_free(graph);
     } else {
@@ -480,6 +487,7 @@ void conduct_free(struct manta_graph *graph)
     base_free(graph->inputs);
     base_free(graph->awaited);
     base_free(graph->members);
+    base_free(graph->listed);
     base_free(graph->error);
     base_free(graph);
 }

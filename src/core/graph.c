@@ -103,9 +103,11 @@ static struct manta_graph *create(struct rank *rank, manta_pattern pattern)
     }
     graph->awaited = base_alloc(rank->size);
     graph->members = base_alloc(rank->size);
-    if (!graph->awaited || !graph->members) {
+    graph->listed = base_alloc(rank->size * sizeof *graph->listed);
+    if (!graph->awaited || !graph->members || !graph->listed) {
         base_free(graph->awaited);
         base_free(graph->members);
+        base_free(graph->listed);
         base_free(graph);
         return NULL;
     }

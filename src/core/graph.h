@@ -77,8 +77,10 @@ struct manta_graph {
     bool is_destroyed; /* by the program: goes when nothing is launched */
     uint32_t epoch;    /* of the latest launch or preparation */
     uint32_t awaited_count;
-    uint8_t *awaited;            /* by rank: READY or ENDED of it is missing */
-    uint8_t *members;            /* by rank: it has been sent a part */
+    uint8_t *awaited; /* by rank: READY or ENDED of it is missing */
+    uint8_t *members; /* by rank: it has been sent a part */
+    uint32_t *listed; /* the members, so that a launch asks no other rank */
+    uint32_t listed_count;
     struct graph_bytes **inputs; /* by value: what was set */
     struct base_list launches;
     manta_error *error; /* why it cannot be launched: a member could not make its part */
