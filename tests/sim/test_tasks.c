@@ -141,6 +141,18 @@ static int map_keeps_order_and_errors(int argc, char **argv)
     return 0;
 }
 
+/* The element is the first failure of the job, and the task waits for it while the map runs. */
+static int an_element_that_fails_fails_who_takes_it(int argc, char **argv)
+{
+    int64_t y;
+    manta_ref map = index_squared_map(NULL, 3000);
+    manta_ref good = increment_async(NULL, manta_map_at(map, 10));
+    manta_ref bad = increment_async(NULL, manta_map_at(map, 77));
+    CHECK(increment_get(bad, &y) == MANTA_E_DEPENDENCY && manta_last_error()->cause_code == 5);
+    CHECK(increment_get(good, &y) == MANTA_OK && y == 101);
+    return 0;
+}
+
 MANTA_TASK(muse_by_index, out(int64_t, y))
 {
     *y = 0;
@@ -302,6 +314,7 @@ static int cancelling_a_map_stops_it(int argc, char **argv)
     X(failure_runs_down_a_long_chain)                                                              \
     X(map_keeps_order_and_errors)                                                                  \
     X(an_element_that_fails_has_a_reason_of_its_own)                                               \
+    X(an_element_that_fails_fails_who_takes_it)                                                    \
     X(refs_travel_in_values_and_arguments)                                                         \
     X(inout_consumes_and_yields)                                                                   \
     X(cancel_reaches_a_running_task)                                                               \
