@@ -230,6 +230,7 @@ static uint16_t message_flags(const struct task *task, const struct message_leas
                  : 0;
     flags |= lease ? TASK_MESSAGE_LEASE : 0;
     flags |= task->flags & TASK_PINNED ? TASK_MESSAGE_PINNED : 0;
+    flags |= task->flags & TASK_MOVED ? TASK_MESSAGE_MOVED : 0;
     flags |= task_may_have_run(task) ? TASK_MESSAGE_AGAIN : 0;
     return flags;
 }

@@ -94,6 +94,7 @@ enum task_message_flag {
     TASK_MESSAGE_LEASE = 2,   /* struct message_lease follows */
     TASK_MESSAGE_ROOT = 4,    /* submitted by a root scope */
     TASK_MESSAGE_PINNED = 16, /* for that rank and no other */
+    TASK_MESSAGE_MOVED = 32,  /* another node had no room for its arguments */
     TASK_MESSAGE_AGAIN = 8, /* it, or its parent, may have run before: children may have survived */
 };
 
@@ -137,6 +138,7 @@ enum result_flag {
     RESULT_LEASE = 32,     /* of part of a map: struct message_lease follows */
     RESULT_OUTSIDE = 512,  /* its place was among those that run outside */
     RESULT_LOST = 256,     /* it failed for reasons of the system: see outside.h */
+    RESULT_CROWDED = 2048, /* with DISPLACED: this node has no room for its arguments */
     RESULT_STARVED = 1024, /* with DISPLACED: its arguments cannot be had, as LOST has said */
 };
 

@@ -143,6 +143,7 @@ enum task_flag {
     TASK_ONCE = 512,      /* may not run twice (MANTA_NO_RETRY) */
     TASK_NEAR = 1024,     /* pending: exec_rank is where it would rather run (near.h) */
     TASK_STOPPING = 2048, /* cancelled; its runner, or children of that run, may still be at it */
+    TASK_MOVED = 8192,    /* the node of exec_rank had no room for its arguments: see near.h */
     TASK_NEEDED = 4096,   /* its record is held for what was made from its value: see lineage.h */
 };
 
@@ -332,6 +333,7 @@ struct run {
     int32_t code;
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
+    uint8_t is_moved;        /* from a node that had no room for its arguments */
     uint8_t is_again;        /* it, or its parent, may have run before */
     uint8_t is_follower;     /* waits for an earlier run of a stream to go */
     uint8_t has_stored;      /* some of its arguments are in the store */
@@ -486,8 +488,8 @@ struct rank {
     struct base_list starting;  /* tasks whose arguments do not fit yet */
     struct spill *spill;        /* NULL, as room: there is no store */
     struct room *room;
-    struct base_list tables; /* being gathered: see table.h */
-    uint32_t table_serial;   /* of the latest */
+    struct base_list tables;        /* being gathered: see table.h */
+    uint32_t table_serial;          /* of the latest */
     uint32_t squeezed;              /* bodies that wait for bytes or for room: see room.h */
     uint64_t squeezed_ns;           /* when that last changed */
     struct scope root;              /* of the driver; threads beyond the first have their own: */
