@@ -138,7 +138,8 @@ struct core_stats {
     uint64_t reused_values;   /* inouts that were changed in place */
     uint64_t copied, evicted; /* values of other nodes: copies made for the node, given up again */
     uint64_t chunks_sent, chunks_passed; /* of own values; of copies */
-    uint64_t remade;                     /* of those retried: because their values were lost */
+    uint64_t moved;  /* tasks sent to another node for want of room for their arguments */
+    uint64_t remade; /* of those retried: because their values were lost */
 };
 struct core_stats core_get_stats(struct rank *rank);
 

@@ -185,6 +185,7 @@ static uint16_t message_flags(struct rank *rank, const struct peer *peer, struct
                  : 0;
     flags |= lease ? TASK_MESSAGE_LEASE : 0;
     flags |= task->flags & TASK_PINNED ? TASK_MESSAGE_PINNED : 0;
+    flags |= task->flags & TASK_MOVED ? TASK_MESSAGE_MOVED : 0;
     if (MT_UNLIKELY(task_may_have_run(task))) {
         flags |= again_flags(rank, peer, task);
     }

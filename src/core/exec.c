@@ -149,6 +149,7 @@ struct run *exec_make_local(struct rank *rank, struct task *task, const struct i
     run->attempt = task->attempt;
     run->priority = task->priority;
     run->parent_is_root = core_is_root_id(task->parent);
+    run->is_moved = task->flags & TASK_MOVED ? 1 : 0;
     if (MT_UNLIKELY(rank->has_moved || task->attempt > 1)) {
         dispatch_why_again(rank, task, &run->lost_on, &run->deaths);
     }
@@ -190,10 +191,50 @@ static inline void make_ready(struct rank *rank, struct run *run)
     idle_wake_worker(rank);
 }
 
+/* By message also to the own rank: this may be called from inside the task's start. */
+void exec_send_back(struct rank *rank, struct run *run, uint16_t flags)
+{
+    struct task *held = run->map_count ? run->task : NULL;
+    struct message_lease lease = {run->map_begin, run->map_count};
+    struct message_result result = {
+        .flags = RESULT_DISPLACED | flags | (run->map_count ? RESULT_LEASE : 0) |
+                 (run->is_credited ? RESULT_CREDITED : 0) | (run->outside ? RESULT_OUTSIDE : 0)};
+    struct wire_header about = {.parent = run->parent,
+                                .position = run->position,
+                                .token = run->token,
+                                .attempt = run->attempt};
+    size_t size = sizeof result + (run->map_count ? sizeof lease : 0);
+    bool is_wanted = !run->is_orphan && !rank->down[run->owner];
+    uint8_t *out = is_wanted ? message_begin(rank, run->owner, MESSAGE_RESULT, &about, size) : NULL;
+    if (out) {
+        wire_put_bytes(&out, &result, sizeof result);
+        wire_put_bytes(&out, &lease, run->map_count ? sizeof lease : 0);
+        message_end(rank);
+    }
+    if (run->task && run->task->run == run) {
+        run->task->run = NULL;
+    }
+    exec_run_free(rank, run);
+    if (held) {
+        object_drop(rank, &held->object);
+    }
+}
+
+/* There was no room here for its arguments, and there is another node that may have it. */
+static bool may_move(const struct rank *rank, const struct run *run)
+{
+    bool is_pinned = run->is_pinned || (run->task && run->task->flags & TASK_PINNED);
+    return run->code == MANTA_E_LIMIT && !is_pinned && !run->is_moved && !run->map_count &&
+           !run->is_orphan && !rank->down[run->owner] && rank->room &&
+           rank->room->near_count < rank->size;
+}
+
 MT_NOINLINE void exec_queue_fetched(struct rank *rank, struct run *run)
 {
     if (MT_UNLIKELY(run->code == MANTA_E_LOST)) {
         lost_give_back(rank, run);
+    } else if (MT_UNLIKELY(run->code != MANTA_OK) && may_move(rank, run)) {
+        exec_send_back(rank, run, RESULT_CROWDED);
     } else if (!run->outside) {
         make_ready(rank, run);
     } else if (exec_may_start(rank, run)) {
@@ -346,6 +387,7 @@ static struct run *make_remote(struct rank *rank, uint32_t from, const struct wi
         run->is_pinned = message->flags & TASK_MESSAGE_PINNED ? 1 : 0;
         run->is_rich = message->flags & TASK_MESSAGE_RICH ? 1 : 0;
         run->is_watched = message->flags & TASK_MESSAGE_WATCHED ? 1 : 0;
+        run->is_moved = message->flags & TASK_MESSAGE_MOVED ? 1 : 0;
     }
     return run;
 }
@@ -632,26 +674,6 @@ void exec_worker_main(void *arg)
 
 /* ---- Without stacks ------------------------------------------------------------------------- */
 
-static void give_back(struct rank *rank, struct run *run)
-{
-    struct message_result result = {.flags = RESULT_DISPLACED | RESULT_UNSTARTED};
-    struct message_lease lease = {run->map_begin, run->map_count};
-    struct wire_header about = {.parent = run->parent,
-                                .position = run->position,
-                                .token = run->token,
-                                .attempt = run->attempt};
-    size_t size = sizeof result + (run->map_count ? sizeof lease : 0);
-    result.flags |= run->map_count ? RESULT_LEASE : 0;
-    uint8_t *out = message_begin(rank, run->owner, MESSAGE_RESULT, &about, size);
-    if (out) {
-        wire_put_bytes(&out, &result, sizeof result);
-        wire_put_bytes(&out, &lease, run->map_count ? sizeof lease : 0);
-        message_end(rank);
-    }
-    exec_unqueue(rank, run);
-    exec_run_free(rank, run);
-}
-
 void exec_give_back(struct rank *rank)
 {
     fetch_all_waiting(rank);
@@ -660,7 +682,8 @@ void exec_give_back(struct rank *rank)
         {
             struct run *run = MT_CONTAINER(link, struct run, link);
             if (!run->task && !run->is_orphan && !run->is_pinned) {
-                give_back(rank, run);
+                exec_unqueue(rank, run);
+                exec_send_back(rank, run, RESULT_UNSTARTED);
             }
         }
     }

@@ -84,6 +84,8 @@ void exec_push(struct rank *rank);
 void exec_tell_begun(struct rank *rank, const struct run *run);
 /* No stack is left to start anything on: what other ranks have sent goes back to them. */
 void exec_give_back(struct rank *rank);
+/* To its owner, which places it again: enum result_flag says why. An orphan just ends. Frees it. */
+void exec_send_back(struct rank *rank, struct run *run, uint16_t flags);
 
 /* Sends, or keeps for later, what a run that has ended yields. Consumes value and error. */
 void exec_deliver(struct rank *rank, struct run *run, int code, struct value *value,

@@ -324,39 +324,10 @@ static void tell_owner(struct rank *rank, struct run *run)
     }
 }
 
-/* By message also to the own rank: this may be called from inside the task's start. */
-static void send_back(struct rank *rank, struct run *run)
-{
-    struct message_lease lease = {run->map_begin, run->map_count};
-    struct message_result result = {.flags = RESULT_DISPLACED | RESULT_STARVED |
-                                             (run->is_credited ? RESULT_CREDITED : 0) |
-                                             (run->outside ? RESULT_OUTSIDE : 0)};
-    struct wire_header about = {.parent = run->parent,
-                                .position = run->position,
-                                .token = run->token,
-                                .attempt = run->attempt};
-    result.flags |= run->map_count ? RESULT_LEASE | RESULT_UNSTARTED : 0;
-    size_t size = sizeof result + (run->map_count ? sizeof lease : 0);
-    uint8_t *out = message_begin(rank, run->owner, MESSAGE_RESULT, &about, size);
-    if (out) {
-        wire_put_bytes(&out, &result, sizeof result);
-        wire_put_bytes(&out, &lease, run->map_count ? sizeof lease : 0);
-        message_end(rank);
-    }
-}
-
 void lost_give_back(struct rank *rank, struct run *run)
 {
-    struct task *held = run->map_count ? run->task : NULL;
     if (!run->is_orphan && !rank->down[run->owner]) {
         tell_owner(rank, run);
-        send_back(rank, run);
     }
-    if (run->task && run->task->run == run) {
-        run->task->run = NULL;
-    }
-    exec_run_free(rank, run);
-    if (held) {
-        object_drop(rank, &held->object);
-    }
+    exec_send_back(rank, run, RESULT_STARVED | (run->map_count ? RESULT_UNSTARTED : 0));
 }

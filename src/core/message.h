@@ -103,6 +103,7 @@ enum task_message_flag {
     TASK_MESSAGE_PINNED = 16,  /* for that rank and no other */
     TASK_MESSAGE_RICH = 32,    /* some value among the arguments is in a store, or refs */
     TASK_MESSAGE_WATCHED = 64, /* say when it begins (BEGUN), and an element's result at once */
+    TASK_MESSAGE_MOVED = 128,  /* another node had no room for its arguments */
     /* It, or its parent, may have run before: children may have survived. */
     TASK_MESSAGE_AGAIN = 8,
 };
@@ -147,6 +148,7 @@ enum result_flag {
     RESULT_LEASE = 32,     /* of part of a map: struct message_lease follows */
     RESULT_OUTSIDE = 512,  /* its place was among those that run outside */
     RESULT_LOST = 256,     /* it failed for reasons of the system: see outside.h */
+    RESULT_CROWDED = 2048, /* with DISPLACED: this node has no room for its arguments */
     RESULT_STARVED = 1024, /* with DISPLACED: its arguments cannot be had, as LOST has said */
 };
 

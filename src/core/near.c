@@ -37,8 +37,27 @@ static void add_argument(struct rank *rank, struct heaps *heaps, manta_ref ref)
     }
 }
 
+/* Anybody on another node than that one, if there is room for a task. */
+static struct peer *choose_elsewhere(struct rank *rank, uint32_t crowded, struct peer *peer)
+{
+    for (uint32_t i = 1; i <= rank->size; i++) {
+        uint32_t at = (peer->number + i) % rank->size;
+        if (rank_node(rank, at) != rank_node(rank, crowded) && !comm_is_down(rank->comm, at)) {
+            struct peer *far = peer_get(rank, at);
+            if (far && sched_window_bears(&far->window[LANE_WORKERS])) {
+                return far;
+            }
+        }
+    }
+    return peer;
+}
+
 void near_note(struct rank *rank, struct task *task)
 {
+    if (MT_UNLIKELY(task->flags & TASK_MOVED)) {
+        task->flags |= TASK_NEAR;
+        return;
+    }
     struct heaps heaps = {0};
     const struct heap_of *best = NULL;
     struct pack_refs refs = task_refs(task);
@@ -61,6 +80,10 @@ void near_note(struct rank *rank, struct task *task)
 struct peer *near_choose(struct rank *rank, const struct task *task, struct peer *peer)
 {
     uint32_t best = task->exec_rank, at = best;
+    if (MT_UNLIKELY(task->flags & TASK_MOVED)) {
+        bool is_crowded = rank_node(rank, peer->number) == rank_node(rank, best);
+        return is_crowded ? choose_elsewhere(rank, best, peer) : peer;
+    }
     if (rank_node(rank, peer->number) == rank_node(rank, best)) {
         return peer;
     }

@@ -7,6 +7,10 @@
  * a task rather waits behind another window of tasks than have its arguments copied, but no longer
  * than that, and never while its whole node is that far behind and others are idle. Where copies
  * are is not known to owners; MANTA_ON is obeyed.
+ *
+ * A rank that has waited out its patience for room for a task's arguments sends the task back
+ * (RESULT_CROWDED), and it goes to another node, where there may be room; once, so that what fits
+ * nowhere fails.
  */
 #ifndef CORE_NEAR_H
 #define CORE_NEAR_H

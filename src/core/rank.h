@@ -147,6 +147,7 @@ enum task_flag {
     TASK_STOPPING = 2048, /* cancelled; its runner, or children of that run, may still be at it */
     TASK_NEEDED = 4096,   /* its record is held for what was made from its value: see lineage.h */
     TASK_BEGUN = 8192,    /* sent, and its runner has said that the body begins: see board.h */
+    TASK_MOVED = 16384,   /* the node of exec_rank had no room for its arguments: see near.h */
 };
 
 struct remote_holder {
@@ -335,6 +336,7 @@ struct run {
     int32_t code;
     uint32_t offered_to;     /* home the offer went to */
     uint8_t is_lost;         /* it failed for reasons of the system: its owner may place it again */
+    uint8_t is_moved;        /* from a node that had no room for its arguments */
     uint8_t is_again;        /* it, or its parent, may have run before */
     uint8_t is_watched;      /* its owner wants to know when it begins: see board.h */
     uint8_t is_follower;     /* waits for an earlier run of a stream to go */
@@ -493,8 +495,8 @@ struct rank {
     struct base_list starting;  /* tasks whose arguments do not fit yet */
     struct spill *spill;        /* NULL, as room: there is no store */
     struct room *room;
-    struct base_list tables; /* being gathered: see table.h */
-    uint32_t table_serial;   /* of the latest */
+    struct base_list tables;        /* being gathered: see table.h */
+    uint32_t table_serial;          /* of the latest */
     uint32_t squeezed;              /* bodies that wait for bytes or for room: see room.h */
     uint64_t squeezed_ns;           /* when that last changed */
     struct scope root;              /* of the driver; threads beyond the first have their own: */

@@ -35,6 +35,16 @@ static void start_again(struct rank *rank, struct task *task)
     task_start_again(rank, task);
 }
 
+/* The runner's node had no room for its arguments: another one is tried. */
+static void move(struct rank *rank, struct task *task)
+{
+    base_list_remove(&task->link);
+    task->run = NULL;
+    task->flags |= TASK_MOVED;
+    rank->stats.moved++;
+    dispatch_add(rank, task);
+}
+
 /* The task a RESULT, BEGUN or GONE is about, if it is ours and the message fits it. */
 struct task *task_find_sent(struct rank *rank, uint32_t from, const struct wire_header *header)
 {
@@ -203,6 +213,8 @@ void task_on_result(struct rank *rank, uint32_t from, const struct wire_header *
         task->flags |= result.flags & RESULT_CHILDREN ? TASK_LINEAGE : 0;
         if (result.flags & RESULT_STARVED) {
             start_again(rank, task);
+        } else if (result.flags & RESULT_CROWDED) {
+            move(rank, task);
         } else if (result.flags & RESULT_UNSTARTED) {
             take_back(rank, task);
         } else if (result.flags & RESULT_DISPLACED) {

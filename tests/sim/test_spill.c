@@ -378,6 +378,52 @@ static int views_that_fill_the_store_do_not_hang_it(int argc, char **argv)
     return 0;
 }
 
+/* Has most of its node's store in use until another task is done. */
+MANTA_TASK(sit, ref(xs), ref(until))
+{
+    const void *data;
+    size_t bytes;
+    MANTA_TRY(manta_view(xs, &data, &bytes));
+    return manta_wait(&until, 1, 1, MANTA_FOREVER, NULL);
+}
+
+MANTA_TASK(take_long, val(uint64_t, us), out(int32_t, done))
+{
+    core_work(us * 1000);
+    *done = 1;
+    return MANTA_OK;
+}
+
+MANTA_TASK(check_two, in(uint64_t, xs), in(uint64_t, ys), out(uint32_t, rank))
+{
+    manta_world world;
+    MANTA_TRY(manta_world_get(&world));
+    *rank = world.rank;
+    return is_filled(xs, xs_len, 1) && is_filled(ys, ys_len, 2) ? MANTA_OK : MANTA_E_TASK;
+}
+
+/* Most of its arguments are on rank 1, which has no room for the rest. */
+static int behaviour_37_a_task_moves_to_a_node_with_room(int argc, char **argv)
+{
+    const manta_options on[] = {
+        {.rank = MANTA_ON(0)}, {.rank = MANTA_ON(1)}, {.rank = MANTA_ON(2)}};
+    manta_ref large = make_async(&on[1], 3, 4 * MIB + MIB / 2);
+    manta_ref xs = make_async(&on[1], 1, 2 * MIB), ys = make_async(&on[0], 2, 3 * MIB / 2);
+    manta_ref made[] = {large, xs, ys};
+    uint32_t rank;
+    CHECK(manta_wait(made, 3, 3, MANTA_FOREVER, NULL) == MANTA_OK);
+    manta_ref until = take_long_async(&on[2], 120000000);
+    manta_ref sits = sit_async(&on[1], large, until);
+    CHECK(manta_wait(&sits, 1, 1, 1000000, NULL) == MANTA_E_TIMEOUT); /* so it has begun */
+    CHECK(check_two_get(check_two_async(NULL, xs, ys), &rank) == MANTA_OK && rank == 0);
+    CHECK(manta_wait(&until, 1, 1, 0, NULL) == MANTA_E_TIMEOUT); /* nobody has let go */
+    const manta_options there = {.rank = MANTA_ON(1)};
+    CHECK(check_two_get(check_two_async(&there, xs, ys), &rank) == MANTA_E_LIMIT);
+    CHECK(strstr(manta_last_error()->text, "close views") != NULL);
+    CHECK(manta_cancel(until) == MANTA_OK && manta_cancel(sits) == MANTA_OK);
+    return 0;
+}
+
 static int make_twos(const manta_options *options, uint32_t *ret_failed, char *text)
 {
     static uint64_t data[(1 << 20) / 8];
@@ -551,6 +597,19 @@ static void test_reading_other_nodes_makes_room(void **state)
     }
 }
 
+static void test_behaviour_37(void **state)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct world_options options = {
+            .seed = seed, .ranks = 3, .workers = 2, .node_ranks = 1, .store_bytes = STORE};
+        struct world_result result;
+        assert_int_equal(
+            world_run(&options, behaviour_37_a_task_moves_to_a_node_with_room, &result), 0);
+        assert_int_equal(world_check("spill", &options, &result), 0);
+        assert_int_equal(result.total.moved, 1);
+    }
+}
+
 static void test_full_disk(void **state)
 {
     for (uint64_t seed = 1; seed <= 4; seed++) {
@@ -645,6 +704,7 @@ int main(void)
         EACH_DRIVER(ENTRY) cmocka_unit_test(test_many_small_values_in_a_small_store),
         cmocka_unit_test(test_copies_wait_for_room),
         cmocka_unit_test(test_reading_other_nodes_makes_room),
+        cmocka_unit_test(test_behaviour_37),
         cmocka_unit_test(test_deaths),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_writes_that_fail_are_tried_again),

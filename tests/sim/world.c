@@ -87,6 +87,7 @@ static void add_stats(struct core_stats *sum, const struct core_stats *one)
     sum->completed += one->completed;
     sum->executed += one->executed;
     sum->retried += one->retried;
+    sum->moved += one->moved;
     sum->remade += one->remade;
     sum->adopted += one->adopted;
     sum->relaunched += one->relaunched;
