@@ -157,6 +157,8 @@ class Cluster:
             self.furnish_folder()
             self.start_keeper()
             self.wait_idle()
+            for host in self.hosts:
+                self.pid(host)  # remembers it
         except BaseException:
             self.stop()
             raise
