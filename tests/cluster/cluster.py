@@ -141,6 +141,7 @@ class Cluster:
         self.cpus, self.conf, self.stays = cpus, conf or {}, stays
         self.folder = self.keeper = self.process = None
         self.runs = 0
+        self.firsts = {}  # by host: its process 1, as the keeper and as the machine number it
 
     def __enter__(self):
         self.start()
@@ -156,6 +157,8 @@ class Cluster:
             self.furnish_folder()
             self.start_keeper()
             self.wait_idle()
+            for host in self.hosts:
+                self.pid(host)  # remembers it
         except BaseException:
             self.stop()
             raise
@@ -260,12 +263,16 @@ class Cluster:
             return self.keeper
         with open(os.path.join(self.folder, "pid", host)) as file:
             inner = file.read()
+        known, first = self.firsts.get(host, (None, None))
+        if known == inner and len(status(first, "NSpid")) == 3:
+            return first
         end = time.monotonic() + 5 * SLOW
         while True:
             for child in children(self.keeper):
                 if status(child, "NSpid")[1:] == [inner]:
                     for first in children(child):
                         if len(status(first, "NSpid")) == 3:
+                            self.firsts[host] = (inner, first)
                             return first
             check(time.monotonic() < end, f"{host} is not running")
             time.sleep(0.02)
@@ -364,21 +371,23 @@ class Cluster:
         return {pid: line for pid, line in lines.items() if line and not is_daemon(line)}
 
     def ranks(self, program, hosts=None):
-        """{rank: (host, pid as the machine numbers it)} of a program; it is the program itself, not a shell."""
-        found = {}
-        for host in hosts or self.hosts:
-            for pid in self.processes(host):
-                try:
-                    if os.readlink(f"/proc/{pid}/exe") != os.path.realpath(program):
-                        continue
-                    with open(f"/proc/{pid}/environ", "rb") as file:
-                        env = b"\0" + file.read()
-                except OSError:
-                    continue  # it has just ended
-                # Open MPI's daemons are tasks of Slurm's themselves.
-                numbers = re.findall(rb"\0OMPI_COMM_WORLD_RANK=(\d+)", env) or re.findall(rb"\0SLURM_PROCID=(\d+)", env)
-                if numbers:
-                    found[int(numbers[0])] = (host, pid)
+        """{rank: (host, pid as the machine numbers it)} of a program; it is the program itself, not a shell. Quick, for
+        those who have to hit a moment."""
+        found, exe = {}, os.path.realpath(program)
+        names = {pid_namespace(self.pid(host)): host for host in hosts or self.hosts}
+        for pid in all_pids():
+            try:
+                host = names.get(pid_namespace(pid)) if os.readlink(f"/proc/{pid}/exe") == exe else None
+                if not host:
+                    continue
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    env = b"\0" + file.read()
+            except OSError:
+                continue  # it has just ended
+            # Open MPI's daemons are tasks of Slurm's themselves.
+            numbers = re.findall(rb"\0OMPI_COMM_WORLD_RANK=(\d+)", env) or re.findall(rb"\0SLURM_PROCID=(\d+)", env)
+            if numbers:
+                found[int(numbers[0])] = (host, pid)
         return found
 
     def names_left(self, host):

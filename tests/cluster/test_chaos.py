@@ -180,7 +180,7 @@ def killed_at_shutdown(nodes):
     hits, tries = 0, 0
     while hits < TRIES and tries < 3 * TRIES:
         tries += 1
-        run, victim = start(3, nodes=nodes, stop_ms=dice.choice((0, 200, 200))), dice.randrange(RANKS)
+        run, victim = start(25, nodes=nodes, stop_ms=dice.choice((0, 200, 200))), dice.randrange(RANKS)
         run.wait_for("running")
         _, pid = cluster.ranks(endure).get(victim, (None, None))
         await_right_closely(run)
@@ -227,6 +227,7 @@ def ranks_are_stopped_and_go_on():
             stop_for_a_while(dice.randrange(RANKS), injected)
         stops_first = any(word.startswith("stop 0 ") for word in injected)
         finish("ranks stopped and continued", run, injected, may_fail=stops_first)
+        check(injected, "the job was over before anybody was stopped")
 
 
 need_cluster()

@@ -213,7 +213,7 @@ def each_rank_tells_how_it_reaches_the_others():
 
 
 def sigusr2_tells_ways_while_the_job_runs():
-    run = start(rounds=20)
+    run = start()
     os.kill(pid_of(0, endure), signal.SIGUSR2)
     run.wait(90)
     check(run.out == "running\nright\n", "the report disturbs the job", run)
