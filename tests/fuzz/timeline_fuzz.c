@@ -128,6 +128,7 @@ static struct seen read_all(struct base_timeline_reader *reader)
         seen.bytes += sizeof(struct timeline_block_head);
         for (uint32_t at = 0; base_timeline_next_name(&block, &at, &name); seen.names++) {
             struct seen of_names = {0};
+            HOLDS(name.name + name.length <= (const char *)block.bytes + block.size);
             see_bytes(&of_names, name.name, name.length);
         }
     }
