@@ -422,7 +422,8 @@ int manta_command_read(const void *value, size_t bytes, manta_command_result *re
     memcpy(&head, value, sizeof head);
     const char *out = (const char *)value + sizeof head;
     if (head.magic != RESULT_MAGIC ||
-        bytes != sizeof head + (size_t)head.out_tail_bytes + head.err_tail_bytes + 2) {
+        bytes != sizeof head + (size_t)head.out_tail_bytes + head.err_tail_bytes + 2 ||
+        out[head.out_tail_bytes] || out[bytes - sizeof head - 1]) {
         return MANTA_E_TYPE;
     }
     *ret_result = (manta_command_result){.exit_code = head.exit_code,

@@ -133,15 +133,21 @@ static bool receive_fds(int socket, struct handover_fds *ret_fds)
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof control};
-    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof magic ||
-        magic != HELLO_MAGIC || message.msg_controllen < CMSG_LEN(sizeof fds.fds[0]) ||
-        control.head.cmsg_type != SCM_RIGHTS || message.msg_flags & MSG_CTRUNC) {
-        return false;
+    ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (got >= 0 && message.msg_controllen >= CMSG_LEN(sizeof fds.fds[0]) &&
+        control.head.cmsg_type == SCM_RIGHTS) {
+        fds.count = (int)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof fds.fds[0]);
+        memcpy(fds.fds, CMSG_DATA(&control.head), (size_t)fds.count * sizeof fds.fds[0]);
     }
-    fds.count = (int)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof fds.fds[0]);
-    memcpy(fds.fds, CMSG_DATA(&control.head), (size_t)fds.count * sizeof fds.fds[0]);
-    *ret_fds = fds;
-    return true;
+    if (got == (ssize_t)sizeof magic && magic == HELLO_MAGIC && fds.count &&
+        !(message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
+        *ret_fds = fds;
+        return true;
+    }
+    while (fds.count) {
+        close(fds.fds[--fds.count]);
+    }
+    return false;
 }
 
 /* False: not one of ours, or it has gone. */
@@ -149,7 +155,7 @@ static bool welcome(struct giving *giving, int socket)
 {
     struct hello hello;
     struct ucred peer;
-    ssize_t got = recv(socket, &hello, sizeof hello, 0);
+    ssize_t got = recv(socket, &hello, sizeof hello, MSG_TRUNC); /* its whole length */
     if (got != (ssize_t)sizeof hello || hello.magic != HELLO_MAGIC || hello.rank == 0 ||
         hello.rank >= giving->size || giving->links[hello.rank].socket >= 0 ||
         !read_peer(socket, &peer) || !secret_is_equal(hello.secret, giving->cards[0].card.secret) ||
