@@ -98,7 +98,7 @@ def take_patterns(bench, name, measured, against):
 
 def heat(bench):
     """The heat equation of examples/, whose program does the same steps as plain tasks and then as a graph."""
-    steps = 4000
+    steps = 2000
     for ranks in (0, 2):
         points = {"tasks": [], "graph": []}
         for _ in range(3 if bench.options.quick else 9):
