@@ -19,7 +19,7 @@ KERNEL = ["-iter", "4096"]
 TABLES = [
     ("", [], ["openmp", "starpu"]),
     (", tasks of 10 us", ["--types", "spread", "--sizes", "65536", "-kernel", "compute_bound", *KERNEL], ["mpi_nonblocking"]),
-    (", unequal tasks, 10 us in the mean", ["--types", "stencil_1d,spread", "--sizes", "16", "-kernel", "load_imbalance", "-imbalance", "2", *KERNEL],
+    (", unequal, 10 us in the mean", ["--types", "stencil_1d,spread", "--sizes", "16", "-kernel", "load_imbalance", "-imbalance", "2", *KERNEL],
      ["mpi_nonblocking"]),
 ]
 QUICK = ["--types", "stencil_1d,spread,all_to_all", "--repetitions", "2", "--passes", "5", "--quick"]
@@ -28,8 +28,8 @@ SHAPES = [[], ["-type", "nearest", "-radix", "3", "-width", "4"]]
 
 
 def in_turn(turns, ways):
-    """[(turn, way), ...]: each turn begins with the next of `ways`."""
-    return [(turn, ways[(turn + i) % len(ways)]) for turn in range(turns) for i in range(len(ways))]
+    """Each of `ways` once a turn; each turn begins with the next one."""
+    return [ways[(turn + i) % len(ways)] for turn in range(turns) for i in range(len(ways))]
 
 
 def ask_metg(bench, words):
@@ -98,16 +98,17 @@ def take_patterns(bench, name, measured, against):
 
 def heat(bench):
     """The heat equation of examples/, whose program does the same steps as plain tasks and then as a graph."""
+    steps = 2000
     for ranks in (0, 2):
         points = {"tasks": [], "graph": []}
         for _ in range(3 if bench.options.quick else 9):
-            command = bench.command(ranks, bench.program("examples/heat/heat"), "4", "16", "1000")
+            command = bench.command(ranks, bench.program("examples/heat/heat"), "4", "16", str(steps))
             done = subprocess.run(command, env=bench.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
             times = re.search(r"^tasks (\S+) s, graph (\S+) s", done.stderr, re.MULTILINE)
             if done.returncode or not times:
                 raise RuntimeError(f"heat: code {done.returncode}: {done.stderr}")
             for name, text in zip(points, times.groups()):
-                points[name].append(float(text) * 1e3)  # 1000 steps: us each
+                points[name].append(1e6 * float(text) / steps)
         ratio = statistics.median(a / b for a, b in zip(points["graph"], points["tasks"]))
         bench.add("heat", f"step of 16 blocks of 16 x 16, graph, {ranks or 1} ranks", "us", points["graph"], "plain tasks", points["tasks"],
                   ratio, goal="< 1 x", met=ratio < 1)
@@ -119,7 +120,7 @@ def liveness(bench):
     """No-ops with signs of life at their usual pace, and as good as none."""
     command, cores = bench.command(2, bench.program("bench/bench_peer")), os.sched_getaffinity(0)
     points = {"2s": {}, "24h": {}}
-    for _, silence in in_turn(9 if bench.options.quick else 21, list(points)):
+    for silence in in_turn(9 if bench.options.quick else 21, list(points)):
         try:
             peers.ask_once("Manta", lambda: command, {**bench.env, "MANTA_SILENCE": silence}, cores, points[silence])
         except peers.Missing as why:

@@ -148,7 +148,7 @@ class Bench:
         work = statistics.median([self.seconds(pi) for _ in range(times)]) - statistics.median(alone)
         for ranks in (1, 2, 4, 16, 64):
             points, programs = {"empty": [], "manta": [], "pi": []}, {"empty": empty, "manta": manta, "pi": pi}
-            for _, name in parts.in_turn(times, list(points)):
+            for name in parts.in_turn(times, list(points)):
                 points[name].append(self.seconds(*self.command(ranks, programs[name])))
             self.add("startup", f"empty program, {ranks} ranks", "s", points["manta"], "empty MPI program",
                      points["empty"])
@@ -192,10 +192,10 @@ class Bench:
         try:
             points = self.hyperqueue()
         except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
-            self.missing("commands", "manta_command, then HyperQueue: one after the other", f"HyperQueue: {str(error)[-200:]}")
+            self.missing("commands", "manta_command (HyperQueue: one after the other)", f"HyperQueue: {str(error)[-200:]}")
             return
         if rates:
-            self.add("commands", "manta_command, then HyperQueue: one after the other", "/s", [rates[-1]], "HyperQueue", points,
+            self.add("commands", "manta_command (HyperQueue: one after the other)", "/s", [rates[-1]], "HyperQueue", points,
                      goal=">= 3x HyperQueue", met=rates[-1] >= 3 * statistics.median(points))
 
     def hyperqueue(self):
@@ -314,14 +314,12 @@ class Bench:
         """Tasks of about 10 us with MANTA_TIMELINE and without, in turn."""
         points = {"on": [], "off": []}
         with tempfile.TemporaryDirectory() as folder:
-            for turn in range(5 if self.options.quick else 11):
-                for which in ("on", "off") if turn % 2 else ("off", "on"):
-                    env = {**self.env, "MANTA_WORKERS": "1", **({"MANTA_TIMELINE": folder} if which == "on" else {})}
-                    done = subprocess.run([self.program("bench/bench_timeline")], env=env, capture_output=True, text=True,
-                                          timeout=60)
-                    if done.returncode:
-                        return self.fail("timeline", done.stderr)
-                    points[which].append(float(done.stdout) / 1000)
+            for which in parts.in_turn(5 if self.options.quick else 11, ["off", "on"]):
+                env = {**self.env, "MANTA_WORKERS": "1", **({"MANTA_TIMELINE": folder} if which == "on" else {})}
+                done = subprocess.run([self.program("bench/bench_timeline")], env=env, capture_output=True, text=True, timeout=60)
+                if done.returncode:
+                    return self.fail("timeline", done.stderr)
+                points[which].append(float(done.stdout) / 1000)
         ratio = statistics.median(points["on"]) / statistics.median(points["off"])
         self.add("timeline", "task of 10 us with a timeline", "us", points["on"], "without", points["off"], ratio,
                  goal="<= 1.02 x", met=ratio <= 1.02)
