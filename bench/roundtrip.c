@@ -2,8 +2,9 @@
  * The round trip of a no-op: submit on rank 0, run on rank 1, get on rank 0. For `mpirun -n 2`.
  *
  * Against two limits taken in turn with it, on the same two threads: R, a hand-written ping-pong
- * of one cache line, and the ping-pong of comm's own rings; who begins changes. The refs of a point go with a scope
- * block after its clock has stopped; the second row drops each ref at once, within the clock.
+ * of one cache line, and the ping-pong of comm's own rings; who begins changes. The refs of a point
+ * go with a scope block after its clock has stopped; the second row drops each ref at once, within
+ * the clock.
  */
 #include "bench.h"
 #include "raw.h"

@@ -13,9 +13,10 @@
  *         manta_layout layout;
  *         MANTA_TRY(manta_layout_of(xs, &layout));
  *         MANTA_TRY(manta_gpu_load(gpu, xs, &layout, &x));
- *         launch_scale(x.device, x.count, by);                      your kernel, on the context's
- * stream int code = manta_gpu_store(gpu, &x, manta_outv_layout(ys, &layout)); manta_gpu_free(gpu,
- * &x); return code;
+ *         launch_scale(x.device, x.count, by);      your kernel, on the context's stream
+ *         int code = manta_gpu_store(gpu, &x, manta_outv_layout(ys, &layout));
+ *         manta_gpu_free(gpu, &x);
+ *         return code;
  *     }
  *
  * Ranks of one node can hand a buffer on without a copy: manta_gpu_share gives a name of 64 bytes

@@ -1,9 +1,9 @@
 /*
  * MANTA_TASK: typed tasks over the binary interface of <manta/manta.h>. ISO C17 and C++17.
  *
- *     MANTA_TASK(name, kind(...), ...) { body }     one file: declares and defines, all of it
- * static MANTA_TASK_DECLARE(name, kind(...), ...);     in a header MANTA_TASK_DEFINE(name,
- * kind(...), ...) { body }   in one C or C++ file that includes the header
+ *     MANTA_TASK(name, kind(...), ...) { body }          one file: declares and defines, all static
+ *     MANTA_TASK_DECLARE(name, kind(...), ...);          in a header
+ *     MANTA_TASK_DEFINE(name, kind(...), ...) { body }   in one C or C++ file that includes it
  *
  * A task has 0 to MANTA_PARAM_MAX parameters, each of one of these kinds:
  *
@@ -12,22 +12,28 @@
  *     text(x)       const char *x            const char *x                copied; may be NULL
  *     span(T, x)    const T *x, size_t x_len const T *x, size_t x_len     copied
  *     in(T, x)      manta_ref x              const T *x, size_t x_len     the value of x, awaited;
- * <manta/array.h> inout(T, x)   manta_ref x              T *x, size_t x_len           the same,
- * consumed; and an output ref(x)        manta_ref x              manta_ref x                  not
- * awaited refs(x)       const manta_ref *x, size_t x_len     the same         not awaited out(T, x)
- * -                        T *x                         a fixed result outv(T, x)    - manta_outv
- * *x                see manta_outv_alloc outrefs(x)    -                        manta_outv *x of
- * manta_ref stream(T, x)  -                        manta_source *x              the only output;
- * see manta_yield
+ *                                                                         <manta/array.h>
+ *     inout(T, x)   manta_ref x              T *x, size_t x_len           the same, consumed; and an
+ *                                                                         output
+ *     ref(x)        manta_ref x              manta_ref x                  not awaited
+ *     refs(x)       const manta_ref *x, size_t x_len     the same         not awaited
+ *     out(T, x)     -                        T *x                         a fixed result
+ *     outv(T, x)    -                        manta_outv *x                see manta_outv_alloc
+ *     outrefs(x)    -                        manta_outv *x                of manta_ref
+ *     stream(T, x)  -                        manta_source *x              the only output; see
+ *                                                                         manta_yield
  *
  * and makes these functions and types:
  *
  *     int name(body parameters)              the body: an ordinary function
  *     manta_ref name_async(const manta_options *, call parameters)
  *                                            with several outputs it returns struct name_refs,
- * whose members are refs named as the outputs int name_get(ref or struct name_refs, outputs) waits
- * and reads; per output out: T *x; inout, outv: const T **x, size_t *x_len; outrefs: const
- * manta_ref **x, size_t *x_len. Arrays are borrowed as from manta_view. All or nothing is written.
+ *                                            whose members are refs named as the outputs
+ *     int name_get(ref or struct name_refs, outputs)     waits and reads; per output
+ *                                            out: T *x; inout, outv: const T **x, size_t *x_len;
+ *                                            outrefs: const manta_ref **x, size_t *x_len. Arrays
+ *                                            are borrowed as from manta_view. All or nothing is
+ *                                            written.
  *                                            stream: uint64_t *x, how many items there were, at its
  *                                            end; the items come from manta_next
  *     manta_ref name_map(const manta_options *, uint64_t count, call parameters)
@@ -194,8 +200,7 @@
 #define MANTA_IS_ROW_(row) MANTA_SECOND_(MANTA_PROBE_ row, 0, ~)
 #define MANTA_PROBE_(...) ~, 1
 
-/* "name, kind(...), ..." becomes "name, row, ..."; a stand-in takes the place of what is no kind.
- */
+/* "name, kind(...), ..." becomes "name, row, ..."; a stand-in takes the place of what is none. */
 #define MANTA_ROWS_(...) MANTA_FIRST_(__VA_ARGS__, ~) MANTA_EACH_(MANTA_ROW_, __VA_ARGS__)
 #define MANTA_ROW_(i, name, p) , MANTA_CAT_(MANTA_ROW_, MANTA_IS_ROW_(MANTA_P_##p))(i, MANTA_P_##p)
 #define MANTA_ROW_1(i, row) row

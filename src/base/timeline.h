@@ -101,7 +101,7 @@ int base_timeline_create(const struct base_timeline_options *options,
                          size_t text_size) MT_CHECKED;
 /* Writes what is left. No writer may be at it any more. Accepts NULL. Returns how many records were
  * lost, because the flusher did not keep up or the file could not be written; for that the errno is
- * in *ret_error, which may be NULL, else 0. A file-size limit (SIGXFSZ) ends the file, nothing more. */
+ * in *ret_error, which may be NULL, else 0. A file-size limit (SIGXFSZ) ends the file, no more. */
 uint64_t base_timeline_destroy(struct base_timeline *timeline, int *ret_error);
 
 struct base_timeline_track *base_timeline_tracks(struct base_timeline *timeline);

@@ -13,8 +13,8 @@
  * sends each result before the next index begins. Those whose owner has heard that, and not of the
  * end, have lost one of their retries when the rank dies. So a task that never began loses
  * none, however often it is lost, and one of which ranks die is out after one death more than
- * elsewhere; but for a rank that dies so early that the word does not get through, for which a bound
- * is set (BOARD_DARK_MAX). What is never lost tells nothing.
+ * elsewhere; but for a rank that dies so early that the word does not get through, for which a
+ * bound is set (BOARD_DARK_MAX). What is never lost tells nothing.
  *
  * A slot has one writer, its worker, and a cache line of its own; it is read only after
  * the writer's death. What shows is the innermost body: one that waits on a stack put
@@ -59,7 +59,8 @@ bool board_blames(struct rank *rank, uint32_t dead, const struct task *task);
 /* Whether a worker of that rank, on this node, is in a body that does not wait. */
 bool board_is_active(struct rank *rank, uint32_t of);
 
-/* The element of a map, among `count` from `begin` on, that the dead rank was in; false: in none. */
+/* The element of a map, among `count` from `begin` on, that the dead rank was in; false: in
+ * none. */
 bool board_find_element(struct rank *rank, uint32_t dead, const struct task *map, uint64_t begin,
                         uint64_t count, uint64_t *ret_index);
 

@@ -57,7 +57,8 @@ MT_PRINTF(3, 4) int exec_refuse(struct run *run, int code, const char *format, .
 /* The same with what a call of the library has just said, where its code alone is handed on. */
 int exec_keep_reason(struct run *run, int code);
 
-/* The worker goes on with another body under the same record: what this one said is not that one's. */
+/* The worker goes on with another body under the same record: what this one said is not the
+ * other's. */
 static inline void exec_forget_reason(struct run *run)
 {
     run->context->last_error.code = MANTA_OK;

@@ -10,10 +10,13 @@
  *
  *   conductor                      members
  *     PART ...          ->         a part is made
- *     READY             <-         (all have: only then may anything run, so values never come too
- * early) VALUE ..., LAUNCH ->         inputs; begin VALUE, TOLD from member to member RESULT ... <-
- * in the last round ENDED             <-         nothing of it runs here any more, and nothing
- * will; once per epoch
+ *     READY             <-         (all have: only then may anything run, so values never come
+ *                                  too early)
+ *     VALUE ..., LAUNCH ->         inputs; begin
+ *                                  VALUE, TOLD from member to member
+ *     RESULT ...        <-         in the last round
+ *     ENDED             <-         nothing of it runs here any more, and nothing will; once per
+ *                                  epoch
  *
  * What a member gets of an epoch that it has not begun is the beginning: the conductor says LAUNCH
  * to some before others, but to nobody before all have ended the epoch before. What comes of an

@@ -3,10 +3,10 @@
  *
  * No rank knows all of it: whose block is where is known to its share, who reads it to the
  * readers, who holds the ref to its owner. So the caller asks every living rank (TABLE), each says
- * what it knows in as many pieces as that takes (TABLE_PART), and the caller puts the entries of one
- * place together. Nobody stops for it: what moves meanwhile may show twice or not at all. It needs
- * no worker and no room in a store, because it is for jobs that are out of both. A rank that dies
- * before it has answered is left out.
+ * what it knows in as many pieces as that takes (TABLE_PART), and the caller puts the entries of
+ * one place together. Nobody stops for it: what moves meanwhile may show twice or not at all. It
+ * needs no worker and no room in a store, because it is for jobs that are out of both. A rank that
+ * dies before it has answered is left out.
  *
  * The file is written by the calling thread, without the baton.
  */

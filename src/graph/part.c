@@ -234,8 +234,8 @@ static int make_links(struct part *part)
     return MANTA_OK;
 }
 
-/* Values of a known size lie one after the other, the slots of one together. Not aligned_alloc: what
- * is never used of a large arena is never touched. */
+/* Values of a known size lie one after the other, the slots of one together. Not aligned_alloc:
+ * what is never used of a large arena is never touched. */
 static int make_slots(struct part *part)
 {
     size_t total = MT_CACHE_LINE, count = (size_t)part->head.values * PART_DEPTH;

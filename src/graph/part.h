@@ -129,8 +129,8 @@ const struct part_slot *part_source(const struct part *part, const struct plan_b
                                     uint32_t round);
 
 /* Whether another rank may put a value of this round into its slot: it is made elsewhere, may be of
- * use now, and has not come yet; from now on it has. So nobody reads a slot that is written, whatever
- * other ranks say. */
+ * use now, and has not come yet; from now on it has. So nobody reads a slot that is written,
+ * whatever other ranks say. */
 static inline bool part_admit(struct part *part, uint32_t value, uint32_t round)
 {
     if (value < part->made || value >= part->head.values || round + 1 - part->done >= PART_DEPTH) {

@@ -2,8 +2,9 @@
  * Large values over hosts. Rank 0 prints what it finds.
  *
  *     values broadcast   one of 64 MiB is read by every rank at once; how many copies each rank
- * made of it values lost        many are made everywhere, and read on other ranks; then "made", a
- * pause for hosts to die in, and all are read again: "right"
+ *                        made of it
+ *     values lost        many are made everywhere, and read on other ranks; then "made", a pause
+ *                        for hosts to die in, and all are read again: "right"
  */
 #include <manta/manta.h>
 

@@ -1,8 +1,8 @@
 /*
- * Fuzz target: recorded graphs among ranks that lie. Rank 0 is the shipped core with two workers; it
- * conducts a graph of its own, whose nodes are on all three ranks, and is a member of the graphs of
- * ranks 1 and 2, who send whatever the input says: parts, whole and damaged, in pieces that fit and
- * do not, launches, values, inputs, how far they are, results, failures, ends. Then they die.
+ * Fuzz target: recorded graphs among ranks that lie. Rank 0 is the shipped core with two workers;
+ * it conducts a graph of its own, whose nodes are on all three ranks, and is a member of the graphs
+ * of ranks 1 and 2, who send whatever the input says: parts, whole and damaged, in pieces that fit
+ * and do not, launches, values, inputs, how far they are, results, failures, ends. Then they die.
  *
  * Whatever they sent, rank 0 reads and writes nothing that is not there, and when they are dead all
  * its launches end, with a result or an error, and with them the job.

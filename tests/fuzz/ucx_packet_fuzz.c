@@ -6,13 +6,13 @@
  *     1  a hello of a rank, signed; the bytes then change it
  *     2  frames of a rank, with the session and number that are its turn
  *     3  the same, with the kind from the bytes
- *     4  lent bytes (its highest bit is set): a byte that says whether the session is the rank's and
- *        how much its head lacks, the words for the sink, and the bytes that are lent
+ *     4  lent bytes (its highest bit is set): a byte that says whether the session is the rank's
+ *        and how much its head lacks, the words for the sink, and the bytes that are lent
  *
  * What is delivered lies within a packet of the rank it is said to be from, which has proven itself
  * and is not down; a changed hello proves nothing. Of lent bytes the sink is asked for the place
- * only if they are from such a rank, and each place that it gives comes back once. UCX itself is not
- * started: no rank is called, and lent bytes are there when they are told of.
+ * only if they are from such a rank, and each place that it gives comes back once. UCX itself is
+ * not started: no rank is called, and lent bytes are there when they are told of.
  */
 #include "base/alloc.h"
 #include "comm/ucx.h"

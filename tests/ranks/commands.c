@@ -7,8 +7,8 @@
  *     commands sweep COUNT        so many of `true`
  *     commands work COUNT         so many that take a tenth of a second; prints "running" first
  *     commands starved            while no descriptors are left, and after that
- *     commands pressed FOLDER     memory runs short while two run: /proc/meminfo is FOLDER/now, and the
- *                                 newest makes it FOLDER/plenty when it runs again
+ *     commands pressed FOLDER     memory runs short while two run: /proc/meminfo is FOLDER/now, and
+ *                                 the newest makes it FOLDER/plenty when it runs again
  *     commands leave              the driver ends while commands run everywhere
  *     commands hang               they run and the driver waits; prints "running"
  */
@@ -421,7 +421,8 @@ static int await_bytes(const char *path, long bytes)
     return status.st_size >= bytes ? 0 : 1;
 }
 
-/* Each says that it begins; the second attempt of the younger one finds that it was there before. */
+/* Each says that it begins; the second attempt of the younger one finds that it was there
+ * before. */
 static int pressed(const char *folder)
 {
     const manta_command_setup there = {.directory = folder};

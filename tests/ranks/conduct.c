@@ -4,12 +4,14 @@
  *     conduct code N        the driver returns N
  *     conduct failed        the driver returns the code of a failed task
  *     conduct hooks [N]     each rank prints "start" and "stop"; with N its start hook returns N on
- * rank 1 conduct spin          tasks on all ranks that run until they are cancelled conduct
- * stubborn      the same, but they never look; nor does the driver conduct busy          small
- * tasks without end, until the job is stopped conduct brief         small tasks for a moment, then
- * a normal end conduct overflow [driver]     exhausts a task's stack, or the driver's conduct exit
- * N        a task on the last rank calls exit(N) conduct parent        prints the pids of all
- * ranks, then spins
+ *                           rank 1
+ *     conduct spin          tasks on all ranks that run until they are cancelled
+ *     conduct stubborn      the same, but they never look; nor does the driver
+ *     conduct busy          small tasks without end, until the job is stopped
+ *     conduct brief         small tasks for a moment, then a normal end
+ *     conduct overflow [driver]     exhausts a task's stack, or the driver's
+ *     conduct exit N        a task on the last rank calls exit(N)
+ *     conduct parent        prints the pids of all ranks, then spins
  */
 #include <manta/manta.h>
 

@@ -2,8 +2,8 @@
  * Work that must come out right although ranks die: a tree of tasks that submit tasks, with a map
  * at some of its nodes, a map of the driver, a chain; over and over for as many rounds as the
  * argument says. Rank 0 prints "running" at the start, and at the end "right", or what was wrong.
- * RETRIES is for those who kill more ranks than a task may lose by itself. A rank's end takes STOP_MS
- * longer, for those who want to hit it.
+ * RETRIES is for those who kill more ranks than a task may lose by itself. A rank's end takes
+ * STOP_MS longer, for those who want to hit it.
  *
  *     endure ROUNDS [RETRIES [STOP_MS]]
  */

@@ -2,8 +2,8 @@
  * A recorded graph over real ranks: columns that read their own and their left neighbour's last
  * value, launched several times, with small values and large ones; all bytes have to be those of a
  * loop, and of plain tasks. With a file's name, the last rank ends its own process in the middle of
- * a launch, once; with "fails" a node fails; with "slow" a launch takes over a second, and "running"
- * is printed when it may be disturbed. Rank 0 prints "right", or the error.
+ * a launch, once; with "fails" a node fails; with "slow" a launch takes over a second, and
+ * "running" is printed when it may be disturbed. Rank 0 prints "right", or the error.
  *
  *     graphs [FILE | fails | slow]
  */

@@ -1,8 +1,8 @@
 /*
  * A job for the timeline: bodies here and on other ranks, on top of others and put aside, and a
- * map; with "graph" a recorded graph and nothing else. At its end each rank prints what its counters
- * say. With the name of a file a body kills its rank the first time, some time after it has begun,
- * and creates the file before.
+ * map; with "graph" a recorded graph and nothing else. At its end each rank prints what its
+ * counters say. With the name of a file a body kills its rank the first time, some time after it
+ * has begun, and creates the file before.
  */
 #include <manta/graph.h>
 #include <manta/manta.h>

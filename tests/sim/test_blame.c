@@ -78,7 +78,7 @@ static bool is_fair(int code, int64_t id, int64_t y, uint32_t retries)
     return code == MANTA_OK ? y == id : code == MANTA_E_CRASH && begun[id] > retries;
 }
 
-/* ---- Lost again and again, and never begun ---------------------------------------------------- */
+/* ---- Lost again and again, and never begun --------------------------------------------------- */
 
 enum { SLOTS = 2, CRAWLS = 120 };
 
@@ -126,7 +126,7 @@ static int never_begun(int argc, char **argv)
     return 0;
 }
 
-/* ---- A long queue, and a death after the other ------------------------------------------------- */
+/* ---- A long queue, and a death after the other ----------------------------------------------- */
 
 static int long_queue(int argc, char **argv)
 {
@@ -147,7 +147,7 @@ static int long_queue(int argc, char **argv)
     return 0;
 }
 
-/* ---- Poison ----------------------------------------------------------------------------------- */
+/* ---- Poison ---------------------------------------------------------------------------------- */
 
 enum { INNOCENTS = 300, POISON = INNOCENTS + 1 };
 
@@ -191,7 +191,7 @@ static int poison_in_a_map(int argc, char **argv)
     return 0;
 }
 
-/* ---- Worlds ------------------------------------------------------------------------------------ */
+/* ---- Worlds ---------------------------------------------------------------------------------- */
 
 /* On nodes of one rank, two, and all. */
 static void over_seeds(const char *test, manta_driver driver, struct world_options options,

@@ -283,7 +283,8 @@ static int copies_wait_for_room_and_find_it(int argc, char **argv)
     return 0;
 }
 
-/* A driver that keeps its refs reads three times as much as the store may hold, some of it twice. */
+/* A driver that keeps its refs reads three times as much as the store may hold, some of it
+ * twice. */
 static int what_was_read_from_other_nodes_makes_room(int argc, char **argv)
 {
     enum { COUNT = 30 };

@@ -164,7 +164,8 @@ static int hear_why_it_is_out(struct watch *watch)
     return is_told && !strstr(said, "rank 0 on n0") ? code : 92;
 }
 
-/* Cut off is what a stopped rank looks like; when it goes on it reads why on its line and leaves. */
+/* Cut off is what a stopped rank looks like; when it goes on it reads why on its line and
+ * leaves. */
 static void a_silent_rank_is_cut_off_and_leaves_when_it_comes_back(void **state)
 {
     silence_ns = 100 * MS;
